@@ -1,0 +1,56 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fd holds open file descriptions, the descriptor table, and the files
+// that have no name in a file system: standard streams, pipes, eventfd, epoll.
+package fd
+
+import (
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/waitq"
+)
+
+// Buffers is guest memory as host slices, in guest order. The vCPU is stopped
+// while a call is served, so the bytes do not change under the callee.
+type Buffers [][]byte
+
+// Len returns the number of bytes.
+func (b Buffers) Len() int {
+	n := 0
+	for _, p := range b {
+		n += len(p)
+	}
+	return n
+}
+
+// Events is a set of poll(2) conditions: unix.POLLIN and so on.
+type Events uint32
+
+// CurrentOffset as the offset of Read or Write means the file's own position,
+// which the call advances.
+const CurrentOffset = int64(-1)
+
+// File is an open file description as in open(2): what duplicated descriptors
+// share. Calls never block: a file that has nothing to give returns EAGAIN, and
+// the system call layer waits on Queue when the descriptor is a blocking one.
+type File interface {
+	// Read fills dst from off and returns how many bytes; 0 is the end.
+	Read(dst Buffers, off int64) (int, abi.Errno)
+	// Write takes bytes from src to off and returns how many.
+	Write(src Buffers, off int64) (int, abi.Errno)
+	// Seek sets the position as lseek(2).
+	Seek(off int64, whence int) (int64, abi.Errno)
+	// Stat describes the file as fstat(2).
+	Stat() (abi.Stat, abi.Errno)
+	// Readiness returns the conditions that hold now, as poll(2).
+	Readiness() Events
+	// Queue is woken when Readiness may have changed. Nil for a file that is
+	// always ready.
+	Queue() *waitq.Queue
+	// StatusFlags returns the access mode and the O_APPEND, O_NONBLOCK and like
+	// flags of fcntl(F_GETFL); SetStatusFlags changes those that F_SETFL may.
+	StatusFlags() int
+	SetStatusFlags(flags int)
+	// Release is called once, when the last descriptor is closed.
+	Release()
+}
