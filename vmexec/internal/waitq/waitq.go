@@ -2,42 +2,87 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package waitq holds lists of waiters for events inside one VM. A VM's kernel
-// is single-threaded, so nothing here is locked.
+// is single-threaded, so nothing here is locked: a wake-up that begins on another
+// goroutine is posted to the run loop first.
 package waitq
 
 // Waiter is told when an event it waits for may have come.
+//
+// A waiter may be on several queues, and several times on one. Being woken by one
+// queue takes it off that queue only: a thread that waits for any of several
+// events removes its other entries itself, and one that wants every event adds
+// itself again, also from within Wake.
 type Waiter interface {
-	// Wake is called at most once for each time it was added to a Queue; the
-	// waiter is no longer on the queue then.
+	// Wake is called at most once for each time the waiter was added to a Queue;
+	// that entry is no longer on the queue then. A wake-up is a hint: the waiter
+	// looks again at what it waits for. Wake may add to and remove from any queue.
 	Wake()
 }
 
-// Queue is a list of waiters, woken in the order they came. The zero value is empty.
-type Queue struct {
-	waiters []Waiter
+// Entry is one waiter on one queue.
+type Entry struct {
+	w          Waiter
+	prev, next *Entry // nil when on no queue
 }
 
-// Add puts w at the end of the queue. A waiter may be on several queues.
-func (q *Queue) Add(w Waiter) { q.waiters = append(q.waiters, w) }
+// Remove takes the entry off its queue in constant time; its waiter will not be
+// woken by it, even when a WakeAll is under way. It does nothing when the entry
+// was woken or removed before, or is nil.
+func (e *Entry) Remove() {
+	if e == nil || e.next == nil {
+		return
+	}
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next = nil, nil
+}
 
-// Remove takes w off the queue, if it is there.
+// Queue is a list of waiters, woken in the order they came. The zero value is
+// empty. A Queue must not be copied once it was used.
+type Queue struct {
+	ring Entry // sentinel of a circular list; not linked before the first Add
+}
+
+// Add puts w at the end of the queue and returns its entry, which a caller that
+// leaves early removes.
+func (q *Queue) Add(w Waiter) *Entry {
+	if q.ring.next == nil {
+		q.ring.next, q.ring.prev = &q.ring, &q.ring
+	}
+	e := &Entry{w: w, prev: q.ring.prev, next: &q.ring}
+	e.prev.next, e.next.prev = e, e
+	return e
+}
+
+// Remove takes the first entry of w off the queue, if there is one. It searches
+// the queue; keep the Entry and use its Remove where queues are long.
 func (q *Queue) Remove(w Waiter) {
-	for i, x := range q.waiters {
-		if x == w {
-			q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
+	for e := q.ring.next; e != nil && e != &q.ring; e = e.next {
+		if e.w == w {
+			e.Remove()
 			return
 		}
 	}
 }
 
-// WakeAll empties the queue and wakes everyone who was on it.
+// WakeAll empties the queue and wakes everyone who was on it, in order. Those who
+// are added meanwhile stay for the next time. Call it after the change that it
+// tells of: waiters look at once.
 func (q *Queue) WakeAll() {
-	ws := q.waiters
-	q.waiters = nil
-	for _, w := range ws {
-		w.Wake()
+	if q.Empty() {
+		return
+	}
+	// The entries move to a ring of their own, so that Wake can add to the queue
+	// without being woken again and can remove entries that were not reached yet.
+	var woken Entry
+	woken.next, woken.prev = q.ring.next, q.ring.prev
+	woken.next.prev, woken.prev.next = &woken, &woken
+	q.ring.next, q.ring.prev = &q.ring, &q.ring
+	for woken.next != &woken {
+		e := woken.next
+		e.Remove()
+		e.w.Wake()
 	}
 }
 
 // Empty reports whether nobody waits.
-func (q *Queue) Empty() bool { return len(q.waiters) == 0 }
+func (q *Queue) Empty() bool { return q.ring.next == nil || q.ring.next == &q.ring }
