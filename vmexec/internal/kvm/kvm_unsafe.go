@@ -1,0 +1,288 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package kvm
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ioctl numbers, as the macros _IO, _IOR, _IOW and _IOWR of asm-generic/ioctl.h
+// compute them for type 0xAE.
+const (
+	ioGetAPIVersion     = 0xae00
+	ioCreateVM          = 0xae01
+	ioCheckExtension    = 0xae03
+	ioGetVCPUMmapSize   = 0xae04
+	ioGetSupportedCPUID = 0xc008ae05
+	ioCreateVCPU        = 0xae41
+	ioSetUserMemory     = 0x4020ae46
+	ioRun               = 0xae80
+	ioGetSregs          = 0x8138ae83
+	ioSetSregs          = 0x4138ae84
+	ioGetMSRs           = 0xc008ae88
+	ioSetMSRs           = 0x4008ae89
+	ioSetCPUID2         = 0x4008ae90
+	ioGetXSave          = 0x9000aea4
+	ioSetXSave          = 0x5000aea5
+	ioSetXCRs           = 0x4188aea7
+	ioGetTSCKHz         = 0xaea3
+)
+
+// Offsets in struct kvm_run.
+const (
+	runImmediateExit = 1
+	runExitReason    = 8
+	runIOPort        = 34
+	runValidRegs     = 288
+	runDirtyRegs     = 296
+	runRegs          = 304
+	runSregs         = runRegs + 144
+	runMin           = runSregs + 312
+)
+
+// The compiler rejects a drift of the structures' sizes from the kernel's.
+var (
+	_ [144]byte = [unsafe.Sizeof(Regs{})]byte{}
+	_ [312]byte = [unsafe.Sizeof(Sregs{})]byte{}
+	_ [24]byte  = [unsafe.Sizeof(Segment{})]byte{}
+	_ [40]byte  = [unsafe.Sizeof(CPUIDEntry{})]byte{}
+	_ [16]byte  = [unsafe.Sizeof(MSR{})]byte{}
+)
+
+func ioctl(fd int, name string, req, arg uintptr) (int, error) {
+	for {
+		r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, arg)
+		switch e {
+		case 0:
+			return int(r), nil
+		case unix.EINTR:
+		default:
+			return 0, os.NewSyscallError(name, e)
+		}
+	}
+}
+
+// System is an open /dev/kvm. It may be used from several goroutines.
+type System struct {
+	fd      int
+	runSize int
+}
+
+// Open opens /dev/kvm and checks the version of its interface.
+func Open() (*System, error) {
+	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/dev/kvm", Err: err}
+	}
+	s := &System{fd: fd}
+	v, err := ioctl(fd, "KVM_GET_API_VERSION", ioGetAPIVersion, 0)
+	if err == nil && v != APIVersion {
+		err = fmt.Errorf("KVM_GET_API_VERSION: version %d, need %d", v, APIVersion)
+	}
+	if err == nil {
+		s.runSize, err = ioctl(fd, "KVM_GET_VCPU_MMAP_SIZE", ioGetVCPUMmapSize, 0)
+	}
+	if err == nil && s.runSize < runMin {
+		err = fmt.Errorf("KVM_GET_VCPU_MMAP_SIZE: %d bytes, need %d", s.runSize, runMin)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes /dev/kvm. Machines that were made stay usable.
+func (s *System) Close() error { return unix.Close(s.fd) }
+
+// CheckExtension returns what KVM says of a capability; 0 means it has none.
+func (s *System) CheckExtension(capability int) (int, error) {
+	return ioctl(s.fd, "KVM_CHECK_EXTENSION", ioCheckExtension, uintptr(capability))
+}
+
+const maxCPUID = 256
+
+type cpuidTable struct {
+	n, _    uint32
+	entries [maxCPUID]CPUIDEntry
+}
+
+// SupportedCPUID returns the CPUID leaves that KVM can give to a guest.
+func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
+	t := &cpuidTable{n: maxCPUID}
+	if _, err := ioctl(s.fd, "KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, uintptr(unsafe.Pointer(t))); err != nil {
+		return nil, err
+	}
+	return append([]CPUIDEntry(nil), t.entries[:min(t.n, maxCPUID)]...), nil
+}
+
+// VM is a virtual machine: a guest physical address space.
+type VM struct {
+	fd int
+}
+
+// CreateVM makes a machine without devices, interrupt controller or memory.
+func (s *System) CreateVM() (*VM, error) {
+	fd, err := ioctl(s.fd, "KVM_CREATE_VM", ioCreateVM, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &VM{fd: fd}, nil
+}
+
+// Close drops the machine. KVM frees it when its vCPUs are closed too.
+func (v *VM) Close() error { return unix.Close(v.fd) }
+
+// SetMemory makes a memslot: guest physical [gpa, gpa+len(mem)) is mem, which
+// must stay mapped at its address as long as the slot is there.
+func (v *VM) SetMemory(slot uint32, gpa uint64, mem []byte) error {
+	r := struct {
+		slot, flags     uint32
+		gpa, size, addr uint64
+	}{slot: slot, gpa: gpa, size: uint64(len(mem)), addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
+	_, err := ioctl(v.fd, "KVM_SET_USER_MEMORY_REGION", ioSetUserMemory, uintptr(unsafe.Pointer(&r)))
+	return err
+}
+
+// VCPU is a virtual processor. Its methods belong to the goroutine that runs
+// it, but for RequestExit.
+type VCPU struct {
+	fd  int
+	run []byte
+	// Regs and Sregs are the registers as the last exit left them, shared with
+	// KVM; what Run is to load is named in its argument.
+	Regs  *Regs
+	Sregs *Sregs
+}
+
+// CreateVCPU makes the machine's processor with the given number.
+func (v *VM) CreateVCPU(s *System, id int) (*VCPU, error) {
+	fd, err := ioctl(v.fd, "KVM_CREATE_VCPU", ioCreateVCPU, uintptr(id))
+	if err != nil {
+		return nil, err
+	}
+	run, err := unix.Mmap(fd, 0, s.runSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("mmap of a vCPU", err)
+	}
+	c := &VCPU{fd: fd, run: run, Regs: (*Regs)(unsafe.Pointer(&run[runRegs])), Sregs: (*Sregs)(unsafe.Pointer(&run[runSregs]))}
+	*(*uint64)(unsafe.Pointer(&run[runValidRegs])) = SyncRegs | SyncSregs
+	return c, nil
+}
+
+// Close frees the processor.
+func (c *VCPU) Close() error {
+	err := unix.Munmap(c.run)
+	if e := unix.Close(c.fd); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Run enters the guest until the next exit. load names the registers
+// (SyncRegs, SyncSregs) that are taken from Regs and Sregs first. A signal or
+// RequestExit ends the run with unix.EINTR; the guest state is complete then.
+func (c *VCPU) Run(load uint64) unix.Errno {
+	*(*uint64)(unsafe.Pointer(&c.run[runDirtyRegs])) = load
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), ioRun, 0)
+	return e
+}
+
+func (c *VCPU) immediateExit() *uint32 {
+	// The flag is one byte; its neighbours in the word are request_interrupt_window
+	// (never used here) and padding. Go has no atomic byte store.
+	return (*uint32)(unsafe.Pointer(&c.run[0]))
+}
+
+// RequestExit makes the current or next Run end with EINTR, once the thread
+// that runs it is signalled. It may be called from any goroutine.
+func (c *VCPU) RequestExit() { atomic.StoreUint32(c.immediateExit(), 1<<(8*runImmediateExit)) }
+
+// ClearExitRequest undoes RequestExit.
+func (c *VCPU) ClearExitRequest() { atomic.StoreUint32(c.immediateExit(), 0) }
+
+// ExitReason says why Run came back.
+func (c *VCPU) ExitReason() ExitReason {
+	return *(*ExitReason)(unsafe.Pointer(&c.run[runExitReason]))
+}
+
+// IOPort is the port of an ExitIO.
+func (c *VCPU) IOPort() uint16 { return *(*uint16)(unsafe.Pointer(&c.run[runIOPort])) }
+
+// GetSregs reads the special registers into Sregs.
+func (c *VCPU) GetSregs() error {
+	_, err := ioctl(c.fd, "KVM_GET_SREGS", ioGetSregs, uintptr(unsafe.Pointer(c.Sregs)))
+	return err
+}
+
+// SetSregs loads the special registers from Sregs.
+func (c *VCPU) SetSregs() error {
+	_, err := ioctl(c.fd, "KVM_SET_SREGS", ioSetSregs, uintptr(unsafe.Pointer(c.Sregs)))
+	return err
+}
+
+type msrTable struct {
+	n, _    uint32
+	entries [16]MSR
+}
+
+// SetMSRs writes model specific registers, at most 16.
+func (c *VCPU) SetMSRs(msrs ...MSR) error {
+	t := msrTable{n: uint32(len(msrs))}
+	if copy(t.entries[:], msrs) != len(msrs) {
+		return fmt.Errorf("KVM_SET_MSRS: %d registers in one call", len(msrs))
+	}
+	n, err := ioctl(c.fd, "KVM_SET_MSRS", ioSetMSRs, uintptr(unsafe.Pointer(&t)))
+	if err == nil && n != len(msrs) {
+		err = fmt.Errorf("KVM_SET_MSRS: register %#x was refused", msrs[n].Index)
+	}
+	return err
+}
+
+// SetCPUID gives the guest its CPUID leaves.
+func (c *VCPU) SetCPUID(entries []CPUIDEntry) error {
+	t := &cpuidTable{n: uint32(len(entries))}
+	if copy(t.entries[:], entries) != len(entries) {
+		return fmt.Errorf("KVM_SET_CPUID2: %d entries", len(entries))
+	}
+	_, err := ioctl(c.fd, "KVM_SET_CPUID2", ioSetCPUID2, uintptr(unsafe.Pointer(t)))
+	return err
+}
+
+// SetXCR0 sets the extended state that the guest may use.
+func (c *VCPU) SetXCR0(v uint64) error {
+	var x struct {
+		n, flags uint32
+		xcrs     [16]struct {
+			xcr, _ uint32
+			value  uint64
+		}
+		_ [16]uint64
+	}
+	x.n, x.xcrs[0].value = 1, v
+	_, err := ioctl(c.fd, "KVM_SET_XCRS", ioSetXCRs, uintptr(unsafe.Pointer(&x)))
+	return err
+}
+
+// GetXSave reads the vector and floating point state into area.
+func (c *VCPU) GetXSave(area *[XSaveSize]byte) error {
+	_, err := ioctl(c.fd, "KVM_GET_XSAVE", ioGetXSave, uintptr(unsafe.Pointer(area)))
+	return err
+}
+
+// SetXSave loads the vector and floating point state from area. KVM refuses a
+// header that names features outside XCR0.
+func (c *VCPU) SetXSave(area *[XSaveSize]byte) error {
+	_, err := ioctl(c.fd, "KVM_SET_XSAVE", ioSetXSave, uintptr(unsafe.Pointer(area)))
+	return err
+}
+
+// TSCKHz returns the frequency of the guest's time stamp counter in kHz.
+func (c *VCPU) TSCKHz() (int, error) { return ioctl(c.fd, "KVM_GET_TSC_KHZ", ioGetTSCKHz, 0) }
