@@ -1,0 +1,90 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Shared by the golden C guests: a check that ends the program with a line that
+// says where and what, so that a guest exits 0 only when all of it held.
+#ifndef GUEST_H
+#define GUEST_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+// CHECK ends the guest with status 1 when e is false.
+#define CHECK(e)                                                                            \
+	do {                                                                                \
+		if (!(e)) {                                                                 \
+			int err_ = errno;                                                   \
+			printf("check failed: %s:%d: %s (errno %d)\n", __FILE_NAME__,       \
+			       __LINE__, #e, err_);                                         \
+			fflush(stdout);                                                     \
+			_exit(1);                                                           \
+		}                                                                           \
+	} while (0)
+
+// CHECK_EQ ends the guest with status 1 and both values when they differ.
+#define CHECK_EQ(got, want)                                                                 \
+	do {                                                                                \
+		long long got_ = (long long)(got), want_ = (long long)(want);               \
+		if (got_ != want_) {                                                        \
+			int err_ = errno;                                                   \
+			printf("check failed: %s:%d: %s = %lld, want %s = %lld (errno %d)\n", \
+			       __FILE_NAME__, __LINE__, #got, got_, #want, want_, err_);    \
+			fflush(stdout);                                                     \
+			_exit(1);                                                           \
+		}                                                                           \
+	} while (0)
+
+// CHECK_ERR ends the guest with status 1 unless e fails with -1 and errno want.
+#define CHECK_ERR(e, want)                                                                  \
+	do {                                                                                \
+		errno = 0;                                                                  \
+		long long got_ = (long long)(e);                                            \
+		int err_ = errno;                                                           \
+		if (got_ != -1 || err_ != (want)) {                                         \
+			printf("check failed: %s:%d: %s = %lld errno %d, want -1 errno %d (%s)\n", \
+			       __FILE_NAME__, __LINE__, #e, got_, err_, (want), #want);     \
+			fflush(stdout);                                                     \
+			_exit(1);                                                           \
+		}                                                                           \
+	} while (0)
+
+// on installs a handler with the given flags and an empty mask.
+__attribute__((unused)) static void on(int sig, void (*f)(int, siginfo_t *, void *), int flags) {
+	struct sigaction sa;
+	memset(&sa, 0, sizeof sa);
+	sa.sa_sigaction = f;
+	sa.sa_flags = SA_SIGINFO | flags;
+	CHECK(sigaction(sig, &sa, NULL) == 0);
+}
+
+// now returns nanoseconds of a clock.
+__attribute__((unused)) static int64_t now(clockid_t clock) {
+	struct timespec ts;
+	CHECK(clock_gettime(clock, &ts) == 0);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+// sleep_ms sleeps for at least ms milliseconds, through interruptions.
+__attribute__((unused)) static void sleep_ms(int ms) {
+	struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
+	while (nanosleep(&ts, &ts) != 0)
+		CHECK(errno == EINTR);
+}
+
+// scratch makes an empty folder under /tmp, enters it and returns its path.
+__attribute__((unused)) static const char *scratch(void) {
+	static char dir[] = "/tmp/guestXXXXXX";
+	CHECK(mkdtemp(dir) != NULL);
+	CHECK(chdir(dir) == 0);
+	return dir;
+}
+
+#endif

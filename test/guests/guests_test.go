@@ -1,0 +1,400 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package guests runs the golden guests: programs that exercise what a static
+// C program and a pure-Go program ask of Linux. The same binary runs natively
+// first and then on every platform; what it writes and how it ends must be the
+// same. README.md says how to add one.
+package guests
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"kontain.dev/eventing/test/guests/build"
+	"kontain.dev/eventing/vmexec"
+)
+
+var repeat = flag.Int("repeat", 1, "run each guest natively this many times; every run must be the same")
+
+const (
+	guestMemory  = 256 << 20        // default memory limit of a guest
+	guestTimeout = 60 * time.Second // wall-clock limit of a guest, natively too
+	guestOutput  = 8 << 20          // most output of a guest
+	atOnce       = 2                // guests that run at once
+)
+
+// rootMark stands in arguments for the folder of guest.files: a temporary
+// folder natively, and "" in a machine, where that folder is the root.
+const rootMark = "{root}"
+
+// outcome is what must be the same natively and in a machine.
+type outcome struct {
+	Stdout string
+	Stderr string // only when guest.stderr asks for it
+	Status int    // exit status, or 0
+	Signal int    // that ended the program, or 0
+}
+
+// run is what one run of a guest gave, with hints for when it is wrong.
+type run struct {
+	outcome
+	hints string
+}
+
+// job is one guest, built and ready to run.
+type job struct {
+	guest
+	bin string // absolute path of the program
+}
+
+// runner runs a guest to its end. It skips the test, by name, when the
+// platform is not to be had on this machine.
+type runner func(t testing.TB, j job) run
+
+// platforms are what every guest is compared on. The first says what is right.
+var platforms = []struct {
+	name string
+	run  runner
+}{
+	{"native", runNative},
+	{"kvm", machine(vmexec.KVM, "VMEXEC_REQUIRE_KVM")},
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Guests that die by a signal must not leave core files behind.
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		fmt.Fprintf(os.Stderr, "setrlimit RLIMIT_CORE: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func TestGuest(t *testing.T) {
+	src, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := build.Dir(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []build.Guest
+	for _, g := range guests {
+		list = append(list, g.build())
+	}
+	built, err := build.All(t.Context(), src, dir, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := make(chan struct{}, atOnce)
+	for _, g := range guests {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			b := built[g.build()]
+			requireBuilt(t, b.Err)
+			j := job{guest: g, bin: b.Path}
+			native := sync.OnceValue(func() run { return platforms[0].run(t, j) })
+			t.Run(platforms[0].name, func(t *testing.T) {
+				checkNative(t, j, native())
+				for range *repeat - 1 {
+					compare(t, native(), platforms[0].run(t, j))
+				}
+			})
+			for _, p := range platforms[1:] {
+				t.Run(p.name, func(t *testing.T) {
+					got := p.run(t, j) // first: it may skip
+					compare(t, native(), got)
+				})
+			}
+		})
+	}
+}
+
+// TestNames holds that every source is in the table and no name is used twice.
+func TestNames(t *testing.T) {
+	names, used := map[string]bool{}, map[string]bool{}
+	for _, g := range guests {
+		if names[g.name] {
+			t.Errorf("guest %s is in the table twice", g.name)
+		}
+		names[g.name] = true
+		b := g.build()
+		folder := "c"
+		if b.Flavour == build.Go {
+			folder = "go"
+		}
+		used[folder+"/"+b.Source] = true
+	}
+	for _, pattern := range []string{"c/*.c", "c/*.cc", "go/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if !used[strings.TrimSuffix(f, filepath.Ext(f))] {
+				t.Errorf("%s is not in the table of guests", f)
+			}
+		}
+	}
+}
+
+// requireBuilt skips when the compiler is missing, unless
+// KONTAIN_REQUIRE_TOOLS=1, and fails when it did not like the source.
+func requireBuilt(t *testing.T, err error) {
+	t.Helper()
+	var missing *build.MissingToolError
+	switch {
+	case err == nil:
+	case errors.As(err, &missing) && os.Getenv("KONTAIN_REQUIRE_TOOLS") != "1":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+// checkNative holds that a guest did what its entry in the table says.
+func checkNative(t *testing.T, j job, got run) {
+	t.Helper()
+	if got.Status != j.status || got.Signal != int(j.signal) {
+		t.Fatalf("status %d, signal %d; want status %d, signal %d\nstdout: %s\n%s",
+			got.Status, got.Signal, j.status, int(j.signal), tail(got.Stdout), got.hints)
+	}
+	if got.Stdout == "" && !j.quiet {
+		t.Errorf("no output")
+	}
+}
+
+// compare fails the test when got differs from the native run.
+func compare(t *testing.T, native, got run) {
+	t.Helper()
+	if native.outcome == got.outcome {
+		return
+	}
+	a, b := native.outcome, got.outcome
+	a.Stdout, b.Stdout = around(a.Stdout, b.Stdout)
+	a.Stderr, b.Stderr = around(a.Stderr, b.Stderr)
+	t.Errorf("differs from native (-native +got):\n%s%s", gocmp.Diff(a, b), got.hints)
+}
+
+// around cuts two texts to the neighbourhood of their first difference, so
+// that a difference in a megabyte stays readable.
+func around(a, b string) (string, string) {
+	const before, after = 500, 1500
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	cut := func(s string) string {
+		from, to := max(0, i-before), min(len(s), i+after)
+		if from == 0 && to == len(s) {
+			return s
+		}
+		return fmt.Sprintf("[bytes %d to %d of %d] %s", from, to, len(s), s[from:to])
+	}
+	return cut(a), cut(b)
+}
+
+// tail returns the end of a text.
+func tail(s string) string {
+	const most = 1500
+	if len(s) > most {
+		return "[…] " + s[len(s)-most:]
+	}
+	return s
+}
+
+// runNative runs a guest as a process of this machine.
+func runNative(t testing.TB, j job) run {
+	t.Helper()
+	root := ""
+	if j.files != nil {
+		root = j.makeRoot(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, j.bin, j.argv(root)...)
+	cmd.Env = j.environ()
+	cmd.Dir = "/"
+	cmd.Stdin = bytes.NewReader(j.stdin)
+	cmd.WaitDelay = time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) {
+		t.Fatalf("run %s: %v", j.bin, err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("did not end within %v; stdout: %s\nstderr: %s", guestTimeout, tail(stdout.String()), tail(stderr.String()))
+	}
+	r := run{outcome: outcome{Stdout: stdout.String()}, hints: "stderr: " + tail(stderr.String())}
+	if j.stderr {
+		r.Stderr = stderr.String()
+	}
+	ws := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		r.Signal = int(ws.Signal())
+	} else {
+		r.Status = ws.ExitStatus()
+	}
+	return r
+}
+
+// machine returns the runner of a vmexec platform. The variable, when 1,
+// makes its absence a failure.
+func machine(kind vmexec.Kind, variable string) runner {
+	open := sync.OnceValues(func() (*vmexec.Host, error) { return vmexec.Open(kind) })
+	return func(t testing.TB, j job) run {
+		t.Helper()
+		host, err := open()
+		var missing *vmexec.UnavailableError
+		if errors.As(err, &missing) && os.Getenv(variable) != "1" {
+			t.Skipf("%v: guests are not tested on it", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runMachine(t, host, j)
+	}
+}
+
+// runMachine runs a guest in a machine of its own.
+func runMachine(t testing.TB, host *vmexec.Host, j job) run {
+	t.Helper()
+	var root *vmexec.Root
+	var err error
+	path := j.bin
+	if j.files != nil {
+		dir := j.makeRoot(t)
+		path = "/bin/guest"
+		copyProgram(t, j.bin, filepath.Join(dir, path))
+		root, err = vmexec.DirRoot(dir)
+	} else {
+		root, err = vmexec.ProgramRoot(j.bin)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, "root", root.Close)
+	program, err := vmexec.NewProgram(vmexec.ProgramSpec{
+		Root: root,
+		Path: path,
+		Args: append([]string{path}, j.argv("")...),
+		Env:  j.environ(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, "program", program.Close)
+	vm, err := host.NewVM(program, vmexec.Limits{
+		Memory: cmp.Or(j.memory, guestMemory),
+		Wall:   guestTimeout,
+		Output: guestOutput,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, "machine", vm.Close)
+	res, err := vm.Run(t.Context(), vmexec.IO{Event: j.stdin})
+	if err != nil {
+		t.Fatalf("the monitor failed: %v", err)
+	}
+	r := run{outcome: outcome{Stdout: string(res.Stdout), Status: res.Status}}
+	if j.stderr {
+		r.Stderr = string(res.Stderr)
+	}
+	r.hints = fmt.Sprintf("message: %s\nunsupported calls: %v\nstderr: %s", res.Message, res.Stats.Unsupported, tail(string(res.Stderr)))
+	switch res.Reason {
+	case vmexec.Exited:
+	case vmexec.Signaled:
+		r.Status, r.Signal = 0, res.Death.Signal
+	default:
+		t.Fatalf("ended by %s\nstdout: %s\n%s", res.Reason, tail(r.Stdout), r.hints)
+	}
+	return r
+}
+
+// closing closes something at the end of a run and reports when that fails.
+func closing(t testing.TB, what string, f func() error) {
+	t.Helper()
+	if err := f(); err != nil {
+		t.Errorf("close %s: %v", what, err)
+	}
+}
+
+// makeRoot makes a new folder with the files of a guest.
+func (g guest) makeRoot(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range g.files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if target, ok := strings.CutPrefix(text, "-> "); ok {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// copyProgram puts the program where a machine finds it.
+func copyProgram(t testing.TB, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// argv returns the arguments after argv[0], with the root filled in.
+func (g guest) argv(root string) []string {
+	var args []string
+	for _, a := range g.args {
+		args = append(args, strings.ReplaceAll(a, rootMark, root))
+	}
+	return args
+}
+
+// environ returns the whole environment of a guest: never the tester's own.
+func (g guest) environ() []string {
+	if g.env == nil {
+		return []string{"PATH=/usr/bin:/bin", "HOME=/tmp"}
+	}
+	return g.env
+}
+
+// build says how to compile the guest.
+func (g guest) build() build.Guest {
+	return build.Guest{Source: cmp.Or(g.source, g.name), Flavour: cmp.Or(g.flavour, build.Glibc)}
+}
