@@ -23,6 +23,61 @@ func (b Buffers) Len() int {
 	return n
 }
 
+// CopyTo copies guest bytes to p and returns how many: the smaller of the lengths.
+func (b Buffers) CopyTo(p []byte) int {
+	n := 0
+	for _, s := range b {
+		if n == len(p) {
+			break
+		}
+		n += copy(p[n:], s)
+	}
+	return n
+}
+
+// CopyFrom copies p to the guest and returns how many bytes: the smaller of the
+// lengths.
+func (b Buffers) CopyFrom(p []byte) int {
+	n := 0
+	for _, s := range b {
+		if n == len(p) {
+			break
+		}
+		n += copy(s, p[n:])
+	}
+	return n
+}
+
+// Skip returns the buffers without their first n bytes. It does not change b.
+func (b Buffers) Skip(n int) Buffers {
+	for len(b) > 0 && n >= len(b[0]) {
+		n -= len(b[0])
+		b = b[1:]
+	}
+	if n == 0 || len(b) == 0 {
+		return b
+	}
+	rest := make(Buffers, len(b))
+	copy(rest, b)
+	rest[0] = rest[0][n:]
+	return rest
+}
+
+// Take returns the first n bytes of the buffers, or all when they are fewer. It
+// does not change b.
+func (b Buffers) Take(n int) Buffers {
+	for i, s := range b {
+		if n <= len(s) {
+			head := make(Buffers, i+1)
+			copy(head, b)
+			head[i] = s[:n]
+			return head
+		}
+		n -= len(s)
+	}
+	return b
+}
+
 // Events is a set of poll(2) conditions: unix.POLLIN and so on.
 type Events uint32
 
@@ -38,8 +93,8 @@ type File interface {
 	Read(dst Buffers, off int64) (int, abi.Errno)
 	// Write takes bytes from src to off and returns how many.
 	Write(src Buffers, off int64) (int, abi.Errno)
-	// Seek sets the position as lseek(2).
-	Seek(off int64, whence int) (int64, abi.Errno)
+	// Lseek sets the position as lseek(2). (The name Seek is io.Seeker's to go vet.)
+	Lseek(off int64, whence int) (int64, abi.Errno)
 	// Stat describes the file as fstat(2).
 	Stat() (abi.Stat, abi.Errno)
 	// Readiness returns the conditions that hold now, as poll(2).

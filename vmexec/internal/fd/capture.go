@@ -1,0 +1,132 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package fd
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/waitq"
+)
+
+// StreamMode is st_mode of standard streams: to the program they look like pipes,
+// so that it does not take them for a terminal and does not seek in them.
+const StreamMode = unix.S_IFIFO | 0o600
+
+// CharDeviceMode is st_mode of standard streams that shall look like a device.
+const CharDeviceMode = unix.S_IFCHR | 0o620
+
+// EventInput is a standard input whose whole content is known: the bytes, then
+// the end, like a pipe whose writer has closed. Set Mode to CharDeviceMode before
+// use to hide the pipe.
+type EventInput struct {
+	Base
+	data []byte
+	q    waitq.Queue // never woken; there because pipes can be in an epoll set
+}
+
+// NewEventInput returns an input of data, which must not change any more.
+func NewEventInput(data []byte) *EventInput {
+	return &EventInput{Base: Base{Flags: unix.O_RDONLY, Mode: StreamMode}, data: data}
+}
+
+// Read gives the next bytes; 0 at the end. ESPIPE for an offset.
+func (e *EventInput) Read(dst Buffers, off int64) (int, abi.Errno) {
+	if off != CurrentOffset {
+		return 0, abi.ESPIPE
+	}
+	n := dst.CopyFrom(e.data)
+	e.data = e.data[n:]
+	return n, abi.OK
+}
+
+// Readiness is that of a pipe without writers.
+func (e *EventInput) Readiness() Events {
+	if len(e.data) > 0 {
+		return In | Hup
+	}
+	return Hup
+}
+
+// Queue returns a queue that is never woken: the readiness changes by reading only.
+func (e *EventInput) Queue() *waitq.Queue { return &e.q }
+
+// Available returns the number of bytes left.
+func (e *EventInput) Available() int { return len(e.data) }
+
+// CaptureOutput is a standard output that is kept in memory up to a bound.
+type CaptureOutput struct {
+	Base
+	limit    int
+	overflow func() // nil: keep the tail
+	buf      []byte // a ring once limit bytes are in it
+	start    int    // oldest byte of the ring
+	dropped  bool
+	q        waitq.Queue
+}
+
+// NewCaptureOutput returns an output that keeps the first limit bytes. The first
+// write beyond them calls overflow, which is expected to end the program; that
+// write and later ones succeed and their excess is dropped.
+func NewCaptureOutput(limit int, overflow func()) *CaptureOutput {
+	return &CaptureOutput{Base: Base{Flags: unix.O_WRONLY, Mode: StreamMode}, limit: limit, overflow: overflow}
+}
+
+// NewCaptureTail returns an output that keeps the last limit bytes.
+func NewCaptureTail(limit int) *CaptureOutput { return NewCaptureOutput(limit, nil) }
+
+// Write takes all bytes. ESPIPE for an offset.
+func (c *CaptureOutput) Write(src Buffers, off int64) (int, abi.Errno) {
+	if off != CurrentOffset {
+		return 0, abi.ESPIPE
+	}
+	n := 0
+	for _, p := range src {
+		n += len(p)
+		c.keep(p)
+	}
+	return n, abi.OK
+}
+
+func (c *CaptureOutput) keep(p []byte) {
+	k := min(len(p), c.limit-len(c.buf))
+	c.buf = append(c.buf, p[:k]...)
+	p = p[k:]
+	if len(p) == 0 {
+		return
+	}
+	first := !c.dropped
+	c.dropped = true
+	if c.overflow != nil {
+		if first {
+			c.overflow()
+		}
+		return
+	}
+	if c.limit == 0 {
+		return
+	}
+	if len(p) >= c.limit {
+		copy(c.buf, p[len(p)-c.limit:])
+		c.start = 0
+		return
+	}
+	n := copy(c.buf[c.start:], p)
+	copy(c.buf, p[n:])
+	c.start = (c.start + len(p)) % c.limit
+}
+
+// Bytes returns a copy of what was kept, oldest byte first.
+func (c *CaptureOutput) Bytes() []byte { return slices.Concat(c.buf[c.start:], c.buf[:c.start]) }
+
+// Dropped reports whether more was written than is kept.
+func (c *CaptureOutput) Dropped() bool { return c.dropped }
+
+// Readiness is writable.
+func (c *CaptureOutput) Readiness() Events { return Out }
+
+// Queue returns a queue that is never woken.
+func (c *CaptureOutput) Queue() *waitq.Queue { return &c.q }
