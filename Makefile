@@ -1,0 +1,138 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# `make help` lists the targets. Everything is built into bin/, which is
+# ignored by git; `make clean` removes it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+GO ?= go
+# The C compiler of the C samples. Make's own default, cc, is not asked for.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+# Static, so that the program needs no loader and no library in its VM.
+SAMPLE_CFLAGS ?= -std=c11 -O2 -Wall -Wextra -Werror -static
+
+BIN := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X kontain.dev/eventing/pkg/cli.Version=$(VERSION)
+
+GO_SAMPLES := uppercase-go faulty
+C_SAMPLES := wordcount-c audit-c
+
+# Arguments of `make run` and `make bench`, for example ARGS=--once.
+ARGS ?=
+# Arguments of go test, for example TESTFLAGS='-run TestGuest -v'.
+TESTFLAGS ?=
+# Time for each fuzz target of `make fuzz`.
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARGS=--once        make run: end after the demo"
+	@echo "  TESTFLAGS='-run X' make test: further arguments of go test"
+	@echo "  FUZZTIME=1m        make fuzz: time for each target"
+
+.PHONY: build
+build: build-go build-c ## Build the program and the samples into bin/
+
+.PHONY: build-go
+build-go: need-go
+	@mkdir -p $(BIN)/samples
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/kontain ./cmd/kontain
+	@for s in $(GO_SAMPLES); do \
+		echo "CGO_ENABLED=0 $(GO) build -o $(BIN)/samples/$$s ./samples/$$s"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/samples/$$s ./samples/$$s; \
+	done
+
+# Without a C compiler everything else is still built.
+.PHONY: build-c
+build-c:
+	@mkdir -p $(BIN)/samples
+	@if ! command -v $(CC) >/dev/null; then \
+		rm -f $(addprefix $(BIN)/samples/,$(C_SAMPLES)); \
+		echo "make: no C compiler ($(CC)): the C samples ($(C_SAMPLES)) are left out."; \
+		echo "make: to have them too, install gcc (Debian, Ubuntu: apt-get install gcc libc6-dev) and run make again."; \
+	else \
+		for s in $(C_SAMPLES); do \
+			set -- $(CC) $(SAMPLE_CFLAGS) -o $(BIN)/samples/$$s samples/$$s/main.c samples/internal/json.c; \
+			echo "$$*"; \
+			"$$@" || { echo "make: could not build samples/$$s; a static C library is needed" \
+				"(Debian, Ubuntu: libc6-dev; Fedora: glibc-static; or CC=musl-gcc)." >&2; exit 1; }; \
+		done; \
+	fi
+
+.PHONY: run
+run: build ## Build, start the receiver with the samples and send each an event
+	@hack/run.sh $(ARGS)
+
+.PHONY: test
+test: need-go ## Run every test
+	$(GO) test -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: race
+race: need-go need-cc ## Run the tests of pkg/ with the race detector
+	$(GO) test -race -timeout 30m $(TESTFLAGS) ./pkg/...
+
+.PHONY: bench
+bench: build ## Measure events, starts, guest speed and exits; writes bin/bench.json
+	@$(GO) run ./test/bench/cmd/kontain-bench --bin $(BIN) --json $(BIN)/bench.json $(ARGS)
+
+.PHONY: fuzz
+fuzz: need-go ## Run every fuzz target for FUZZTIME (default 20s)
+	@GO=$(GO) hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: generate
+generate: need-go ## Write the generated files anew
+	$(GO) generate ./...
+
+.PHONY: check
+check: check-headers vet lint check-generated ## Format, vet, lint, licence headers, generated files
+
+.PHONY: check-headers
+check-headers:
+	@hack/check-headers.sh
+
+.PHONY: check-generated
+check-generated: need-go
+	@GO=$(GO) hack/check-generated.sh
+
+.PHONY: vet
+vet: need-go
+	$(GO) vet ./...
+
+# The version is pinned, with its checksums, by hack/tools/go.mod.
+LINT := $(BIN)/tools/golangci-lint
+$(LINT): hack/tools/go.mod hack/tools/go.sum | need-go
+	@echo "building golangci-lint (once; some minutes)"
+	@mkdir -p $(@D)
+	@$(GO) build -C hack/tools -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: lint
+lint: $(LINT)
+	$(LINT) run
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the Go files
+	$(LINT) fmt
+
+.PHONY: clean
+clean: ## Remove bin/
+	rm -rf $(BIN)
+
+.PHONY: need-go
+need-go:
+	@command -v $(GO) >/dev/null || { \
+		echo "make: Go is not installed or not in PATH; Go $$(awk '$$1 == "go" {print $$2}' go.mod) or newer is needed." >&2; \
+		echo "make: see https://go.dev/doc/install, or name it: make GO=/path/to/go" >&2; exit 1; }
+
+.PHONY: need-cc
+need-cc:
+	@command -v $(CC) >/dev/null || { \
+		echo "make: the race detector needs a C compiler and $(CC) is not installed (Debian, Ubuntu: apt-get install gcc libc6-dev)." >&2; exit 1; }
