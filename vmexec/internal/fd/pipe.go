@@ -3,5 +3,279 @@
 
 package fd
 
-// pipeBuf is PIPE_BUF of pipe(7): writes up to it are not split.
-const pipeBuf = 4096
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/waitq"
+)
+
+// Sizes of pipes in bytes; see pipe(7).
+const (
+	pipeBuf         = 4096     // PIPE_BUF: writes up to it are not split
+	pipeDefault     = 64 << 10 // capacity of a new pipe
+	pipeMax         = 1 << 20  // most that F_SETPIPE_SZ gives (pipe-max-size)
+	pipeSystemLimit = 64 << 20 // sum of all capacities (pipe-user-pages-soft)
+	pipeScarce      = 2 * 4096 // capacity of a new pipe beyond that sum
+)
+
+// pipe is what both ends share: a ring that grows up to the capacity.
+type pipe struct {
+	sys              *System
+	buf              []byte
+	start, n         int // oldest byte, bytes held
+	capacity         int
+	readable         waitq.Queue
+	writable         waitq.Queue
+	readers, writers bool
+}
+
+// PipeReader is the end of a pipe that is read.
+type PipeReader struct {
+	Base
+	p *pipe
+}
+
+// PipeWriter is the end of a pipe that is written.
+type PipeWriter struct {
+	Base
+	p *pipe
+}
+
+// NewPipe returns the ends of a pipe(7) of 64 KiB; flags may have O_NONBLOCK. Its
+// memory grows with what is in it. When the capacities of a VM's pipes reach
+// 64 MiB a new pipe has 8 KiB.
+func NewPipe(sys *System, flags int) (*PipeReader, *PipeWriter) {
+	p := &pipe{sys: sys, capacity: pipeDefault, readers: true, writers: true}
+	if sys.pipeBytes+p.capacity > pipeSystemLimit {
+		p.capacity = pipeScarce
+	}
+	sys.pipeBytes += p.capacity
+	b := Base{Flags: flags, Ino: sys.NextInode(), Mode: unix.S_IFIFO | 0o600}
+	r, w := &PipeReader{Base: b, p: p}, &PipeWriter{Base: b, p: p}
+	r.Flags |= unix.O_RDONLY
+	w.Flags |= unix.O_WRONLY
+	return r, w
+}
+
+// grow makes the ring hold n bytes, n ≤ capacity.
+func (p *pipe) grow(n int) {
+	if n <= len(p.buf) {
+		return
+	}
+	size := max(len(p.buf), pipeBuf)
+	for size < n {
+		size *= 2
+	}
+	buf := make([]byte, size)
+	p.peek(p.n).CopyTo(buf)
+	p.buf, p.start = buf, 0
+}
+
+func (p *pipe) room() int { return max(0, p.capacity-p.n) }
+
+// peek returns the oldest n bytes, or all when they are fewer.
+func (p *pipe) peek(n int) Buffers {
+	n = min(n, p.n)
+	if n == 0 {
+		return nil
+	}
+	end := p.start + n
+	if end <= len(p.buf) {
+		return Buffers{p.buf[p.start:end]}
+	}
+	return Buffers{p.buf[p.start:], p.buf[:end-len(p.buf)]}
+}
+
+func (p *pipe) discard(n int) {
+	if n == 0 {
+		return
+	}
+	full := p.room() < pipeBuf
+	p.n -= n
+	p.start = (p.start + n) % len(p.buf)
+	if p.n == 0 {
+		p.start = 0
+	}
+	if full && p.room() >= pipeBuf {
+		p.writable.WakeAll()
+	}
+}
+
+func (p *pipe) put(src Buffers) {
+	p.grow(p.n + src.Len())
+	for _, s := range src {
+		for len(s) > 0 {
+			at := (p.start + p.n) % len(p.buf)
+			end := len(p.buf)
+			if at < p.start {
+				end = p.start
+			}
+			k := copy(p.buf[at:end], s)
+			s = s[k:]
+			p.n += k
+		}
+	}
+	p.readable.WakeAll()
+}
+
+func (p *pipe) release() {
+	if !p.readers && !p.writers {
+		p.sys.pipeBytes -= p.capacity
+		p.buf, p.n, p.start = nil, 0, 0
+	}
+	p.readable.WakeAll()
+	p.writable.WakeAll()
+}
+
+func (p *pipe) setSize(n int) (int, abi.Errno) {
+	if n < 0 {
+		return 0, abi.EINVAL
+	}
+	if n > pipeMax {
+		return 0, abi.EPERM
+	}
+	size := pipeBuf
+	for size < n {
+		size *= 2
+	}
+	if size < p.n {
+		return 0, abi.EBUSY
+	}
+	if size > p.capacity && p.sys.pipeBytes+size-p.capacity > pipeSystemLimit {
+		return 0, abi.EPERM
+	}
+	p.sys.pipeBytes += size - p.capacity
+	p.capacity = size
+	if p.room() >= pipeBuf {
+		p.writable.WakeAll()
+	}
+	return size, abi.OK
+}
+
+// Read gives what is in the pipe; EAGAIN when it is empty, 0 when it is empty and
+// the other end closed, ESPIPE for an offset.
+func (r *PipeReader) Read(dst Buffers, off int64) (int, abi.Errno) {
+	if off != CurrentOffset {
+		return 0, abi.ESPIPE
+	}
+	want := dst.Len()
+	if r.p.n == 0 && r.p.writers && want > 0 {
+		return 0, abi.EAGAIN
+	}
+	n := 0
+	for _, s := range r.p.peek(want) {
+		n += dst.Skip(n).CopyFrom(s)
+	}
+	r.p.discard(n)
+	return n, abi.OK
+}
+
+// Peek returns up to n bytes that the next Read would give. They are valid until
+// the next call of a method of the pipe.
+func (r *PipeReader) Peek(n int) Buffers { return r.p.peek(n) }
+
+// Discard takes n bytes, which Peek returned, out of the pipe.
+func (r *PipeReader) Discard(n int) { r.p.discard(n) }
+
+// Ended reports whether the pipe is empty and no writer is left.
+func (r *PipeReader) Ended() bool { return r.p.n == 0 && !r.p.writers }
+
+// Readiness is as in poll(2) of a pipe.
+func (r *PipeReader) Readiness() Events {
+	var ev Events
+	if r.p.n > 0 {
+		ev |= In
+	}
+	if !r.p.writers {
+		ev |= Hup
+	}
+	return ev
+}
+
+// Queue is woken when data came or the other end closed.
+func (r *PipeReader) Queue() *waitq.Queue { return &r.p.readable }
+
+// Available returns the number of bytes in the pipe.
+func (r *PipeReader) Available() int { return r.p.n }
+
+// Name is "pipe:[inode]".
+func (r *PipeReader) Name() string { return fmt.Sprintf("pipe:[%d]", r.Ino) }
+
+// PipeSize returns the capacity in bytes.
+func (r *PipeReader) PipeSize() int { return r.p.capacity }
+
+// SetPipeSize sets the capacity to n rounded up to a power of two of pages, and
+// returns it. EPERM beyond 1 MiB or the limit of the VM, EBUSY when more than that
+// is in the pipe.
+func (r *PipeReader) SetPipeSize(n int) (int, abi.Errno) { return r.p.setSize(n) }
+
+// SamePipe reports whether w is the other end.
+func (r *PipeReader) SamePipe(w *PipeWriter) bool { return r.p == w.p }
+
+// Release closes the end: the writer gets EPIPE from now on.
+func (r *PipeReader) Release() {
+	r.p.readers = false
+	r.p.release()
+}
+
+// Write takes what fits, and up to PIPE_BUF bytes either whole or not at all.
+// EAGAIN when there is no room, EPIPE when the other end closed, ESPIPE for an
+// offset.
+func (w *PipeWriter) Write(src Buffers, off int64) (int, abi.Errno) {
+	if off != CurrentOffset {
+		return 0, abi.ESPIPE
+	}
+	n := src.Len()
+	switch room := w.p.room(); {
+	case n == 0:
+		return 0, abi.OK
+	case !w.p.readers:
+		return 0, abi.EPIPE
+	case room == 0 || n <= pipeBuf && n > room:
+		return 0, abi.EAGAIN
+	default:
+		n = min(n, room)
+	}
+	w.p.put(src.Take(n))
+	return n, abi.OK
+}
+
+// Room returns the number of bytes that can be written, and whether anybody is
+// left to read them.
+func (w *PipeWriter) Room() (n int, readers bool) { return w.p.room(), w.p.readers }
+
+// Readiness is as in poll(2) of a pipe: writable when PIPE_BUF bytes fit.
+func (w *PipeWriter) Readiness() Events {
+	var ev Events
+	if w.p.room() >= pipeBuf {
+		ev |= Out
+	}
+	if !w.p.readers {
+		ev |= Err
+	}
+	return ev
+}
+
+// Queue is woken when there is room again or the other end closed.
+func (w *PipeWriter) Queue() *waitq.Queue { return &w.p.writable }
+
+// Available returns the number of bytes in the pipe.
+func (w *PipeWriter) Available() int { return w.p.n }
+
+// Name is "pipe:[inode]".
+func (w *PipeWriter) Name() string { return fmt.Sprintf("pipe:[%d]", w.Ino) }
+
+// PipeSize returns the capacity in bytes.
+func (w *PipeWriter) PipeSize() int { return w.p.capacity }
+
+// SetPipeSize is PipeReader.SetPipeSize.
+func (w *PipeWriter) SetPipeSize(n int) (int, abi.Errno) { return w.p.setSize(n) }
+
+// Release closes the end: the reader gets what is left and then the end of file.
+func (w *PipeWriter) Release() {
+	w.p.writers = false
+	w.p.release()
+}

@@ -8,9 +8,13 @@ import (
 )
 
 // System is what all descriptor tables of one VM share: the inode numbers of files
-// that are on no file system.
+// that are on no file system, and the limits on what the host holds for pipes and
+// epoll sets.
 type System struct {
-	inode uint64
+	inode         uint64
+	pipeBytes     int // sum of the capacities of all pipes
+	watches       int // descriptors in epoll sets
+	nestedWatches int // of those, epoll descriptors
 }
 
 // NextInode returns an inode number that no other file of System.NextInode has.
@@ -23,7 +27,8 @@ func (s *System) NextInode() uint64 {
 // file's Release when the last is gone.
 type Description struct {
 	File
-	refs int
+	refs  int
+	items map[*epollItem]struct{} // epoll sets that watch it
 }
 
 // NewDescription wraps a file with a count of one.
@@ -35,11 +40,15 @@ func (d *Description) Ref() *Description {
 	return d
 }
 
-// Unref drops one holder. The last one releases the file.
+// Unref drops one holder. The last one takes the file out of all epoll sets and
+// releases it.
 func (d *Description) Unref() {
 	d.refs--
 	if d.refs != 0 {
 		return
+	}
+	for it := range d.items {
+		it.ep.remove(it)
 	}
 	d.File.Release()
 }

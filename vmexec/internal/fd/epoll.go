@@ -1,0 +1,286 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package fd
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/waitq"
+)
+
+// Limits of epoll sets.
+const (
+	epollDepth = 5 // epoll sets in a chain, as Linux
+	// maxWatches bounds the memory of all sets of a VM (Linux: max_user_watches).
+	maxWatches = 1 << 16
+	// maxNestedWatches bounds the ways by which one wake-up can climb through sets
+	// that watch each other, which grow exponentially with these.
+	maxNestedWatches = 64
+)
+
+// epollPrivate are the bits of epoll_event.events that are no conditions.
+const epollPrivate = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLEXCLUSIVE | unix.EPOLLWAKEUP
+
+// exclusiveAllowed are the bits that may accompany EPOLLEXCLUSIVE.
+const exclusiveAllowed = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPOLLHUP | epollPrivate&^unix.EPOLLONESHOT
+
+// EpollEvent is epoll_event of epoll_ctl(2).
+type EpollEvent struct {
+	Events uint32
+	Data   uint64
+}
+
+type epollKey struct {
+	desc *Description
+	fd   int32
+}
+
+// epollItem is one descriptor in a set. It is on its file's queue all the time,
+// and on the set's ready list from a wake-up until a look finds it not ready.
+type epollItem struct {
+	ep         *Epoll
+	key        epollKey
+	ev         EpollEvent
+	disabled   bool // EPOLLONESHOT has fired
+	entry      *waitq.Entry
+	prev, next *epollItem // ready list; nil when not on it
+}
+
+// Epoll is an epoll set as in epoll(7). What a wait costs depends on how many
+// descriptors may be ready, not on how many there are.
+type Epoll struct {
+	Base
+	sys     *System
+	items   map[epollKey]*epollItem
+	ready   epollItem               // sentinel
+	parents map[*epollItem]struct{} // items of other sets that watch this one
+	q       waitq.Queue
+}
+
+// NewEpoll returns an empty set.
+func NewEpoll(sys *System) *Epoll {
+	e := &Epoll{
+		Base: Base{Flags: unix.O_RDWR, Ino: sys.NextInode()}, sys: sys,
+		items: map[epollKey]*epollItem{}, parents: map[*epollItem]struct{}{},
+	}
+	e.ready.prev, e.ready.next = &e.ready, &e.ready
+	return e
+}
+
+// interest is what the item reports: also an error and a hang-up, always.
+func (it *epollItem) interest() Events {
+	if it.disabled {
+		return 0
+	}
+	return Events(it.ev.Events&^epollPrivate) | Err | Hup
+}
+
+// Wake puts the item on the ready list: the wake-up says only that its file may
+// have changed.
+func (it *epollItem) Wake() {
+	it.entry = it.key.desc.Queue().Add(it)
+	if it.disabled {
+		return
+	}
+	it.link()
+	it.ep.q.WakeAll()
+}
+
+func (it *epollItem) link() {
+	if it.next != nil {
+		return
+	}
+	s := &it.ep.ready
+	it.prev, it.next = s.prev, s
+	it.prev.next, s.prev = it, it
+}
+
+func (it *epollItem) unlink() {
+	if it.next != nil {
+		it.prev.next, it.next.prev = it.next, it.prev
+		it.prev, it.next = nil, nil
+	}
+}
+
+// check links the item and wakes the waiters when it is ready now.
+func (it *epollItem) check() {
+	if it.key.desc.Readiness()&it.interest() != 0 {
+		it.link()
+		it.ep.q.WakeAll()
+	}
+}
+
+// Add is EPOLL_CTL_ADD of the descriptor fd, which refers to d. EEXIST when it is
+// in the set; EPERM for a file that is always ready, such as a regular one; EINVAL
+// for the set itself or flags that exclude each other; ELOOP when sets would watch
+// each other in a circle or more than 5 deep; ENOSPC beyond the VM's limits.
+func (e *Epoll) Add(d *Description, fd int32, ev EpollEvent) abi.Errno {
+	inner, nested := d.File.(*Epoll)
+	if inner == e {
+		return abi.EINVAL
+	}
+	if ev.Events&unix.EPOLLEXCLUSIVE != 0 && (nested || ev.Events&^uint32(exclusiveAllowed) != 0) {
+		return abi.EINVAL
+	}
+	q := d.Queue()
+	key := epollKey{d, fd}
+	switch {
+	case q == nil:
+		return abi.EPERM
+	case e.items[key] != nil:
+		return abi.EEXIST
+	case nested && !e.mayWatch(inner):
+		return abi.ELOOP
+	case e.sys.watches >= maxWatches || nested && e.sys.nestedWatches >= maxNestedWatches:
+		return abi.ENOSPC
+	}
+	it := &epollItem{ep: e, key: key, ev: ev}
+	e.items[key] = it
+	e.sys.watches++
+	if nested {
+		e.sys.nestedWatches++
+		inner.parents[it] = struct{}{}
+	}
+	if d.items == nil {
+		d.items = map[*epollItem]struct{}{}
+	}
+	d.items[it] = struct{}{}
+	it.entry = q.Add(it)
+	it.check()
+	return abi.OK
+}
+
+// Modify is EPOLL_CTL_MOD: it also enables an item that EPOLLONESHOT disabled.
+// ENOENT when the descriptor is not in the set, EINVAL with EPOLLEXCLUSIVE.
+func (e *Epoll) Modify(d *Description, fd int32, ev EpollEvent) abi.Errno {
+	it := e.items[epollKey{d, fd}]
+	switch {
+	case d.File == File(e):
+		return abi.EINVAL
+	case ev.Events&unix.EPOLLEXCLUSIVE != 0:
+		return abi.EINVAL
+	case it == nil:
+		return abi.ENOENT
+	case it.ev.Events&unix.EPOLLEXCLUSIVE != 0:
+		return abi.EINVAL
+	}
+	it.ev, it.disabled = ev, false
+	it.check()
+	return abi.OK
+}
+
+// Delete is EPOLL_CTL_DEL. ENOENT when the descriptor is not in the set.
+func (e *Epoll) Delete(d *Description, fd int32) abi.Errno {
+	if d.File == File(e) {
+		return abi.EINVAL
+	}
+	it := e.items[epollKey{d, fd}]
+	if it == nil {
+		return abi.ENOENT
+	}
+	e.remove(it)
+	return abi.OK
+}
+
+func (e *Epoll) remove(it *epollItem) {
+	it.entry.Remove()
+	it.unlink()
+	delete(e.items, it.key)
+	delete(it.key.desc.items, it)
+	e.sys.watches--
+	if inner, ok := it.key.desc.File.(*Epoll); ok {
+		delete(inner.parents, it)
+		e.sys.nestedWatches--
+	}
+}
+
+// mayWatch reports whether watching inner closes no circle and no chain of sets
+// becomes too long.
+func (e *Epoll) mayWatch(inner *Epoll) bool {
+	below := map[*Epoll]int{}
+	depth := inner.height(below)
+	if _, circle := below[e]; circle {
+		return false
+	}
+	return depth+e.level(map[*Epoll]int{}) <= epollDepth
+}
+
+// height returns the number of sets in the longest chain from e downwards, and
+// notes it for every set that it reaches. There are no circles.
+func (e *Epoll) height(seen map[*Epoll]int) int {
+	if h, ok := seen[e]; ok {
+		return h
+	}
+	h := 0
+	for k := range e.items {
+		if inner, ok := k.desc.File.(*Epoll); ok {
+			h = max(h, inner.height(seen))
+		}
+	}
+	seen[e] = h + 1
+	return h + 1
+}
+
+// level is height upwards, through the sets that watch e.
+func (e *Epoll) level(seen map[*Epoll]int) int {
+	if l, ok := seen[e]; ok {
+		return l
+	}
+	l := 0
+	for it := range e.parents {
+		l = max(l, it.ep.level(seen))
+	}
+	seen[e] = l + 1
+	return l + 1
+}
+
+// Collect returns up to limit descriptors that are ready, and what for. Those that
+// stay ready and are not edge-triggered come last the next time, so that none
+// starves.
+func (e *Epoll) Collect(limit int) []EpollEvent {
+	var out []EpollEvent
+	last := e.ready.prev
+	for it := e.ready.next; it != &e.ready && len(out) < limit; it = e.ready.next {
+		it.unlink()
+		if got := it.key.desc.Readiness() & it.interest(); got != 0 {
+			out = append(out, EpollEvent{Events: uint32(got), Data: it.ev.Data})
+			switch {
+			case it.ev.Events&unix.EPOLLONESHOT != 0:
+				it.disabled = true
+			case it.ev.Events&unix.EPOLLET == 0:
+				it.link()
+			}
+		}
+		if it == last {
+			break
+		}
+	}
+	return out
+}
+
+// Readiness is readable when a descriptor of the set is ready.
+func (e *Epoll) Readiness() Events {
+	for it := e.ready.next; it != &e.ready; it = e.ready.next {
+		if it.key.desc.Readiness()&it.interest() != 0 {
+			return In
+		}
+		it.unlink()
+	}
+	return 0
+}
+
+// Queue is woken when a descriptor of the set may have become ready.
+func (e *Epoll) Queue() *waitq.Queue { return &e.q }
+
+// Name is that of Linux.
+func (e *Epoll) Name() string { return "anon_inode:[eventpoll]" }
+
+// Release empties the set.
+func (e *Epoll) Release() {
+	for _, it := range e.items {
+		e.remove(it)
+	}
+	e.q.WakeAll()
+}
