@@ -1,0 +1,174 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package itimer holds the interval timers of a process: setitimer(2), alarm(2)
+// and timer_create(2). It knows clocks and deadlines, not signals. A VM's kernel
+// is single-threaded, so nothing here is locked.
+package itimer
+
+import "math"
+
+// minPeriod is the least time in nanoseconds between two expiries of a timer,
+// so that an interval of one nanosecond cannot keep the monitor busy. Expiries
+// that are left out count as overruns, as those of a loaded machine do.
+const minPeriod = 100_000
+
+// MaxPOSIX bounds the timers that a process may create.
+const MaxPOSIX = 1024
+
+// Alarms calls back at a time of the monotonic clock.
+type Alarms interface {
+	// Monotonic returns the time in nanoseconds.
+	Monotonic() int64
+	// After calls f once, at or after deadline, unless stop was called before.
+	After(deadline int64, f func()) (stop func())
+}
+
+// Timer expires once or periodically on some clock. Use New.
+type Timer struct {
+	alarms   Alarms
+	now      func() int64
+	fire     func(overruns int64)
+	deadline int64 // on the timer's clock; 0 when disarmed
+	interval int64 // 0 when it expires once
+	stop     func()
+}
+
+// New returns a disarmed timer. now is its clock in nanoseconds, which may be
+// slower than the monotonic clock (CPU time) or be set apart from it (wall
+// time). fire is called at each expiry with the number of expiries that were
+// missed since the last.
+func New(a Alarms, now func() int64, fire func(overruns int64)) *Timer {
+	return &Timer{alarms: a, now: now, fire: fire}
+}
+
+// Set arms the timer for the time deadline of its clock, which may have passed,
+// and then for every interval nanoseconds unless that is 0. A deadline of 0 or
+// less disarms it. interval must not be negative.
+func (t *Timer) Set(deadline, interval int64) {
+	t.disarm()
+	if deadline > 0 {
+		t.deadline, t.interval = deadline, interval
+		t.arm(0)
+	}
+}
+
+// Get returns the nanoseconds to the next expiry, at least 1, or 0 when the
+// timer is disarmed; and the interval.
+func (t *Timer) Get() (left, interval int64) {
+	if t.deadline == 0 {
+		return 0, t.interval
+	}
+	return max(1, t.deadline-t.now()), t.interval
+}
+
+// Later returns the time of the timer's clock d nanoseconds from now, for Set. d
+// must not be negative.
+func (t *Timer) Later(d int64) int64 { return Add(t.now(), d) }
+
+func (t *Timer) disarm() {
+	if t.stop != nil {
+		t.stop()
+		t.stop = nil
+	}
+	t.deadline, t.interval = 0, 0
+}
+
+// arm asks for a call when the clock can first have come to the deadline, no
+// sooner than after least nanoseconds.
+func (t *Timer) arm(least int64) {
+	left := max(0, least, t.deadline-t.now())
+	t.stop = t.alarms.After(Add(t.alarms.Monotonic(), left), t.check)
+}
+
+func (t *Timer) check() {
+	t.stop = nil
+	now := t.now()
+	if now < t.deadline {
+		// The timer's clock went slower than the monotonic one.
+		t.arm(minPeriod)
+		return
+	}
+	overruns := int64(0)
+	if t.interval == 0 {
+		t.deadline = 0
+	} else {
+		overruns = (now - t.deadline) / t.interval
+		if t.interval < minPeriod {
+			overruns += minPeriod / t.interval
+		}
+		t.deadline = Add(t.deadline, (overruns+1)*t.interval)
+		t.arm(0)
+	}
+	t.fire(overruns)
+}
+
+// Add returns a+b, or the largest time when that is too much. b must not be negative.
+func Add(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// POSIX is a timer of timer_create(2).
+type POSIX struct {
+	*Timer
+	Clock    int32  // clock id
+	Signal   int    // 0: SIGEV_NONE
+	Thread   int    // SIGEV_THREAD_ID: the thread to signal; 0: the process
+	Value    uint64 // si_value
+	Overruns int64  // missed before the last expiry that was signalled
+}
+
+// Set is the timers of one process. The zero value has none. A forked child
+// starts with an empty Set; exec keeps Real, Virtual and Prof.
+type Set struct {
+	Real, Virtual, Prof *Timer // of setitimer; nil until first used
+	posix               map[int32]*POSIX
+	next                int32
+}
+
+// Add gives p an id. It reports false when the process has MaxPOSIX timers.
+func (s *Set) Add(p *POSIX) (id int32, ok bool) {
+	if len(s.posix) >= MaxPOSIX {
+		return 0, false
+	}
+	if s.posix == nil {
+		s.posix = map[int32]*POSIX{}
+	}
+	for s.posix[s.next] != nil {
+		s.next = (s.next + 1) & math.MaxInt32
+	}
+	id = s.next
+	s.posix[id] = p
+	s.next = (s.next + 1) & math.MaxInt32
+	return id, true
+}
+
+// POSIX returns the timer with the id, or nil.
+func (s *Set) POSIX(id int32) *POSIX { return s.posix[id] }
+
+// Delete disarms and forgets the timer with the id, which must exist.
+func (s *Set) Delete(id int32) {
+	s.posix[id].disarm()
+	delete(s.posix, id)
+}
+
+// DeletePOSIX disarms and forgets all timers but those of setitimer, as exec does.
+func (s *Set) DeletePOSIX() {
+	for id := range s.posix {
+		s.Delete(id)
+	}
+}
+
+// Clear disarms and forgets every timer, as the end of a process does.
+func (s *Set) Clear() {
+	s.DeletePOSIX()
+	for _, t := range []**Timer{&s.Real, &s.Virtual, &s.Prof} {
+		if *t != nil {
+			(*t).disarm()
+			*t = nil
+		}
+	}
+}
