@@ -1,0 +1,151 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vfs
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+)
+
+// tmpfile is __O_TMPFILE, O_TMPFILE without O_DIRECTORY.
+const tmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
+// statusMask is what fcntl(F_GETFL) shows of the flags of open(2).
+const statusMask = unix.O_ACCMODE | unix.O_APPEND | unix.O_NONBLOCK | unix.O_DSYNC | unix.O_SYNC | unix.O_ASYNC |
+	unix.O_DIRECT | unix.O_NOATIME | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_PATH | tmpfile
+
+// setMask is what fcntl(F_SETFL) may change.
+const setMask = unix.O_APPEND | unix.O_NONBLOCK | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME
+
+// Located is a file that has a place in the tree: every file that Open returns,
+// unless a magic link led to one without.
+type Located interface {
+	fd.File
+	// Path is where the file was opened.
+	Path() Path
+}
+
+// Open opens a file as open(2) with the flags of openat(2) and of resolution.
+// The mode of a new file has been masked by the umask; EmptyPath is not for
+// Open. The O_CLOEXEC flag is the descriptor table's.
+func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.File, abi.Errno) {
+	if flags&unix.O_PATH != 0 {
+		flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	}
+	if flags&unix.O_DIRECTORY != 0 {
+		fl |= Directory
+	}
+	if flags&unix.O_NOFOLLOW != 0 {
+		fl |= NoFollow
+	}
+	if flags&tmpfile != 0 {
+		if flags&unix.O_TMPFILE != unix.O_TMPFILE || flags&unix.O_CREAT != 0 || flags&unix.O_ACCMODE == unix.O_RDONLY {
+			return nil, abi.EINVAL
+		}
+		return fs.openTemp(base, path, flags, mode, fl)
+	}
+	if flags&unix.O_CREAT == 0 {
+		p, errno := fs.Resolve(base, path, fl)
+		if errno != 0 {
+			return nil, errno
+		}
+		return fs.openPath(p, flags)
+	}
+	if flags&unix.O_DIRECTORY != 0 {
+		return nil, abi.EINVAL
+	}
+	if flags&unix.O_EXCL != 0 {
+		fl |= NoFollow
+	}
+	l, errno := fs.walk(base, path, fl)
+	switch {
+	case errno != 0:
+		return nil, errno
+	case l.slash:
+		return nil, abi.EISDIR
+	case l.d != nil && flags&unix.O_EXCL != 0:
+		return nil, abi.EEXIST
+	case l.d != nil && l.d.inode.isDir():
+		return nil, abi.EISDIR
+	case l.d != nil:
+		return fs.openPath(Path{l.d}, flags)
+	case l.parent.inode.dyn != nil:
+		return nil, abi.ENOENT
+	}
+	if errno := l.parent.inode.writable(); errno != 0 {
+		return nil, errno
+	}
+	d, errno := fs.create(l, unix.S_IFREG|mode&permMask)
+	if errno != 0 {
+		return nil, errno
+	}
+	return newFile(d, flags&^unix.O_TRUNC), 0
+}
+
+// openTemp makes a file without a name in the directory that path leads to.
+func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) (fd.File, abi.Errno) {
+	p, errno := fs.Resolve(base, path, fl|Directory)
+	if errno != 0 {
+		return nil, errno
+	}
+	if p.d.inode.dyn != nil {
+		return nil, abi.EOPNOTSUPP
+	}
+	if p.d.inode.dead {
+		return nil, abi.ENOENT
+	}
+	if !fs.chargeMeta(metaCost) {
+		return nil, abi.ENOSPC
+	}
+	in := fs.newInode(p.d.inode.sb, unix.S_IFREG|mode&permMask)
+	in.meta, in.nlink, in.noLink = metaCost, 0, flags&unix.O_EXCL != 0
+	in.inherit(p.d.inode)
+	return newFile(&dentry{name: "#" + strconv.FormatUint(in.ino, 10), inode: in}, flags), 0
+}
+
+// OpenPath opens a resolved file again, as open(2) of it with no O_CREAT.
+func (fs *FS) OpenPath(p Path, flags int) (fd.File, abi.Errno) { return fs.openPath(p, flags) }
+
+func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
+	in := p.d.inode
+	if flags&unix.O_PATH != 0 {
+		return &pathFile{newHandle(p.d, flags)}, 0
+	}
+	write := flags&unix.O_ACCMODE != unix.O_RDONLY
+	if in.anon != nil {
+		return in.reopen(flags)
+	}
+	switch in.typ() {
+	case unix.S_IFLNK:
+		return nil, abi.ELOOP
+	case unix.S_IFDIR:
+		if write || flags&unix.O_TRUNC != 0 {
+			return nil, abi.EISDIR
+		}
+		return newDirFile(p.d, flags), 0
+	case unix.S_IFCHR:
+		return fs.openDevice(p.d, flags)
+	case unix.S_IFREG:
+	default: // a socket
+		return nil, abi.ENXIO
+	}
+	if in.gen != nil {
+		if write && in.set == nil {
+			return nil, abi.EACCES
+		}
+		text, errno := in.gen()
+		if errno != 0 {
+			return nil, errno
+		}
+		return &textFile{handle: newHandle(p.d, flags), text: text}, 0
+	}
+	if flags&unix.O_TRUNC != 0 {
+		in.truncate(0)
+	}
+	return newFile(p.d, flags), 0
+}

@@ -1,0 +1,135 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vfs
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+)
+
+// mountInfo is one line of /proc/mounts.
+type mountInfo struct{ source, dir, typ, opts string }
+
+// mounts is what /proc/mounts shows.
+var mounts = []mountInfo{
+	{"overlay", "/", "overlay", "rw,noatime"},
+	{"devtmpfs", "/dev", "tmpfs", "rw,noatime"},
+	{"shm", "/dev/shm", "tmpfs", "rw,noatime"},
+	{"proc", "/proc", "proc", "rw,nosuid,nodev,noexec,noatime"},
+	{"sysfs", "/sys", "sysfs", "ro,nosuid,nodev,noexec,noatime"},
+}
+
+// devices of /dev.
+var devices = []struct {
+	name string
+	rdev uint64
+}{
+	{"null", devNull}, {"zero", devZero}, {"full", devFull}, {"random", devRandom}, {"urandom", devURandom}, {"tty", devTTY},
+}
+
+// devLinks are the symbolic links of /dev.
+var devLinks = [][2]string{
+	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+}
+
+// etcFiles are made where the lower root has none of that name.
+func (fs *FS) etcFiles() [][2]string {
+	return [][2]string{
+		{"passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
+		{"group", "root:x:0:\nnogroup:x:65534:\n"},
+		{"hosts", "127.0.0.1\tlocalhost " + fs.hostname + "\n::1\tlocalhost\n"},
+		{"resolv.conf", "# There is no name server.\n"},
+		{"nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"},
+	}
+}
+
+// populate puts what every guest expects over the lower root.
+func (fs *FS) populate() abi.Errno {
+	dev := fs.newSuper(unix.TMPFS_MAGIC, 0)
+	d, errno := fs.mountDir(fs.root, "dev", dev, 0o755)
+	if errno != 0 {
+		return errno
+	}
+	for _, v := range devices {
+		c, errno := fs.create(last{parent: d, name: v.name}, unix.S_IFCHR|0o666)
+		if errno != 0 {
+			return errno
+		}
+		c.inode.rdev = v.rdev
+	}
+	for _, v := range devLinks {
+		c, errno := fs.create(last{parent: d, name: v[0]}, unix.S_IFLNK|0o777)
+		if errno != 0 {
+			return errno
+		}
+		c.inode.target = v[1]
+	}
+	if _, errno := fs.mountDir(d, "shm", fs.newSuper(unix.TMPFS_MAGIC, 0), 0o1777); errno != 0 {
+		return errno
+	}
+	proc, errno := fs.mountDir(fs.root, "proc", fs.newSuper(unix.PROC_SUPER_MAGIC, 0), 0o555)
+	if errno != 0 {
+		return errno
+	}
+	proc.inode.dyn = fs.procRoot()
+	sys, errno := fs.mountDir(fs.root, "sys", fs.newSuper(unix.SYSFS_MAGIC, unix.ST_RDONLY), 0o555)
+	if errno != 0 {
+		return errno
+	}
+	sys.inode.dyn = sysRoot
+	if _, errno := fs.ensureDir("tmp", 0o1777); errno != 0 {
+		return errno
+	}
+	etc, errno := fs.ensureDir("etc", 0o755)
+	if errno != 0 {
+		return errno
+	}
+	if !etc.inode.isDir() {
+		return 0 // a link or a file of the lower root: its author's choice
+	}
+	for _, v := range fs.etcFiles() {
+		have, errno := fs.child(etc, v[0])
+		if errno != 0 {
+			return errno
+		}
+		if have != nil {
+			continue
+		}
+		f, errno := fs.create(last{parent: etc, name: v[0]}, unix.S_IFREG|0o644)
+		if errno != 0 {
+			return errno
+		}
+		if _, errno := f.inode.writeAt([]byte(v[1]), 0); errno != 0 {
+			return errno
+		}
+	}
+	return 0
+}
+
+// newSuper makes a file system to be mounted.
+func (fs *FS) newSuper(magic int64, flags int64) *super {
+	fs.nextDev++
+	return &super{dev: fs.nextDev, magic: magic, flags: flags, mntID: fs.nextDev - unix.Mkdev(0, 29+maxLowerDevs)}
+}
+
+// mountDir puts the root of a new file system in place of a name of p.
+func (fs *FS) mountDir(p *dentry, name string, sb *super, mode uint32) (*dentry, abi.Errno) {
+	if !fs.chargeMeta(metaCost + entryCost(name)) {
+		return nil, abi.ENOSPC
+	}
+	d := &dentry{name: name, parent: p, inode: fs.newInode(sb, unix.S_IFDIR|mode), mount: true}
+	p.inode.children[name] = d
+	p.inode.addSubdir()
+	return d, 0
+}
+
+// ensureDir finds a name in the root, or makes a directory of it.
+func (fs *FS) ensureDir(name string, mode uint32) (*dentry, abi.Errno) {
+	d, errno := fs.child(fs.root, name)
+	if d != nil || errno != 0 {
+		return d, errno
+	}
+	return fs.create(last{parent: fs.root, name: name}, unix.S_IFDIR|mode)
+}

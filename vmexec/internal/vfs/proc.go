@@ -1,0 +1,336 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vfs
+
+import (
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+)
+
+// ProcInfo gives the facts that /proc shows. It is asked on each access.
+type ProcInfo interface {
+	// Self returns the process and thread that make the call being served.
+	Self() (pid, tid int)
+	// PIDs returns the processes there are.
+	PIDs() []int
+	// Process returns one of them; nil when there is none of that number.
+	Process(pid int) Process
+	// System describes the VM as a whole.
+	System() System
+}
+
+// Process is one process of the guest.
+type Process interface {
+	Exe() string       // absolute path of the program
+	Cmdline() []string // argv
+	Environ() []string // as the program was started with
+	Auxv() []byte      // the auxiliary vector as it lies in memory
+	Maps() []byte      // the text of /proc/<pid>/maps
+	Cwd() Path         // working directory
+	Table() *fd.Table  // open descriptors
+	Threads() []int    // thread ids, the first one's first
+	Thread(tid int) ThreadStatus
+	Status() Status
+	Limits() [16]unix.Rlimit // by RLIMIT_*
+	// SetComm changes the name of the first thread.
+	SetComm(name string)
+}
+
+// ThreadStatus describes a thread.
+type ThreadStatus struct {
+	Name         string // at most 15 bytes
+	State        byte   // 'R', 'S', 'T' or 'Z'; see proc_pid_stat(5)
+	UTime, STime int64  // processor time in ns
+	Pending      uint64 // signals waiting for this thread
+	Blocked      uint64
+}
+
+// Status describes a process; sizes are bytes.
+type Status struct {
+	Parent, Group, Session             int
+	Umask                              uint32
+	VMSize, VMPeak, RSS, RSSPeak       uint64
+	Data, Stack, Text                  uint64
+	StartCode, EndCode, StartStack     uint64
+	StartData, EndData, StartBrk       uint64
+	ArgStart, ArgEnd, EnvStart, EnvEnd uint64
+	Pending, Ignored, Caught           uint64 // signal sets
+	Started                            int64  // ns since the VM's start
+	MinorFaults                        uint64
+}
+
+// System describes a VM.
+type System struct {
+	MemTotal, MemFree uint64 // bytes
+	Uptime            int64  // ns since the VM's start
+	BootTime          int64  // wall clock of the start, ns since 1970
+	Busy              int64  // processor time used so far, ns
+	Runnable, Threads int
+	LastPID           int
+	Release, Version  string // as uname(2)
+	CPUModel          string
+	CPUFlags          string // as in /proc/cpuinfo
+	CPUMHz            float64
+}
+
+// dynEntry is one name in a directory of /proc or /sys.
+type dynEntry struct {
+	name string
+	mode uint32
+	gen  func() ([]byte, abi.Errno)
+	set  func([]byte) abi.Errno
+	link func() (string, abi.Errno)
+	jump func() (*dentry, abi.Errno)
+	dir  dynDir
+}
+
+// dynDir is a directory of /proc or /sys.
+type dynDir interface {
+	list() []dynEntry
+	find(name string) (dynEntry, bool)
+}
+
+// table is a dynDir whose entries are always the same.
+type table []dynEntry
+
+func (t table) list() []dynEntry { return t }
+
+func (t table) find(name string) (dynEntry, bool) {
+	if i := slices.IndexFunc(t, func(e dynEntry) bool { return e.name == name }); i >= 0 {
+		return t[i], true
+	}
+	return dynEntry{}, false
+}
+
+// text makes a read-only file.
+func text(name string, gen func() ([]byte, abi.Errno)) dynEntry {
+	return dynEntry{name: name, mode: unix.S_IFREG | 0o444, gen: gen}
+}
+
+// str makes a read-only file that never changes.
+func str(name, s string) dynEntry {
+	return text(name, func() ([]byte, abi.Errno) { return []byte(s), 0 })
+}
+
+func folder(name string, d dynDir) dynEntry {
+	return dynEntry{name: name, mode: unix.S_IFDIR | 0o555, dir: d}
+}
+
+func symlink(name string, link func() (string, abi.Errno)) dynEntry {
+	return dynEntry{name: name, mode: unix.S_IFLNK | 0o777, link: link}
+}
+
+// dynIno gives a name in a directory the same inode number each time.
+func dynIno(dir uint64, name string) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d/%s", dir, name)
+	return h.Sum64()>>12 | 1
+}
+
+// dynInode makes the inode of an entry. It lives as long as someone uses it.
+func (fs *FS) dynInode(dir *inode, e dynEntry) *inode {
+	t := fs.now()
+	in := &inode{
+		fs: fs, sb: dir.sb, dev: dir.dev, ino: dynIno(dir.ino, e.name), mode: e.mode, nlink: 1,
+		atime: t, mtime: t, ctime: t, btime: t,
+		gen: e.gen, set: e.set, link: e.link, jump: e.jump, dyn: e.dir,
+	}
+	if in.isDir() {
+		in.nlink = 2
+	}
+	return in
+}
+
+// sysRoot is /sys: one CPU, no transparent huge pages.
+var sysRoot = table{
+	folder("devices", table{folder("system", table{folder("cpu", table{
+		str("online", "0\n"), str("possible", "0\n"), str("present", "0\n"),
+	})})}),
+	folder("fs", table{folder("cgroup", table{})}),
+	folder("kernel", table{folder("mm", table{folder("transparent_hugepage", table{
+		str("enabled", "always madvise [never]\n"), str("hpage_pmd_size", "2097152\n"),
+	})})}),
+}
+
+// filesystems is /proc/filesystems.
+const filesystems = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\toverlay\n"
+
+// procDir is /proc.
+type procDir struct {
+	fs    *FS
+	fixed table
+}
+
+func (fs *FS) procRoot() dynDir {
+	d := &procDir{fs: fs}
+	sys := func(f func(s System) string) func() ([]byte, abi.Errno) {
+		return func() ([]byte, abi.Errno) {
+			var s System
+			if fs.proc != nil {
+				s = fs.proc.System()
+			}
+			return []byte(f(s)), 0
+		}
+	}
+	self := func(f func(pid, tid int) string) func() (string, abi.Errno) {
+		return func() (string, abi.Errno) {
+			if fs.proc == nil {
+				return "", abi.ENOENT
+			}
+			return f(fs.proc.Self()), 0
+		}
+	}
+	d.fixed = table{
+		symlink("self", self(func(pid, _ int) string { return strconv.Itoa(pid) })),
+		symlink("thread-self", self(func(pid, tid int) string { return fmt.Sprintf("%d/task/%d", pid, tid) })),
+		symlink("mounts", func() (string, abi.Errno) { return "self/mounts", 0 }),
+		text("meminfo", sys(meminfo)), text("cpuinfo", sys(cpuinfo)), text("stat", sys(sysStat)),
+		text("uptime", sys(func(s System) string {
+			return fmt.Sprintf("%s %s\n", centi(s.Uptime), centi(max(s.Uptime-s.Busy, 0)))
+		})),
+		text("loadavg", sys(func(s System) string {
+			return fmt.Sprintf("0.00 0.00 0.00 %d/%d %d\n", s.Runnable, s.Threads, s.LastPID)
+		})),
+		text("version", sys(func(s System) string { return fmt.Sprintf("Linux version %s %s\n", s.Release, s.Version) })),
+		str("filesystems", filesystems),
+		folder("sys", table{
+			folder("kernel", table{
+				text("osrelease", sys(func(s System) string { return s.Release + "\n" })),
+				text("version", sys(func(s System) string { return s.Version + "\n" })),
+				str("ostype", "Linux\n"), str("hostname", fs.hostname+"\n"), str("pid_max", "32768\n"),
+				str("threads-max", "32768\n"), str("ngroups_max", "65536\n"), str("cap_last_cap", "40\n"),
+			}),
+			folder("vm", table{str("overcommit_memory", "1\n"), str("max_map_count", "65530\n"), str("mmap_min_addr", "65536\n")}),
+			folder("net", table{folder("core", table{str("somaxconn", "4096\n")})}),
+			folder("fs", table{str("file-max", "1048576\n"), str("nr_open", "1048576\n"), str("pipe-max-size", "1048576\n")}),
+		}),
+	}
+	return d
+}
+
+func (d *procDir) list() []dynEntry {
+	out := slices.Clone(d.fixed)
+	if d.fs.proc != nil {
+		for _, pid := range d.fs.proc.PIDs() {
+			out = append(out, folder(strconv.Itoa(pid), nil))
+		}
+	}
+	return out
+}
+
+func (d *procDir) find(name string) (dynEntry, bool) {
+	if e, ok := d.fixed.find(name); ok {
+		return e, true
+	}
+	pid, ok := number(name)
+	if !ok || d.fs.proc == nil {
+		return dynEntry{}, false
+	}
+	p := d.fs.proc.Process(pid)
+	if p == nil {
+		return dynEntry{}, false
+	}
+	return folder(name, d.fs.processDir(pid, p)), true
+}
+
+// number parses a decimal file name with no sign and no leading zero.
+func number(name string) (int, bool) {
+	n, err := strconv.Atoi(name)
+	return n, err == nil && n >= 0 && strconv.Itoa(n) == name
+}
+
+// processDir is /proc/<pid>.
+func (fs *FS) processDir(pid int, p Process) table {
+	data := func(name string, f func() []byte) dynEntry {
+		return text(name, func() ([]byte, abi.Errno) { return f(), 0 })
+	}
+	// magic makes a link that leads to a place whatever its text says.
+	magic := func(name string, text func() string, to func() (*dentry, abi.Errno)) dynEntry {
+		e := symlink(name, func() (string, abi.Errno) { return text(), 0 })
+		e.jump = to
+		return e
+	}
+	first := func() int {
+		if ts := p.Threads(); len(ts) > 0 {
+			return ts[0]
+		}
+		return pid
+	}
+	comm := data("comm", func() []byte { return []byte(p.Thread(first()).Name + "\n") })
+	comm.mode |= 0o200
+	comm.set = func(b []byte) abi.Errno {
+		name, _, _ := bytes.Cut(b, []byte{'\n'})
+		name, _, _ = bytes.Cut(name, []byte{0})
+		p.SetComm(string(name[:min(len(name), 15)]))
+		return 0
+	}
+	return table{
+		data("auxv", p.Auxv),
+		data("cmdline", func() []byte { return nulList(p.Cmdline()) }),
+		data("environ", func() []byte { return nulList(p.Environ()) }),
+		data("maps", p.Maps),
+		data("limits", func() []byte { return limits(p.Limits()) }),
+		data("stat", func() []byte { return procStat(pid, first(), p) }),
+		data("statm", func() []byte { return statm(p.Status()) }),
+		data("status", func() []byte { return procStatus(pid, first(), p) }),
+		data("mounts", mountsText),
+		data("mountinfo", mountinfoText),
+		str("cgroup", "0::/\n"),
+		str("oom_score_adj", "0\n"),
+		str("oom_score", "0\n"),
+		comm,
+		magic("cwd", func() string { return p.Cwd().String() }, func() (*dentry, abi.Errno) { return p.Cwd().d, 0 }),
+		magic("root", func() string { return "/" }, func() (*dentry, abi.Errno) { return fs.root, 0 }),
+		magic("exe", p.Exe, func() (*dentry, abi.Errno) {
+			to, errno := fs.Resolve(fs.Root(), p.Exe(), 0)
+			return to.d, errno
+		}),
+		folder("fd", &fdDir{fs, p}),
+		folder("task", &taskDir{pid, p}),
+	}
+}
+
+// fdDir is /proc/<pid>/fd.
+type fdDir struct {
+	fs *FS
+	p  Process
+}
+
+func (d *fdDir) list() []dynEntry {
+	var out []dynEntry
+	for _, v := range d.p.Table().List() {
+		out = append(out, symlink(strconv.Itoa(int(v.FD)), nil))
+	}
+	return out
+}
+
+func (d *fdDir) find(name string) (dynEntry, bool) {
+	n, ok := number(name)
+	if !ok || n > 1<<30 {
+		return dynEntry{}, false
+	}
+	desc, errno := d.p.Table().Description(int32(n))
+	if errno != 0 {
+		return dynEntry{}, false
+	}
+	to := d.fs.describe(desc)
+	e := symlink(name, func() (string, abi.Errno) { return Path{to}.String(), 0 })
+	e.mode = unix.S_IFLNK | 0o100
+	if m := desc.StatusFlags() & unix.O_ACCMODE; m != unix.O_WRONLY {
+		e.mode |= 0o400
+	}
+	if m := desc.StatusFlags() & unix.O_ACCMODE; m != unix.O_RDONLY {
+		e.mode |= 0o200
+	}
+	e.jump = func() (*dentry, abi.Errno) { return to, 0 }
+	return e, true
+}
