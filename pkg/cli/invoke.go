@@ -64,6 +64,14 @@ Exit status: 0 when the event was accepted, 1 when not.`,
 			if err != nil {
 				return err
 			}
+			if f.event == "" && f.typ == "" {
+				return usageErrorf("invoke: no event given: --event FILE, or --type TYPE and what else it holds")
+			}
+			for _, name := range []string{"type", "source", "id", "subject", "data", "content-type", "extension"} {
+				if f.event != "" && cmd.Flags().Changed(name) {
+					return usageErrorf("invoke: --event is the whole event: --%s cannot be given with it", name)
+				}
+			}
 			e, err := f.makeEvent(s.In)
 			if err != nil {
 				return err
@@ -82,10 +90,6 @@ Exit status: 0 when the event was accepted, 1 when not.`,
 	cmd.Flags().StringVar(&f.mode, "mode", "binary", "content `mode`: binary or structured")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "longest `time` to wait for the answer")
 	addOutputFlag(cmd, &f.output)
-	for _, name := range []string{"type", "data", "id", "subject", "source", "content-type", "extension"} {
-		cmd.MarkFlagsMutuallyExclusive("event", name)
-	}
-	cmd.MarkFlagsOneRequired("event", "type")
 	return cmd
 }
 

@@ -233,33 +233,30 @@ func (s *system) capabilities(r *Report, p kvmProbe) {
 	if p.openErr != nil {
 		return
 	}
-	const area = "KVM features"
 	for _, c := range capabilities {
-		value, have := p.caps[c.number], false
-		text := "no"
-		if have = value > 0 && value&c.needs == c.needs; have {
-			text = "yes"
-			if c.show {
-				text = strconv.Itoa(value)
-			}
-		} else if value > 0 {
-			text = fmt.Sprintf("in part (%#x of %#x)", value&c.needs, c.needs)
+		value := p.caps[c.number]
+		source := fmt.Sprintf("%s, Linux %s", c.id, c.since)
+		switch {
+		case value <= 0:
+			r.add("KVM features", c.name, c.missing, "no ("+source+")", c.use)
+		case value&c.needs != c.needs:
+			r.add("KVM features", c.name, c.missing, fmt.Sprintf("in part: %#x of %#x (%s)", value&c.needs, c.needs, source), c.use)
+		case c.show:
+			r.add("KVM features", c.name, OK, fmt.Sprintf("%d (%s)", value, source), "")
+		default:
+			r.add("KVM features", c.name, OK, "yes ("+source+")", "")
 		}
-		level, hint := OK, ""
-		if !have {
-			level, hint = c.missing, fmt.Sprintf("%s; since Linux %s", c.use, c.since)
-		}
-		r.add(area, c.name, level, text, hint)
 	}
 }
 
 func (s *system) kernelFeatures(r *Report) {
 	for _, f := range s.kernels() {
+		source := fmt.Sprintf("%s, Linux %s", f.id, f.since)
 		if f.err == nil {
-			r.add("Kernel features", f.name, OK, "yes", "")
+			r.add("Kernel features", f.name, OK, "yes ("+source+")", "")
 			continue
 		}
-		r.add("Kernel features", f.name, f.missing, "no: "+f.err.Error(), fmt.Sprintf("%s; since Linux %s", f.use, f.since))
+		r.add("Kernel features", f.name, f.missing, fmt.Sprintf("no (%s): %v", source, f.err), f.use)
 	}
 }
 

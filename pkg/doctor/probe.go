@@ -25,7 +25,8 @@ const (
 // capability is one KVM_CHECK_EXTENSION answer that the monitor cares about.
 type capability struct {
 	number  int
-	name    string
+	id      string // KVM's name of it
+	name    string // what it is, in plain words
 	needs   int    // bits of the answer that must be set; 0: any answer above 0
 	show    bool   // the answer is a number worth showing
 	since   string // Linux version that brought it
@@ -33,15 +34,18 @@ type capability struct {
 	missing Level  // what its absence means
 }
 
+// syncRegsWanted asks for general, special and event registers (KVM_SYNC_X86_*).
+const syncRegsWanted = 1 | 2 | 4
+
 var capabilities = []capability{
-	{number: 3, name: "user memory (KVM_CAP_USER_MEMORY)", since: "2.6.23", use: "the program's memory", missing: Bad},
-	{number: 10, name: "memory slots (KVM_CAP_NR_MEMSLOTS)", show: true, since: "2.6.26", use: "memory that grows in steps", missing: Bad},
-	{number: 55, name: "XSAVE (KVM_CAP_XSAVE)", since: "2.6.36", use: "vector registers of the program's threads", missing: Bad},
-	{number: 56, name: "XCRS (KVM_CAP_XCRS)", since: "2.6.36", use: "AVX in the program", missing: Bad},
-	{number: 208, name: "XSAVE2 (KVM_CAP_XSAVE2)", show: true, since: "5.17", use: "vector state larger than 4 KiB (AMX); not needed without it", missing: Note},
-	{number: 61, name: "TSC frequency (KVM_CAP_GET_TSC_KHZ)", since: "2.6.39", use: "clocks without an exit", missing: Warn},
-	{number: 74, name: "registers in shared memory (KVM_CAP_SYNC_REGS: regs, sregs, events)", needs: 7, since: "4.17", use: "exits without further calls: about a third cheaper", missing: Warn},
-	{number: 136, name: "immediate exit (KVM_CAP_IMMEDIATE_EXIT)", since: "4.13", use: "stopping a running program without losing a wake-up", missing: Bad},
+	{number: 3, id: "KVM_CAP_USER_MEMORY", name: "user memory", since: "2.6.23", use: "the program's memory", missing: Bad},
+	{number: 10, id: "KVM_CAP_NR_MEMSLOTS", name: "memory slots", show: true, since: "2.6.26", use: "memory that grows in steps", missing: Bad},
+	{number: 55, id: "KVM_CAP_XSAVE", name: "vector registers", since: "2.6.36", use: "vector registers of the program's threads", missing: Bad},
+	{number: 208, id: "KVM_CAP_XSAVE2", name: "large vector registers", show: true, since: "5.17", use: "vector state larger than 4 KiB (AMX); not needed without it", missing: Note},
+	{number: 56, id: "KVM_CAP_XCRS", name: "extended control registers", since: "2.6.36", use: "AVX in the program", missing: Bad},
+	{number: 61, id: "KVM_CAP_GET_TSC_KHZ", name: "time stamp frequency", since: "2.6.39", use: "clocks that the program reads without an exit", missing: Warn},
+	{number: 74, id: "KVM_CAP_SYNC_REGS", name: "registers in shared memory", needs: syncRegsWanted, since: "4.17", use: "exits without further calls, about a third cheaper", missing: Warn},
+	{number: 136, id: "KVM_CAP_IMMEDIATE_EXIT", name: "immediate exit", since: "4.13", use: "stopping a running program without losing a wake-up", missing: Bad},
 }
 
 // kvmProbe is what a KVM device answered.
@@ -97,20 +101,21 @@ func ioctlInt(fd int, request, arg uintptr) (int, error) {
 
 // kernelFeature is one thing other than KVM that the monitor asks of Linux.
 type kernelFeature struct {
-	name    string
-	since   string
-	use     string
-	missing Level
-	err     error // nil: it works here
+	id      string // the kernel's name of it
+	name    string // what it is, in plain words
+	since   string // Linux version that brought it
+	use     string // what it is for
+	missing Level  // what its absence means
+	err     error  // nil: it works here
 }
 
 // probeKernel tries each feature once.
 func probeKernel() []kernelFeature {
 	return []kernelFeature{
-		{"sealed memory files (memfd_create)", "3.17", "programs held in memory that cannot change", Bad, probeMemfd()},
-		{"path look-ups that stay below a folder (openat2)", "5.6", "a read-only root from a folder", Bad, probeOpenat2()},
-		{"timers that signal one thread (timer_create, SIGEV_THREAD_ID)", "2.6", "time limits of running programs", Bad, probeTimer()},
-		{"changed pages of a memory area (PAGEMAP_SCAN)", "6.7", "fast reset of snapshots; not needed without snapshots", Note, probePagemapScan()},
+		{"memfd_create", "sealed memory files", "3.17", "programs held in memory that cannot change", Bad, probeMemfd()},
+		{"openat2", "look-ups below a folder", "5.6", "a read-only root from a folder", Bad, probeOpenat2()},
+		{"SIGEV_THREAD_ID", "timers of one thread", "2.6", "time limits of running programs", Bad, probeTimer()},
+		{"PAGEMAP_SCAN", "changed pages", "6.7", "fast reset of snapshots; not needed without snapshots", Note, probePagemapScan()},
 	}
 }
 
