@@ -1,0 +1,126 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package capability says which field values of a KontainSink this release can
+// do. The API is wider than the release: what is not built is refused by name,
+// with what to write instead, and never ignored.
+package capability
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"knative.dev/pkg/apis"
+
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+)
+
+// Row is what this release can do with one field. A field without a row works
+// in full.
+type Row struct {
+	// Field is the path of the field below spec.
+	Field string
+	// Can names the values that work.
+	Can string
+
+	refuse func(*v1alpha1.KontainSinkSpec) *apis.FieldError
+}
+
+// Table returns what this release restricts, in the order of the API.
+func Table() []Row {
+	return []Row{
+		{"image", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(s.Image != "", "image",
+				"container images are not available in this release; write program: PATH, an executable beside the manifest")
+		}},
+		{"env[].valueFrom", "no value", func(s *v1alpha1.KontainSinkSpec) (errs *apis.FieldError) {
+			for i, e := range s.Env {
+				errs = errs.Also(refuseIf(e.ValueFrom != nil, "valueFrom",
+					"values from a ConfigMap or Secret are not available in this release; write value: TEXT").ViaFieldIndex("env", i))
+			}
+			return errs
+		}},
+		{"contract.type", "stdio", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Contract.Type, "contract.type", map[v1alpha1.ContractType]string{
+				v1alpha1.ContractHTTP:      "contract http is not available in this release; write type: stdio",
+				v1alpha1.ContractLambda:    "contract lambda is not available in this release; write type: stdio",
+				v1alpha1.ContractOpenWhisk: "contract openwhisk is not available in this release; write type: stdio",
+				v1alpha1.ContractAzure:     "contract azure is not available in this release; write type: stdio",
+			})
+		}},
+		{"resources.limits.cpu", v1alpha1.DefaultCPU, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			cpu := s.Resources.Limits.CPU
+			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
+				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
+		}},
+		{"isolation", "VM", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Isolation, "isolation", map[v1alpha1.Isolation]string{
+				v1alpha1.IsolationProcess: "Process needs worker processes, which this release does not have; write isolation: VM",
+				v1alpha1.IsolationReset:   "Reset needs snapshots, which this release does not have; write isolation: VM",
+			})
+		}},
+		{"platform", "Auto, KVM", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Platform, "platform", map[v1alpha1.Platform]string{
+				v1alpha1.PlatformPtrace: "Ptrace is not available in this release; write platform: Auto",
+				v1alpha1.PlatformKM:     "KM is not available in this release; write platform: Auto",
+			})
+		}},
+		{"snapshot.mode", "Never", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Snapshot.Mode, "snapshot.mode", map[v1alpha1.SnapshotMode]string{
+				v1alpha1.SnapshotReady: "Ready needs snapshots, which this release does not have; write snapshot: {mode: Never}",
+			})
+		}},
+		{"snapshot.storage", "Disk", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Snapshot.Storage, "snapshot.storage", map[v1alpha1.SnapshotStorage]string{
+				v1alpha1.SnapshotMemory: "snapshots are not available in this release, so there is nothing to store; remove storage",
+			})
+		}},
+		{"snapshot.warmup", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(len(s.Snapshot.Warmup) > 0, "snapshot.warmup",
+				"snapshots are not available in this release, so nothing stays warm; remove warmup")
+		}},
+		{"idleTimeout", v1alpha1.DefaultIdleTimeout.String(), func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(s.IdleTimeout != nil && s.IdleTimeout.Duration != v1alpha1.DefaultIdleTimeout, "idleTimeout",
+				fmt.Sprintf("no virtual machine is kept between events in this release, so only the default, %d s, can be given; remove idleTimeout",
+					v1alpha1.DefaultIdleTimeout/time.Second))
+		}},
+		{"egress", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(len(s.Egress) > 0, "egress",
+				"programs have no network in this release; remove egress")
+		}},
+		{"imagePullSecrets", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(len(s.ImagePullSecrets) > 0, "imagePullSecrets",
+				"container images are not available in this release; remove imagePullSecrets")
+		}},
+		{"receiver", "Shared", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return only(s.Receiver, "receiver", map[v1alpha1.ReceiverMode]string{
+				v1alpha1.ReceiverDedicated: "Dedicated is not available in this release; write receiver: Shared",
+			})
+		}},
+	}
+}
+
+// Check returns what this release cannot do of a spec that went through
+// SetDefaults, or nil. Values that are wrong in any release are Validate's to
+// refuse. Paths start at the spec.
+func Check(spec *v1alpha1.KontainSinkSpec) *apis.FieldError {
+	var errs *apis.FieldError
+	for _, row := range Table() {
+		errs = errs.Also(row.refuse(spec))
+	}
+	return errs
+}
+
+func refuseIf(refused bool, field, sentence string) *apis.FieldError {
+	if !refused {
+		return nil
+	}
+	return apis.ErrGeneric(sentence, field)
+}
+
+// only refuses the values that have a sentence.
+func only[T comparable](value T, field string, sentences map[T]string) *apis.FieldError {
+	sentence, refused := sentences[value]
+	return refuseIf(refused, field, sentence)
+}

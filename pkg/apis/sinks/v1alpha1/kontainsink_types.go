@@ -1,0 +1,449 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/kmeta"
+)
+
+// +genclient
+// +genreconciler
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
+// KontainSink is a destination of CloudEvents that runs a program in a virtual
+// machine of its own for each event, and may answer with a reply event.
+type KontainSink struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is what the author wants.
+	Spec KontainSinkSpec `json:"spec,omitempty"`
+	// Status is what the controller observed; only the controller writes it.
+	// +optional
+	Status KontainSinkStatus `json:"status,omitempty"`
+}
+
+var (
+	_ apis.Defaultable   = (*KontainSink)(nil)
+	_ apis.Validatable   = (*KontainSink)(nil)
+	_ apis.HasSpec       = (*KontainSink)(nil)
+	_ apis.Listable      = (*KontainSink)(nil)
+	_ runtime.Object     = (*KontainSink)(nil)
+	_ kmeta.OwnerRefable = (*KontainSink)(nil)
+	_ duckv1.KRShaped    = (*KontainSink)(nil)
+)
+
+// KontainSinkSpec says which program a sink runs and under which limits.
+//
+// A field that is absent gets the value SetDefaults gives it. Fields whose
+// zero value is a legal value are pointers, so that zero and absent differ.
+type KontainSinkSpec struct {
+	// Image is the container image that holds the program: a tag or, better, a
+	// digest. Exactly one of Image and Program is set.
+	// +optional
+	Image string `json:"image,omitempty"`
+
+	// Program is the path of an executable file. A relative path starts at the
+	// folder of the manifest. It needs AllowProgram: in a cluster there is no
+	// such folder.
+	// +optional
+	Program string `json:"program,omitempty"`
+
+	// Root is the folder that the guest of a Program sees, read-only, as its
+	// root file system, below an in-memory overlay. "/" shows this machine's
+	// files. A relative path starts at the folder of the manifest. Absent means
+	// that the guest sees the program alone.
+	// +optional
+	Root string `json:"root,omitempty"`
+
+	// Command replaces the image's entrypoint, by the rules of Kubernetes.
+	// +optional
+	// +listType=atomic
+	Command []string `json:"command,omitempty"`
+
+	// Args replaces the image's cmd, by the rules of Kubernetes; to a Program
+	// they are the arguments after its name.
+	// +optional
+	// +listType=atomic
+	Args []string `json:"args,omitempty"`
+
+	// Env is added to the environment of the program.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	Env []EnvVar `json:"env,omitempty"`
+
+	// Contract is how the program takes an event and gives its answer.
+	// +optional
+	Contract Contract `json:"contract,omitempty"`
+
+	// Resources bounds what one virtual machine may use.
+	// +optional
+	Resources Resources `json:"resources,omitempty"`
+
+	// Timeout is the wall time that the guest has for one event.
+	// More than 0, at most MaxTimeout.
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// Concurrency is the number of events in virtual machines at once, from 1
+	// to MaxConcurrency.
+	// +optional
+	Concurrency *int32 `json:"concurrency,omitempty"`
+
+	// Queue holds the events that wait for a virtual machine.
+	// +optional
+	Queue Queue `json:"queue,omitempty"`
+
+	// Isolation is what two events of this sink may share.
+	// +optional
+	Isolation Isolation `json:"isolation,omitempty"`
+
+	// Platform is what runs the guest's instructions.
+	// +optional
+	Platform Platform `json:"platform,omitempty"`
+
+	// Snapshot is how a program's start is paid once instead of for each event.
+	// +optional
+	Snapshot Snapshot `json:"snapshot,omitempty"`
+
+	// IdleTimeout is how long prepared virtual machines are kept after the last
+	// event, from 0 to MaxIdleTimeout.
+	// +optional
+	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
+
+	// Egress lists what the program may connect to, as HOST:PORT where HOST is a
+	// name, an address or a network in CIDR notation. Empty means no network.
+	// +optional
+	// +listType=set
+	Egress []string `json:"egress,omitempty"`
+
+	// Reply completes a reply event when the program's output is not one itself.
+	// +optional
+	Reply Reply `json:"reply,omitempty"`
+
+	// ImagePullPolicy is when an image is fetched, by the rules of Kubernetes.
+	// +optional
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+
+	// ImagePullSecrets names the Secrets, in the sink's namespace, that open the
+	// image's registry.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+
+	// Receiver is whose process takes the events of this sink.
+	// +optional
+	Receiver ReceiverMode `json:"receiver,omitempty"`
+}
+
+// EnvVar is one variable of the program's environment.
+type EnvVar struct {
+	// Name is a C identifier: letters, digits and underscores, no digit first.
+	Name string `json:"name"`
+	// Value is the variable's text, taken as it is: references such as $(NAME)
+	// are not expanded.
+	// +optional
+	Value string `json:"value,omitempty"`
+	// ValueFrom takes the text from a ConfigMap or Secret of the sink's
+	// namespace instead.
+	// +optional
+	ValueFrom *EnvVarSource `json:"valueFrom,omitempty"`
+}
+
+// EnvVarSource says where the text of a variable comes from: exactly one field
+// is set.
+type EnvVarSource struct {
+	// ConfigMapKeyRef is a key of a ConfigMap.
+	// +optional
+	ConfigMapKeyRef *corev1.ConfigMapKeySelector `json:"configMapKeyRef,omitempty"`
+	// SecretKeyRef is a key of a Secret; it needs a Dedicated receiver.
+	// +optional
+	SecretKeyRef *corev1.SecretKeySelector `json:"secretKeyRef,omitempty"`
+}
+
+// ContractType names a way to hand an event to a program.
+type ContractType string
+
+const (
+	// ContractStdio gives the event on standard input and takes the reply from
+	// standard output.
+	ContractStdio ContractType = "stdio"
+	// ContractHTTP posts the event to the program's HTTP server, as the Knative
+	// Serving runtime contract describes it.
+	ContractHTTP ContractType = "http"
+	// ContractLambda serves the AWS Lambda Runtime API 2018-06-01 to the program.
+	ContractLambda ContractType = "lambda"
+	// ContractOpenWhisk calls the program as an Apache OpenWhisk action.
+	ContractOpenWhisk ContractType = "openwhisk"
+	// ContractAzure calls the program as an Azure Functions custom handler.
+	ContractAzure ContractType = "azure"
+)
+
+// Contract is how a program takes an event. Only the field that Type names may
+// be set.
+type Contract struct {
+	// Type is one of stdio, http, lambda, openwhisk, azure.
+	// +optional
+	Type ContractType `json:"type,omitempty"`
+	// HTTP completes type http.
+	// +optional
+	HTTP *HTTPContract `json:"http,omitempty"`
+	// Lambda completes type lambda.
+	// +optional
+	Lambda *LambdaContract `json:"lambda,omitempty"`
+	// OpenWhisk completes type openwhisk.
+	// +optional
+	OpenWhisk *OpenWhiskContract `json:"openwhisk,omitempty"`
+	// Azure completes type azure.
+	// +optional
+	Azure *AzureContract `json:"azure,omitempty"`
+}
+
+// HTTPContract describes the HTTP server in the program.
+type HTTPContract struct {
+	// Port is where the program listens; it is told by the variable PORT.
+	// +optional
+	Port *int32 `json:"port,omitempty"`
+	// Path is where events are posted to.
+	// +optional
+	Path string `json:"path,omitempty"`
+	// Readiness is the path that answers 2xx once the program is ready, such as
+	// /health/readiness. Empty means that accepting a connection is enough.
+	// +optional
+	Readiness string `json:"readiness,omitempty"`
+}
+
+// LambdaPayload is what a Lambda function receives as its event.
+type LambdaPayload string
+
+const (
+	// LambdaPayloadEvent is the whole CloudEvent, as structured-mode JSON.
+	LambdaPayloadEvent LambdaPayload = "Event"
+	// LambdaPayloadData is the event's data alone.
+	LambdaPayloadData LambdaPayload = "Data"
+)
+
+// LambdaContract describes the AWS Lambda function in the program.
+type LambdaContract struct {
+	// Payload is one of Event, Data.
+	// +optional
+	Payload LambdaPayload `json:"payload,omitempty"`
+}
+
+// OpenWhiskProtocol is how an OpenWhisk action is spoken to.
+type OpenWhiskProtocol string
+
+const (
+	// OpenWhiskHTTP is the HTTP server with /init and /run of OpenWhisk's
+	// action interface.
+	OpenWhiskHTTP OpenWhiskProtocol = "HTTP"
+	// OpenWhiskActionLoop is one JSON line in on descriptor 0 and one out on
+	// descriptor 3 for each event.
+	OpenWhiskActionLoop OpenWhiskProtocol = "ActionLoop"
+)
+
+// OpenWhiskContract describes the Apache OpenWhisk action in the program.
+// Main, Code and Binary are the fields of the same names of the /init request
+// and go with protocol HTTP.
+type OpenWhiskContract struct {
+	// Protocol is one of HTTP, ActionLoop.
+	// +optional
+	Protocol OpenWhiskProtocol `json:"protocol,omitempty"`
+	// Main is the name of the function to call.
+	// +optional
+	Main string `json:"main,omitempty"`
+	// Code is the path, in the guest, of the file that holds the action's code.
+	// +optional
+	Code string `json:"code,omitempty"`
+	// Binary says that Code is sent in base64, as archives and executables are.
+	// +optional
+	Binary bool `json:"binary,omitempty"`
+}
+
+// AzureContract describes the Azure Functions custom handler in the program.
+type AzureContract struct {
+	// Function is the name of the function, which is also the path it is called
+	// at.
+	Function string `json:"function"`
+	// EnableForwardingHTTPRequest hands over the HTTP request itself instead of
+	// the invocation envelope; it is host.json's field of the same name.
+	// +optional
+	EnableForwardingHTTPRequest bool `json:"enableForwardingHttpRequest,omitempty"`
+}
+
+// Resources bounds what one virtual machine may use.
+type Resources struct {
+	// Limits are the upper bounds.
+	// +optional
+	Limits ResourceLimits `json:"limits,omitempty"`
+}
+
+// ResourceLimits are the upper bounds of one virtual machine.
+type ResourceLimits struct {
+	// Memory is all the memory of the guest, in bytes, files in its overlay
+	// included. From MinMemory to MaxMemory.
+	// +optional
+	Memory *resource.Quantity `json:"memory,omitempty"`
+	// CPU is the share of processors. From MinCPU to MaxCPU.
+	// +optional
+	CPU *resource.Quantity `json:"cpu,omitempty"`
+}
+
+// Queue holds the events that wait for a virtual machine.
+type Queue struct {
+	// Length is the number of events that may wait, from 0 (none) to
+	// MaxQueueLength.
+	// +optional
+	Length *int32 `json:"length,omitempty"`
+	// Timeout is how long an event may wait, from 0 to MaxTimeout.
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// Isolation is what two events of one sink may share.
+type Isolation string
+
+const (
+	// IsolationProcess gives each event a worker process and a virtual machine
+	// that never ran another.
+	IsolationProcess Isolation = "Process"
+	// IsolationVM gives each event a virtual machine that never ran another, in
+	// the sink's long-lived worker process.
+	IsolationVM Isolation = "VM"
+	// IsolationReset resets one virtual machine to its snapshot between events.
+	IsolationReset Isolation = "Reset"
+)
+
+// Platform is what runs the guest's instructions.
+type Platform string
+
+const (
+	// PlatformAuto is KVM, or what the administrator allowed in its place.
+	PlatformAuto Platform = "Auto"
+	// PlatformKVM is a virtual machine of the Linux kernel.
+	PlatformKVM Platform = "KVM"
+	// PlatformPtrace is a traced process: isolation is then that of a process.
+	PlatformPtrace Platform = "Ptrace"
+	// PlatformKM is an installed Kontain monitor; contract stdio only.
+	PlatformKM Platform = "KM"
+)
+
+// SnapshotMode is when a snapshot is taken.
+type SnapshotMode string
+
+const (
+	// SnapshotReady takes one when the program waits for its first event.
+	SnapshotReady SnapshotMode = "Ready"
+	// SnapshotNever starts the program anew for each event.
+	SnapshotNever SnapshotMode = "Never"
+)
+
+// SnapshotStorage is where a snapshot is kept.
+type SnapshotStorage string
+
+const (
+	// SnapshotDisk keeps it in a file, so that it survives a restart.
+	SnapshotDisk SnapshotStorage = "Disk"
+	// SnapshotMemory never writes it to a file.
+	SnapshotMemory SnapshotStorage = "Memory"
+)
+
+// Snapshot is how a program's start is paid once instead of for each event.
+type Snapshot struct {
+	// Mode is one of Ready, Never.
+	// +optional
+	Mode SnapshotMode `json:"mode,omitempty"`
+	// Storage is one of Disk, Memory.
+	// +optional
+	Storage SnapshotStorage `json:"storage,omitempty"`
+	// Warmup lists events, as structured-mode CloudEvents, that the program
+	// handles before the snapshot is taken. They must be safe to run: their
+	// side effects are real, their replies are dropped.
+	// +optional
+	// +listType=atomic
+	Warmup []runtime.RawExtension `json:"warmup,omitempty"`
+}
+
+// Reply completes a reply event when the program's output is data alone.
+type Reply struct {
+	// Type is the type attribute of the reply.
+	// +optional
+	Type *string `json:"type,omitempty"`
+	// Source is the source attribute of the reply, a URI reference.
+	// +optional
+	Source *string `json:"source,omitempty"`
+	// Extensions are extension attributes of the reply.
+	// +optional
+	Extensions map[string]string `json:"extensions,omitempty"`
+}
+
+// ReceiverMode is whose process takes the events of a sink.
+type ReceiverMode string
+
+const (
+	// ReceiverShared is the installation's receiver, which reads no Secret of a
+	// tenant.
+	ReceiverShared ReceiverMode = "Shared"
+	// ReceiverDedicated is a receiver of the sink's own, in its namespace.
+	ReceiverDedicated ReceiverMode = "Dedicated"
+)
+
+// KontainSinkStatus is what the controller observed.
+type KontainSinkStatus struct {
+	duckv1.Status `json:",inline"`
+
+	// AddressStatus holds address and addresses: where to send events.
+	duckv1.AddressStatus `json:",inline"`
+
+	// Policies are the EventPolicies that apply to the sink.
+	// +optional
+	Policies []AppliedEventPolicyRef `json:"policies,omitempty"`
+
+	// ImageDigest is the image's digest, resolved once for each generation.
+	// +optional
+	ImageDigest string `json:"imageDigest,omitempty"`
+}
+
+// AppliedEventPolicyRef names an EventPolicy that applies to a sink. Its JSON
+// is that of the type of the same name in Knative Eventing's duck/v1 package.
+type AppliedEventPolicyRef struct {
+	// APIVersion is the group and version of the EventPolicy.
+	APIVersion string `json:"apiVersion"`
+	// Name is the name of the EventPolicy.
+	Name string `json:"name"`
+}
+
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+
+// KontainSinkList is a list of KontainSinks.
+type KontainSinkList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// Items are the sinks.
+	Items []KontainSink `json:"items"`
+}
+
+// GetGroupVersionKind returns the GroupVersionKind of KontainSink.
+func (*KontainSink) GetGroupVersionKind() schema.GroupVersionKind {
+	return SchemeGroupVersion.WithKind("KontainSink")
+}
+
+// GetUntypedSpec returns the spec.
+func (s *KontainSink) GetUntypedSpec() any { return s.Spec }
+
+// GetStatus returns the part of the status that all Knative kinds share.
+func (s *KontainSink) GetStatus() *duckv1.Status { return &s.Status.Status }
+
+// GetListType returns an empty list of this kind.
+func (*KontainSink) GetListType() runtime.Object { return &KontainSinkList{} }
