@@ -1,0 +1,226 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stdio is the contract of programs that read one event from standard
+// input, answer on standard output, and end.
+//
+// The event is a CloudEvent in the JSON format. Its attributes are also in the
+// environment: CE_ID, CE_SOURCE, CE_TYPE, CE_SUBJECT, CE_TIME and CE_<NAME> of
+// each extension. Standard output is the reply: nothing for none, a CloudEvent
+// in the JSON format (an object with a specversion member), or anything else,
+// which becomes the data of a reply event. Exit status 0 accepts the event, 65
+// (EX_DATAERR of sysexits.h) refuses it for good, and any other asks for a new
+// attempt.
+package stdio
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/pkg/contract"
+	"kontain.dev/eventing/pkg/event"
+	"kontain.dev/eventing/pkg/reply"
+	"kontain.dev/eventing/vmexec"
+)
+
+// ExitPermanent is the exit status by which a program says that it will never
+// accept the event.
+const ExitPermanent = 65
+
+// Config completes the contract for one sink.
+type Config struct {
+	Reply  contract.ReplySettings // Type and Source must not be empty
+	Limits vmexec.Limits          // named in messages
+}
+
+type stdio struct{ config Config }
+
+// New returns the contract for one sink.
+func New(c Config) contract.Contract { return &stdio{config: c} }
+
+// Input returns the event as JSON, with its attributes as variables.
+func (s *stdio) Input(e *event.Event) (contract.Input, error) {
+	stdin, err := event.EncodeJSON(e)
+	if err != nil {
+		return contract.Input{}, err
+	}
+	attributes, err := event.Attributes(e)
+	if err != nil {
+		return contract.Input{}, err
+	}
+	env := make([]string, 0, len(attributes))
+	for name, value := range attributes {
+		env = append(env, "CE_"+strings.ToUpper(name)+"="+value)
+	}
+	sort.Strings(env)
+	return contract.Input{Stdin: stdin, Env: env}, nil
+}
+
+// Outcome reads the program's exit and output.
+func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
+	if f := s.failure(r); f != nil {
+		if line := lastLine(r.Stderr); line != "" {
+			f.Message += "; last line of stderr: " + line
+		}
+		return reply.Fail(f)
+	}
+	if len(r.Stdout) == 0 {
+		return reply.Outcome{}
+	}
+	if event.IsEventJSON(r.Stdout) {
+		answer, err := event.DecodeJSON(r.Stdout)
+		if err != nil {
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the program wrote a reply that is not a valid CloudEvent: %v", err))
+		}
+		return reply.Outcome{Event: answer}
+	}
+	answer, err := s.dataReply(e, r.Stdout)
+	if err != nil {
+		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's output: %v", err))
+	}
+	return reply.Outcome{Event: answer}
+}
+
+// failure returns nil when the program accepted the event.
+func (s *stdio) failure(r *vmexec.Result) *reply.Failure {
+	switch r.Reason {
+	case vmexec.Exited:
+		switch r.Status {
+		case 0:
+			return nil
+		case ExitPermanent:
+			return reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good (exit status %d)", r.Status)
+		}
+		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program ended with exit status %d", r.Status)
+	case vmexec.Signaled:
+		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program was ended by %s", death(r.Death))
+	case vmexec.WallLimit:
+		return reply.Failf(http.StatusGatewayTimeout, reply.DeadlineExceeded, "the program did not end within its timeout of %v", s.config.Limits.Wall)
+	case vmexec.CPULimit:
+		return reply.Failf(http.StatusGatewayTimeout, reply.DeadlineExceeded, "the program used more than its limit of %v of processor time", s.config.Limits.CPU)
+	case vmexec.MemoryLimit:
+		limit := s.config.Limits.Memory
+		if limit == 0 {
+			limit = vmexec.DefaultMemory
+		}
+		return reply.Failf(http.StatusBadGateway, reply.MemoryExceeded, "the program needed more memory than its limit of %s", bytesText(limit))
+	case vmexec.OutputLimit:
+		limit := s.config.Limits.Output
+		if limit == 0 {
+			limit = vmexec.DefaultOutput
+		}
+		return reply.Failf(http.StatusBadGateway, reply.OutputExceeded, "the program wrote more to stdout than its limit of %s", bytesText(uint64(limit)))
+	case vmexec.Deadlock:
+		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program is in a deadlock: every thread waits for something that can no longer happen")
+	case vmexec.Canceled:
+		return reply.Failf(http.StatusServiceUnavailable, reply.Draining, "the program was stopped before its end")
+	}
+	return reply.Failf(http.StatusInternalServerError, reply.Internal, "the program ended for an unknown reason (%v)", r.Reason)
+}
+
+func death(d *vmexec.Death) string {
+	if d == nil {
+		return "a signal"
+	}
+	name := unix.SignalName(syscall.Signal(d.Signal))
+	if name == "" {
+		name = fmt.Sprintf("signal %d", d.Signal)
+	}
+	const pageFault = 14
+	switch {
+	case d.Vector == pageFault:
+		return fmt.Sprintf("%s: page fault at address %#x, instruction at %#x", name, d.Addr, d.RIP)
+	case d.Vector >= 0:
+		return fmt.Sprintf("%s: exception %d, instruction at %#x", name, d.Vector, d.RIP)
+	}
+	return name
+}
+
+func bytesText(n uint64) string {
+	switch {
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// lastLine returns the last line of b that is not blank, as printable text of
+// at most 256 bytes.
+func lastLine(b []byte) string {
+	const most = 256
+	b = bytes.TrimSpace(b)
+	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+		b = b[i+1:]
+	}
+	cut := len(b) > most
+	if cut {
+		b = b[:most]
+	}
+	line := strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(b), "\uFFFD"))
+	line = strings.TrimSpace(line)
+	if cut {
+		line += "…"
+	}
+	return line
+}
+
+// tracing are the extensions that carry the starting trace of an event. A
+// reply that the event caused belongs to the same trace.
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
+var tracing = []string{"traceparent", "tracestate"}
+
+// dataReply makes an event of output that is not one.
+func (s *stdio) dataReply(e *event.Event, out []byte) (*event.Event, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("make an id: %w", err)
+	}
+	answer := ce.New()
+	answer.SetID(id.String())
+	answer.SetType(s.config.Reply.Type)
+	answer.SetSource(s.config.Reply.Source)
+	answer.SetTime(time.Now().UTC())
+	for _, name := range tracing {
+		if v, ok := e.Extensions()[name]; ok {
+			answer.SetExtension(name, v)
+		}
+	}
+	for name, value := range s.config.Reply.Extensions {
+		answer.SetExtension(name, value)
+	}
+	switch {
+	case !utf8.Valid(out):
+		answer.SetDataContentType("application/octet-stream")
+		answer.DataBase64 = true
+	case json.Valid(out):
+		answer.SetDataContentType(ce.ApplicationJSON)
+		out = bytes.TrimSpace(out)
+	default:
+		answer.SetDataContentType("text/plain; charset=utf-8")
+	}
+	answer.DataEncoded = out
+	if err := answer.Validate(); err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}

@@ -1,0 +1,420 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dispatcher takes events through a sink: queue, lease of a machine,
+// contract, guest, contract, reply. It alone knows this order. It also changes
+// the set of sinks while events run, without dropping any.
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kontain.dev/eventing/pkg/contract"
+	"kontain.dev/eventing/pkg/event"
+	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/queue"
+	"kontain.dev/eventing/pkg/reply"
+	"kontain.dev/eventing/vmexec"
+)
+
+// Sink is what the data plane needs to know of a sink. Two values that are
+// deeply equal are the same generation.
+type Sink struct {
+	Namespace, Name string
+
+	Program   string   // absolute path of the executable on this host
+	ProgramID string   // changes when the file at Program does
+	Root      string   // absolute path of the folder the guest sees as /; empty: the program alone
+	Args      []string // arguments after the program's name
+	Env       []string // NAME=value
+	Contract  string   // name of the contract, such as stdio
+
+	Limits vmexec.Limits
+	Queue  queue.Config
+	Reply  contract.ReplySettings
+}
+
+// Key returns NAMESPACE/NAME, which is also the path of the sink's URL without
+// its first slash.
+func (s *Sink) Key() string { return key(s.Namespace, s.Name) }
+
+func key(namespace, name string) string { return namespace + "/" + name }
+
+// Options say where the stages of a sink come from.
+type Options struct {
+	// Source makes the source of machines of a generation. It may take long.
+	Source func(Sink) (lease.Source, error)
+	// Contract makes the contract of a generation.
+	Contract func(Sink) (contract.Contract, error)
+	// Logger gets failures, changes, and what programs write to stderr.
+	Logger *slog.Logger
+}
+
+// SinkError says why the new generation of a sink does not serve.
+type SinkError struct {
+	Sink string // NAMESPACE/NAME
+	Kept bool   // the generation before it keeps serving
+	Err  error
+}
+
+func (e *SinkError) Error() string {
+	s := "sink " + e.Sink + ": " + e.Err.Error()
+	if e.Kept {
+		s += " (the version before keeps serving)"
+	}
+	return s
+}
+
+func (e *SinkError) Unwrap() error { return e.Err }
+
+// Stats counts what became of the events of one sink.
+type Stats struct {
+	Sink       string                  `json:"sink"`       // NAMESPACE/NAME
+	Generation uint64                  `json:"generation"` // of what serves, from 1; 0 when nothing does
+	Error      string                  `json:"error,omitempty"`
+	Accepted   uint64                  `json:"accepted"` // with or without a reply
+	Replied    uint64                  `json:"replied"`
+	Failed     map[reply.Reason]uint64 `json:"failed,omitempty"`
+	Queue      queue.Stats             `json:"queue"`
+}
+
+// errDraining is why events end when Close runs out of time.
+var errDraining = errors.New("the receiver is shutting down")
+
+// Dispatcher holds the sinks. Its methods may be called from several
+// goroutines.
+type Dispatcher struct {
+	options Options
+
+	update sync.Mutex // held while the set of sinks changes
+
+	mu     sync.RWMutex
+	sinks  map[string]*sink
+	closed bool
+
+	open sync.WaitGroup // generations whose source is not closed
+	kill context.Context
+	stop context.CancelCauseFunc // ends kill
+}
+
+// New makes a Dispatcher without sinks.
+func New(o Options) *Dispatcher {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Dispatcher{options: o, sinks: make(map[string]*sink)}
+	d.kill, d.stop = context.WithCancelCause(context.Background())
+	return d
+}
+
+// Has says whether there is a sink of that name, ready or not.
+func (d *Dispatcher) Has(namespace, name string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.sinks[key(namespace, name)] != nil
+}
+
+// Update makes sinks the set of sinks. New and changed ones get a generation;
+// events that run or wait lose nothing by that. A generation that cannot be
+// made leaves the one before it serving. The error joins a *SinkError for each
+// such sink.
+func (d *Dispatcher) Update(sinks []Sink) error {
+	d.update.Lock()
+	defer d.update.Unlock()
+	if d.isClosed() {
+		return errDraining
+	}
+	var errs []error
+	wanted := make(map[string]bool, len(sinks))
+	for _, spec := range sinks {
+		k := spec.Key()
+		if wanted[k] {
+			errs = append(errs, &SinkError{Sink: k, Err: errors.New("the sink is defined twice; only the first is used")})
+			continue
+		}
+		wanted[k] = true
+		if err := d.updateSink(k, spec); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	d.mu.Lock()
+	var removed []*sink
+	for k, s := range d.sinks {
+		if !wanted[k] {
+			delete(d.sinks, k)
+			removed = append(removed, s)
+		}
+	}
+	d.mu.Unlock()
+	for _, s := range removed {
+		s.remove()
+		d.options.Logger.Info("sink removed", "sink", s.key)
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Dispatcher) isClosed() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.closed
+}
+
+// updateSink brings one sink to spec. d.update is held.
+func (d *Dispatcher) updateSink(k string, spec Sink) error {
+	d.mu.RLock()
+	s := d.sinks[k]
+	d.mu.RUnlock()
+	if s == nil {
+		s = &sink{key: k, queue: queue.New(spec.Queue), failed: make(map[reply.Reason]uint64)}
+		// It is known from now on: events for it get 503 until it is ready,
+		// and that makes their senders try again.
+		d.mu.Lock()
+		d.sinks[k] = s
+		d.mu.Unlock()
+	}
+	if s.serves(spec) {
+		return nil
+	}
+	g, err := d.newGeneration(spec)
+	if err != nil {
+		return &SinkError{Sink: k, Kept: s.fail(err), Err: err}
+	}
+	number := s.swap(g)
+	d.options.Logger.Info("sink ready", "sink", k, "generation", number, "program", spec.Program)
+	return nil
+}
+
+func (d *Dispatcher) newGeneration(spec Sink) (*generation, error) {
+	c, err := d.options.Contract(spec)
+	if err != nil {
+		return nil, err
+	}
+	src, err := d.options.Source(spec)
+	if err != nil {
+		return nil, err
+	}
+	d.open.Add(1)
+	g := &generation{spec: spec, contract: c, source: src, refs: 1}
+	g.closed = func() {
+		defer d.open.Done()
+		if err := src.Close(); err != nil {
+			d.options.Logger.Error("sink generation not closed", "sink", spec.Key(), "error", err)
+		}
+	}
+	return g, nil
+}
+
+// Dispatch takes events through a sink. It returns their replies in the order
+// of the events, or a failure: events that come together are accepted together
+// or not at all, so it is the worst of theirs. At most as many run at once as
+// the sink has slots, and none is started after one failed. When ctx is done,
+// events that wait are dropped and those that run are killed.
+func (d *Dispatcher) Dispatch(ctx context.Context, namespace, name string, events []*event.Event) ([]*event.Event, *reply.Failure) {
+	k := key(namespace, name)
+	d.mu.RLock()
+	s, closed := d.sinks[k], d.closed
+	if s != nil && !closed {
+		s.enter()
+	}
+	d.mu.RUnlock()
+	switch {
+	case closed:
+		return nil, reply.Failf(http.StatusServiceUnavailable, reply.Draining, "%v", errDraining)
+	case s == nil:
+		return nil, reply.Failf(http.StatusNotFound, reply.SinkNotFound, "there is no sink %s", k)
+	}
+	defer s.leave()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.kill, func() { cancel(context.Cause(d.kill)) })()
+
+	outcomes := make([]reply.Outcome, len(events))
+	if len(events) == 1 {
+		outcomes[0] = d.one(ctx, s, events[0], false)
+	} else {
+		d.batch(ctx, s, events, outcomes)
+	}
+	if f := reply.Worst(outcomes); f != nil {
+		return nil, f
+	}
+	var replies []*event.Event
+	for _, o := range outcomes {
+		if o.Event != nil {
+			replies = append(replies, o.Event)
+		}
+	}
+	return replies, nil
+}
+
+func (d *Dispatcher) batch(ctx context.Context, s *sink, events []*event.Event, outcomes []reply.Outcome) {
+	var failed atomic.Bool
+	var running sync.WaitGroup
+	slots := make(chan struct{}, s.concurrency())
+	for i, e := range events {
+		slots <- struct{}{}
+		if failed.Load() {
+			break
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			outcomes[i] = d.one(ctx, s, e, true)
+			if outcomes[i].Failure != nil {
+				failed.Store(true)
+			}
+		})
+	}
+	running.Wait()
+}
+
+// one takes one event through the stages, counts and logs what became of it.
+// With settle it returns only when the event's slot is free again.
+func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bool) (o reply.Outcome) {
+	log := d.options.Logger.With("sink", s.key, "id", e.ID(), "source", e.Source(), "type", e.Type())
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			// One event must not end the process that serves all others.
+			log.Error("panic", "panic", fmt.Sprint(p))
+			o = reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "internal error in the receiver; its log has the details"))
+		}
+		s.count(o)
+		if f := o.Failure; f != nil {
+			log.Warn("event failed", "status", f.Status, "reason", f.Reason, "error", f.Message, "took", time.Since(start))
+		} else {
+			log.Debug("event accepted", "reply", o.Event != nil, "took", time.Since(start))
+		}
+	}()
+	if f := s.notReady(); f != nil {
+		return reply.Fail(f)
+	}
+	release, err := s.queue.Acquire(ctx)
+	if err != nil {
+		return reply.Fail(s.queueFailure(ctx, err))
+	}
+	g := s.acquire()
+	var vm lease.VM
+	free := func() {
+		defer s.leave()
+		defer release()
+		defer g.release()
+		if vm == nil {
+			return
+		}
+		if err := vm.Close(); err != nil {
+			log.Error("machine not closed", "error", err)
+		}
+	}
+	defer func() {
+		s.enter()
+		// Freeing the machine's memory takes as long as a short event. The
+		// answer need not wait for it, unless the next event would then be
+		// refused because it finds neither a slot nor a place to wait.
+		if settle || g.spec.Queue.Length == 0 {
+			free()
+		} else {
+			go free()
+		}
+	}()
+	input, err := g.contract.Input(e)
+	if err != nil {
+		return reply.Fail(reply.FromError(err))
+	}
+	if vm, err = g.source.Lease(ctx, input.Env); err != nil {
+		vm = nil
+		if ctx.Err() != nil {
+			return reply.Fail(gone(ctx))
+		}
+		f := reply.Failf(http.StatusServiceUnavailable, reply.NoMachine, "no virtual machine could be made: %v", err)
+		f.RetryAfter = s.queue.RetryAfter()
+		return reply.Fail(f)
+	}
+	result, err := vm.Run(ctx, vmexec.IO{Event: input.Stdin})
+	if err != nil {
+		if ctx.Err() != nil {
+			return reply.Fail(gone(ctx))
+		}
+		return reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "the virtual machine monitor failed: %v", err))
+	}
+	if len(result.Stderr) > 0 {
+		log.Info("stderr", "text", tail(result.Stderr))
+	}
+	if result.Reason == vmexec.Canceled {
+		return reply.Fail(gone(ctx))
+	}
+	return g.contract.Outcome(e, result)
+}
+
+// gone says why an event ended before its program did.
+func gone(ctx context.Context) *reply.Failure {
+	if errors.Is(context.Cause(ctx), errDraining) {
+		return reply.Failf(http.StatusServiceUnavailable, reply.Draining, "%v before the event was done", errDraining)
+	}
+	return reply.Failf(reply.StatusClientGone, reply.ClientGone, "the sender went away")
+}
+
+// tail returns the end of what a program wrote to stderr, for the log.
+func tail(b []byte) string {
+	const most = 4 << 10
+	if len(b) > most {
+		return "…" + strings.ToValidUTF8(string(b[len(b)-most:]), "\uFFFD")
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// Stats returns a snapshot of every sink, by name.
+func (d *Dispatcher) Stats() []Stats {
+	d.mu.RLock()
+	sinks := make([]*sink, 0, len(d.sinks))
+	for _, s := range d.sinks {
+		sinks = append(sinks, s)
+	}
+	d.mu.RUnlock()
+	list := make([]Stats, len(sinks))
+	for i, s := range sinks {
+		list[i] = s.stats()
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Sink < list[j].Sink })
+	return list
+}
+
+// Close refuses new events, waits for those that run or wait, and frees every
+// sink. When ctx is done before that, running programs are killed and waiting
+// events are dropped; the error is then that of ctx. Close returns when
+// everything is freed, either way.
+func (d *Dispatcher) Close(ctx context.Context) error {
+	d.update.Lock()
+	defer d.update.Unlock()
+	d.mu.Lock()
+	d.closed = true
+	sinks := d.sinks
+	d.sinks = make(map[string]*sink)
+	d.mu.Unlock()
+	for _, s := range sinks {
+		s.remove()
+	}
+	freed := make(chan struct{})
+	go func() {
+		d.open.Wait()
+		close(freed)
+	}()
+	var err error
+	select {
+	case <-freed:
+	case <-ctx.Done():
+		err = fmt.Errorf("events were ended before they were done: %w", context.Cause(ctx))
+		d.stop(errDraining)
+		<-freed
+	}
+	d.stop(errDraining)
+	return err
+}
