@@ -121,9 +121,9 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-func context5s(t *testing.T) context.Context {
+func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), fiveSeconds)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -237,7 +237,7 @@ func send(ctx context.Context, target string, e *event.Event, f *invokeFlags) (*
 	if err != nil {
 		return nil, explainSend(err, f.timeout)
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // It was read to its end or the answer is given up.
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxReply+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", explainSend(err, f.timeout))

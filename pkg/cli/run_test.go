@@ -22,7 +22,8 @@ import (
 	"kontain.dev/eventing/vmexec"
 )
 
-const fiveSeconds = 5 * time.Second
+// testTimeout is more than any of these tests needs.
+const testTimeout = 5 * time.Second
 
 // callRun runs `kontain run` with a made-up virtual machine.
 func callRun(t *testing.T, run runFunc, args ...string) (status int, stdout, stderr string) {
@@ -31,7 +32,7 @@ func callRun(t *testing.T, run runFunc, args ...string) (status int, stdout, std
 	cmd := newRun(Streams{In: strings.NewReader("input"), Out: &out, Err: &errs}, run)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
-	status = report(&errs, cmd.ExecuteContext(context5s(t)))
+	status = report(&errs, cmd.ExecuteContext(testContext(t)))
 	return status, out.String(), errs.String()
 }
 

@@ -49,7 +49,7 @@ type pmScanArg struct {
 	inverted, mask, anyOf, returnFlags uint64
 }
 
-type pageRegion struct{ start, end, categories uint64 }
+type pageRegion struct{ start, end, _ uint64 }
 
 const (
 	pagemapScan   = 0xc0606610 // _IOWR('f', 16, struct pm_scan_arg)
