@@ -1,0 +1,69 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package capability
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+)
+
+func TestCheck(t *testing.T) {
+	const able = "program: a\nisolation: VM\n"
+	const never = "snapshot: {mode: Never}\n"
+	for _, tc := range []struct{ name, spec, want string }{
+		{"least", able + never, ""},
+		{"most", able + never + "root: /\nargs: [b]\nenv: [{name: A, value: b}]\ncontract: {type: stdio}\n" +
+			"resources: {limits: {memory: 64Mi, cpu: 1000m}}\ntimeout: 1s\nconcurrency: 2\nqueue: {length: 0, timeout: 1s}\n" +
+			"platform: KVM\nidleTimeout: 1m\nreply: {type: t, source: /s, extensions: {a: b}}\nreceiver: Shared\n", ""},
+		{"image", "image: a\nisolation: VM\n" + never, "container images are not available in this release; write program: PATH, an executable beside the manifest: image"},
+		{"valueFrom", able + never + "env: [{name: A}, {name: B, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", "values from a ConfigMap or Secret are not available in this release; write value: TEXT: env[1].valueFrom"},
+		{"http", able + never + "contract: {type: http}", "contract http is not available in this release; write type: stdio: contract.type"},
+		{"lambda", able + never + "contract: {type: lambda}", "contract lambda is not available in this release; write type: stdio: contract.type"},
+		{"openwhisk", able + never + "contract: {type: openwhisk}", "contract openwhisk is not available in this release; write type: stdio: contract.type"},
+		{"azure", able + never + "contract: {type: azure}", "contract azure is not available in this release; write type: stdio: contract.type"},
+		{"cpu", able + never + "resources: {limits: {cpu: 2}}", `a virtual machine has exactly one processor in this release; write cpu: "1": resources.limits.cpu`},
+		{"default isolation", "program: a\n" + never, "Process needs worker processes, which this release does not have; write isolation: VM: isolation"},
+		{"Reset", "program: a\nisolation: Reset\n" + never, "Reset needs snapshots, which this release does not have; write isolation: VM: isolation"},
+		{"Ptrace", able + never + "platform: Ptrace", "Ptrace is not available in this release; write platform: Auto: platform"},
+		{"KM", able + never + "platform: KM", "KM is not available in this release; write platform: Auto: platform"},
+		{"default snapshot", able, "Ready needs snapshots, which this release does not have; write snapshot: {mode: Never}: snapshot.mode"},
+		{"snapshot storage", able + "snapshot: {mode: Never, storage: Memory}", "snapshots are not available in this release, so there is nothing to store; remove storage: snapshot.storage"},
+		{"warm-up", able + "snapshot: {mode: Never, warmup: [{}]}", "snapshots are not available in this release, so nothing stays warm; remove warmup: snapshot.warmup"},
+		{"idle time", able + never + "idleTimeout: 61s", "no virtual machine is kept between events in this release, so only the default, 60 s, can be given; remove idleTimeout: idleTimeout"},
+		{"egress", able + never + "egress: ['a:1']", "programs have no network in this release; remove egress: egress"},
+		{"pull secrets", able + never + "imagePullSecrets: [{name: a}]", "container images are not available in this release; remove imagePullSecrets: imagePullSecrets"},
+		{"receiver", able + never + "receiver: Dedicated", "Dedicated is not available in this release; write receiver: Shared: receiver"},
+		{"unknown values are for Validate", able + never + "platform: kvm\nreceiver: Mine", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var spec v1alpha1.KontainSinkSpec
+			if err := yaml.UnmarshalStrict([]byte(tc.spec), &spec); err != nil {
+				t.Fatal(err)
+			}
+			spec.SetDefaults(t.Context())
+			got := ""
+			if err := Check(&spec); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("unexpected error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTable(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, row := range Table() {
+		if row.Field == "" || row.Can == "" || seen[row.Field] || strings.HasPrefix(row.Field, "spec") {
+			t.Errorf("row %+v: wants a path below spec, once, and what works", row)
+		}
+		seen[row.Field] = true
+	}
+}
