@@ -43,22 +43,38 @@ func TestSetDefaults(t *testing.T) {
 		{"nothing given", "{}", defaulted},
 		{"everything given", strings.NewReplacer("128Mi", "64Mi", "10s", "1s", "16", "1", "Process", "VM", "Auto", "KVM", "Ready", "Never",
 			"Disk", "Memory", "60s", "0s", "IfNotPresent", "Always", "Shared", "Dedicated").Replace(defaulted), ""},
-		{"zero is a value", "concurrency: 0\nqueue: {length: 0, timeout: 0s}\ntimeout: 0s\nidleTimeout: 0s\nresources: {limits: {memory: 0, cpu: 0}}",
-			strings.NewReplacer("10s", "0s", "16", "0", "length: 100, timeout: 5s", "length: 0, timeout: 0s", "60s", "0s", "128Mi", "0", `"1"`, "0").Replace(defaulted)},
-		{"http", "contract: {type: http}",
-			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 8080, path: /}", 1)},
-		{"http with a port", "contract: {type: http, http: {port: 0, readiness: /ready}}",
-			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 0, path: /, readiness: /ready}", 1)},
-		{"lambda", "contract: {type: lambda}",
-			strings.Replace(defaulted, stdio, "type: lambda\n  lambda: {payload: Event}", 1)},
-		{"openwhisk", "contract: {type: openwhisk}",
-			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: HTTP, main: main}", 1)},
-		{"openwhisk action loop", "contract: {type: openwhisk, openwhisk: {protocol: ActionLoop}}",
-			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: ActionLoop}", 1)},
-		{"azure", "contract: {type: azure}",
-			strings.Replace(defaulted, stdio, "type: azure", 1)},
-		{"part of another contract", "contract: {lambda: {}}",
-			strings.Replace(defaulted, stdio, "type: stdio\n  lambda: {}", 1)},
+		{
+			"zero is a value", "concurrency: 0\nqueue: {length: 0, timeout: 0s}\ntimeout: 0s\nidleTimeout: 0s\nresources: {limits: {memory: 0, cpu: 0}}",
+			strings.NewReplacer("10s", "0s", "16", "0", "length: 100, timeout: 5s", "length: 0, timeout: 0s", "60s", "0s", "128Mi", "0", `"1"`, "0").Replace(defaulted),
+		},
+		{
+			"http", "contract: {type: http}",
+			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 8080, path: /}", 1),
+		},
+		{
+			"http with a port", "contract: {type: http, http: {port: 0, readiness: /ready}}",
+			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 0, path: /, readiness: /ready}", 1),
+		},
+		{
+			"lambda", "contract: {type: lambda}",
+			strings.Replace(defaulted, stdio, "type: lambda\n  lambda: {payload: Event}", 1),
+		},
+		{
+			"openwhisk", "contract: {type: openwhisk}",
+			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: HTTP, main: main}", 1),
+		},
+		{
+			"openwhisk action loop", "contract: {type: openwhisk, openwhisk: {protocol: ActionLoop}}",
+			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: ActionLoop}", 1),
+		},
+		{
+			"azure", "contract: {type: azure}",
+			strings.Replace(defaulted, stdio, "type: azure", 1),
+		},
+		{
+			"part of another contract", "contract: {lambda: {}}",
+			strings.Replace(defaulted, stdio, "type: stdio\n  lambda: {}", 1),
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			want := tc.want
