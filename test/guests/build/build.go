@@ -98,6 +98,10 @@ func Dir(src string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("folder for compiled guests: %w", err)
 	}
+	// Guests compare argv[0] with what the kernel says they are.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", fmt.Errorf("folder for compiled guests: %w", err)
+	}
 	return dir, nil
 }
 

@@ -79,12 +79,19 @@ __attribute__((unused)) static void sleep_ms(int ms) {
 		CHECK(errno == EINTR);
 }
 
-// scratch makes an empty folder under /tmp, enters it and returns its path.
+static char scratch_dir[] = "/tmp/guestXXXXXX";
+static void scratch_gone(void) {
+	if (chdir("/") == 0)
+		rmdir(scratch_dir);
+}
+
+// scratch makes an empty folder under /tmp, enters it and returns its path. The
+// folder goes at the end, when the guest has emptied it.
 __attribute__((unused)) static const char *scratch(void) {
-	static char dir[] = "/tmp/guestXXXXXX";
-	CHECK(mkdtemp(dir) != NULL);
-	CHECK(chdir(dir) == 0);
-	return dir;
+	CHECK(mkdtemp(scratch_dir) != NULL);
+	CHECK(chdir(scratch_dir) == 0);
+	atexit(scratch_gone);
+	return scratch_dir;
 }
 
 #endif
