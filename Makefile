@@ -82,7 +82,7 @@ race: need-go need-cc ## Run the tests of pkg/ with the race detector
 
 .PHONY: bench
 bench: build ## Measure events, starts, guest speed and exits; writes bin/bench.json
-	@$(GO) run ./test/bench/cmd/kontain-bench --bin $(BIN) --json $(BIN)/bench.json $(ARGS)
+	@CC="$(CC)" $(GO) run ./test/bench --bin $(BIN) --json $(BIN)/bench.json $(ARGS)
 
 .PHONY: fuzz
 fuzz: need-go ## Run every fuzz target for FUZZTIME (default 20s)

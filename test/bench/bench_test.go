@@ -1,0 +1,197 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kontain.dev/eventing/vmexec"
+)
+
+// testGuests builds the guests, and skips by name what this machine lacks.
+func testGuests(tb testing.TB) *guests {
+	tb.Helper()
+	g, err := buildGuests(tb.Context(), tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if g.cErr != nil {
+		if os.Getenv("KONTAIN_REQUIRE_TOOLS") == "1" || !errors.Is(g.cErr, errNoCompiler) {
+			tb.Fatal(g.cErr)
+		}
+		tb.Skip(g.cErr)
+	}
+	return g
+}
+
+// needPlatform skips without KVM, unless VMEXEC_REQUIRE_KVM=1.
+func needPlatform(tb testing.TB) {
+	tb.Helper()
+	host, err := vmexec.Open(vmexec.Auto)
+	if err == nil {
+		err = host.Close()
+	}
+	if err != nil {
+		if os.Getenv("VMEXEC_REQUIRE_KVM") == "1" {
+			tb.Fatal(err)
+		}
+		tb.Skip(err)
+	}
+}
+
+// BenchmarkExitServe is the cost of each kind of exit, measured inside.
+func BenchmarkExitServe(b *testing.B) {
+	for _, mode := range []string{"getpid", "touch", "faults", "clock"} {
+		for _, where := range []string{"native", "kvm"} {
+			b.Run(mode+"/"+where, func(b *testing.B) {
+				g := testGuests(b)
+				count := min(b.N, 100_000)
+				if mode == "touch" {
+					count = min(b.N, 100) // memory is the bound
+				}
+				var r reading
+				var err error
+				if where == "native" {
+					r, err = g.runGuestNative(b.Context(), mode, strconv.Itoa(count))
+				} else {
+					needPlatform(b)
+					r, _, err = g.runGuest(b.Context(), mode, strconv.Itoa(count))
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.each(), "ns/op")
+			})
+		}
+	}
+}
+
+// BenchmarkProgramRun is a whole run of a program that prints hello.
+func BenchmarkProgramRun(b *testing.B) {
+	g := testGuests(b)
+	programs := []struct {
+		name    string
+		command []string
+	}{{"c", []string{g.c, "hello"}}, {"go", []string{g.goHello}}}
+	for _, p := range programs {
+		b.Run(p.name+"/native", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := timeProgram(b.Context(), p.command); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(p.name+"/kvm", func(b *testing.B) {
+			needPlatform(b)
+			l, err := load(p.command[0], p.command[1:]...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			var exits uint64
+			for b.Loop() {
+				r, _, err := l.run(b.Context(), nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				exits = r.Stats.Exits
+			}
+			b.ReportMetric(float64(exits), "exits/op")
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestGuestModes holds that the guest of the benchmarks measures natively what
+// it should, so that a benchmark that fails points at the machine.
+func TestGuestModes(t *testing.T) {
+	g := testGuests(t)
+	for _, mode := range []string{"spin", "walk", "getpid", "clock", "touch", "faults", "ticked"} {
+		t.Run(mode, func(t *testing.T) {
+			r, err := g.runGuestNative(t.Context(), mode, "3")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Ops != 3 {
+				t.Errorf("%d operations, want 3", r.Ops)
+			}
+		})
+	}
+	if _, err := g.runGuestNative(t.Context(), "nonsense", "3"); err == nil {
+		t.Error("an unknown mode is no error")
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(100 - i)
+	}
+	tests := []struct {
+		name   string
+		values []float64
+		q      float64
+		want   float64
+	}{
+		{"none", nil, 0.5, 0},
+		{"one", []float64{7}, 0.99, 7},
+		{"odd", []float64{3, 1, 2}, 0.5, 2},
+		{"hundred", hundred, 0.99, 100},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := quantile(test.values, test.q); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReport(t *testing.T) {
+	r := &report{Kernel: "6.1", CPUs: 2, Go: "go1.26"}
+	line := r.add("a thing", []float64{2000, 4000, 3000}, []float64{1500})
+	line.fill(&vmexec.Stats{Exits: 7, Syscalls: map[string]uint64{"write": 2, "brk": 0}, Kicks: 4}, 2)
+	r.skip("another", errNoCompiler)
+	file := filepath.Join(t.TempDir(), "bench.json")
+	var out bytes.Buffer
+	if err := r.write(&out, file); err != nil {
+		t.Fatal(err)
+	}
+	want := `Linux 6.1, 2 CPUs, go1.26
+
+what     samples  median   p99  native    speed  exits  note
+a thing  3        3 µs     -    1.5 µs    0.50   3.5    
+another  0        -        -    -         -      -      left out: no C compiler (install gcc and libc6-dev)
+`
+	table, _, _ := strings.Cut(out.String(), "written to")
+	if diff := cmp.Diff(fields(want), fields(table)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back report
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]float64{"call write": 1, "kick": 2}, back.Rows[0].Kinds); diff != "" {
+		t.Errorf("kinds of exits (-want +got):\n%s", diff)
+	}
+}
+
+// fields are the words of a table, whatever its columns' widths.
+func fields(s string) []string { return strings.Fields(s) }

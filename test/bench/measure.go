@@ -1,0 +1,368 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"kontain.dev/eventing/vmexec"
+)
+
+type bench struct {
+	bin, dir string
+	guests   *guests
+	report   *report
+	repeat   float64 // factor on the number of repetitions
+}
+
+// times is how often to repeat what is normally repeated n times.
+func (b *bench) times(n int) int { return max(3, int(float64(n)*b.repeat)) }
+
+// fill sets the exits of a row from a run that did ops operations.
+func (r *row) fill(stats *vmexec.Stats, ops float64) {
+	r.Exits = float64(stats.Exits) / ops
+	r.Kinds = map[string]float64{}
+	for name, n := range stats.Syscalls {
+		r.Kinds["call "+name] = float64(n) / ops
+	}
+	for name, n := range stats.Exceptions {
+		r.Kinds["exception "+name] = float64(n) / ops
+	}
+	if stats.Kicks > 0 {
+		r.Kinds["kick"] = float64(stats.Kicks) / ops
+	}
+	maps.DeleteFunc(r.Kinds, func(_ string, n float64) bool { return n == 0 })
+}
+
+const eventData = `{"text":"one two three four"}`
+
+const eventJSON = `{"specversion":"1.0","id":"1","source":"/bench","type":"bench","datacontenttype":"application/json","data":` + eventData + `}`
+
+// samplePrograms are the functions that answer events.
+var samplePrograms = []struct{ language, name string }{{"C", "wordcount-c"}, {"Go", "uppercase-go"}}
+
+// events measures one event through HTTP, and two clients at once.
+func (b *bench) events(ctx context.Context) error {
+	manifests := filepath.Join(b.dir, "sinks")
+	if err := os.Mkdir(manifests, 0o750); err != nil {
+		return err
+	}
+	var built []int
+	for i, s := range samplePrograms {
+		program := filepath.Join(b.bin, "samples", s.name)
+		if _, err := os.Stat(program); err != nil {
+			b.report.skip("event over HTTP, "+s.language, fmt.Errorf("%w; see make build", err))
+			continue
+		}
+		built = append(built, i)
+		manifest := fmt.Sprintf(`apiVersion: sinks.kontain.dev/v1alpha1
+kind: KontainSink
+metadata: {name: %s}
+spec:
+  program: %q
+  contract: {type: stdio}
+  isolation: VM
+  snapshot: {mode: Never}
+  reply: {type: bench.reply, source: /bench}
+`, s.name, program)
+		if err := os.WriteFile(filepath.Join(manifests, s.name+".yaml"), []byte(manifest), 0o600); err != nil {
+			return err
+		}
+	}
+	if len(built) == 0 {
+		return nil
+	}
+	base, stop, err := b.serve(ctx, manifests)
+	if err != nil {
+		return err
+	}
+	for _, i := range built {
+		if err := b.event(ctx, samplePrograms[i].language, samplePrograms[i].name, base); err != nil {
+			return errors.Join(err, stop())
+		}
+	}
+	return stop()
+}
+
+func (b *bench) event(ctx context.Context, language, name, base string) error {
+	url := base + "/default/" + name
+	for range 20 { // connections, caches and pools
+		if _, err := post(ctx, url); err != nil {
+			return err
+		}
+	}
+	samples := make([]float64, b.times(500))
+	for i := range samples {
+		took, err := post(ctx, url)
+		if err != nil {
+			return err
+		}
+		samples[i] = float64(took)
+	}
+	line := b.report.add("event over HTTP, "+language, samples, nil)
+	l, err := load(filepath.Join(b.bin, "samples", name))
+	if err != nil {
+		return err
+	}
+	result, _, err := l.run(ctx, []byte(eventJSON))
+	if err := errors.Join(err, l.Close()); err != nil {
+		return err
+	}
+	line.fill(&result.Stats, 1)
+
+	// Two clients at once: the time between two answers.
+	const clients = 2
+	each := b.times(250)
+	start := time.Now()
+	errs := make([]error, clients)
+	var group sync.WaitGroup
+	for c := range clients {
+		group.Go(func() {
+			for range each {
+				if _, err := post(ctx, url); err != nil {
+					errs[c] = err
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	total := time.Since(start)
+	line = b.report.add("… two clients at once, "+language, []float64{float64(total) / float64(clients*each)}, nil)
+	line.Samples = clients * each
+	line.Note = fmt.Sprintf("%.0f events/s", float64(clients*each)/total.Seconds())
+	return nil
+}
+
+// serve starts `kontain serve` on a free port and waits until it answers.
+func (b *bench) serve(ctx context.Context, manifests string) (base string, stop func() error, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		return "", nil, err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "kontain"), "serve", "-f", manifests, "--listen", address, "--drain-quiet-period", "0s")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	stop = func() error {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		if err := <-ended; err != nil {
+			return fmt.Errorf("kontain serve ended: %w\n%s", err, &log)
+		}
+		return nil
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			return "http://" + address, stop, conn.Close()
+		}
+		select {
+		case err := <-ended:
+			return "", nil, fmt.Errorf("kontain serve ended: %w\n%s", err, &log)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return "", nil, errors.Join(fmt.Errorf("kontain serve does not listen on %s", address), stop())
+		}
+	}
+}
+
+// post sends one event and returns the time until the reply was read.
+func post(ctx context.Context, url string) (time.Duration, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(eventData))
+	if err != nil {
+		return 0, err
+	}
+	request.Header = http.Header{
+		"Ce-Specversion": {"1.0"},
+		"Ce-Id":          {"1"},
+		"Ce-Source":      {"/bench"},
+		"Ce-Type":        {"bench"},
+		"Content-Type":   {"application/json"},
+	}
+	start := time.Now()
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	body, err := io.ReadAll(response.Body)
+	took := time.Since(start)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		return 0, err
+	}
+	if response.StatusCode != http.StatusOK || response.Header.Get("Ce-Id") == "" {
+		return 0, fmt.Errorf("%s answered %s without a reply event: %s", url, response.Status, body)
+	}
+	return took, nil
+}
+
+// starts measures `kontain run` of a program that prints hello against the
+// program itself, from before the process starts to after it ended.
+func (b *bench) starts(ctx context.Context) error {
+	type hello struct {
+		language string
+		command  []string
+		err      error
+	}
+	programs := []hello{{"Go", []string{b.guests.goHello}, nil}, {"C", []string{b.guests.c, "hello"}, b.guests.cErr}}
+	for _, p := range programs {
+		name := "kontain run hello, " + p.language
+		if p.err != nil {
+			b.report.skip(name, p.err)
+			continue
+		}
+		inVM := append([]string{filepath.Join(b.bin, "kontain"), "run", "--"}, p.command...)
+		var vm, native, machine []float64
+		l, err := load(p.command[0], p.command[1:]...)
+		if err != nil {
+			return err
+		}
+		var result *vmexec.Result
+		for i := range b.times(100) + 1 {
+			took, err := timeProgram(ctx, p.command)
+			if err != nil {
+				return errors.Join(err, l.Close())
+			}
+			tookVM, err := timeProgram(ctx, inVM)
+			if err != nil {
+				return errors.Join(err, l.Close())
+			}
+			r, tookMachine, err := l.run(ctx, nil)
+			if err != nil {
+				return errors.Join(err, l.Close())
+			}
+			if i > 0 { // the first one warms caches
+				native, vm, machine = append(native, float64(took)), append(vm, float64(tookVM)), append(machine, float64(tookMachine))
+				result = r
+			}
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+		b.report.add(name, vm, native).fill(&result.Stats, 1)
+		line := b.report.add("… the virtual machine alone, "+p.language, machine, nil)
+		line.fill(&result.Stats, 1)
+		line.Note = fmt.Sprintf("create %s, load %s, run %s", duration(float64(result.Stats.Create)),
+			duration(float64(result.Stats.Load)), duration(float64(result.Stats.Run)))
+	}
+	return nil
+}
+
+// timeProgram runs a command that prints hello.
+func timeProgram(ctx context.Context, command []string) (time.Duration, error) {
+	start := time.Now()
+	out, err := runNative(ctx, nil, command[0], command[1:]...)
+	took := time.Since(start)
+	if err == nil && string(out) != "hello\n" {
+		err = fmt.Errorf("%v printed %q", command, out)
+	}
+	return took, err
+}
+
+// pairs runs a mode of the C guest n times natively and in a machine, in turns,
+// and returns nanoseconds for one operation.
+func (b *bench) pairs(ctx context.Context, n int, mode string, count int) (vm, native []float64, last *vmexec.Result, err error) {
+	for range n {
+		c := strconv.Itoa(count)
+		outside, err := b.guests.runGuestNative(ctx, mode, c)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		inside, result, err := b.guests.runGuest(ctx, mode, c)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		vm, native, last = append(vm, inside.each()), append(native, outside.each()), result
+	}
+	return vm, native, last, nil
+}
+
+// compute measures work without system calls, about a second a run.
+func (b *bench) compute(ctx context.Context) error {
+	tests := []struct {
+		name, mode string
+		guess      int // operations of the first, short run
+	}{
+		{"compute, integers in registers", "spin", 10_000_000},
+		{"compute, random walk over 16 MiB", "walk", 200_000},
+	}
+	for _, test := range tests {
+		if b.guests.c == "" {
+			b.report.skip(test.name, b.guests.cErr)
+			continue
+		}
+		first, err := b.guests.runGuestNative(ctx, test.mode, strconv.Itoa(test.guess))
+		if err != nil {
+			return err
+		}
+		count := int(1e9 * b.repeat / first.each())
+		vm, native, result, err := b.pairs(ctx, b.times(7), test.mode, count)
+		if err != nil {
+			return err
+		}
+		line := b.report.add(test.name, vm, native)
+		line.Exits = float64(result.Stats.Exits) / float64(count)
+		line.Note = fmt.Sprintf("speed 0.95 or more is wanted; %d operations and %d exits a run", count, result.Stats.Exits)
+	}
+	return nil
+}
+
+// exits measures what it costs to leave the machine, by the reason.
+func (b *bench) exits(ctx context.Context) error {
+	tests := []struct {
+		name, mode string
+		count      int
+		note       string
+	}{
+		{"exit: system call (getpid)", "getpid", 20_000, ""},
+		{"exit: first touch of 2 MiB", "touch", 100, "page fault served by mapping memory"},
+		{"exit: SIGSEGV to a handler", "faults", 5_000, "page fault, delivery, sigreturn"},
+		{"exit: timer signal while computing", "ticked", 200, "kick, delivery, sigreturn; every 2 ms"},
+		{"no exit: clock_gettime (vDSO)", "clock", 1_000_000, ""},
+	}
+	for _, test := range tests {
+		if b.guests.c == "" {
+			b.report.skip(test.name, b.guests.cErr)
+			continue
+		}
+		vm, native, result, err := b.pairs(ctx, b.times(15), test.mode, test.count)
+		if err != nil {
+			return err
+		}
+		line := b.report.add(test.name, vm, native)
+		line.fill(&result.Stats, float64(test.count))
+		line.Note = test.note
+	}
+	return nil
+}
