@@ -99,6 +99,8 @@ type Mapper interface {
 	// MapWrite stores bytes of a shared mapping; those past the end of the file
 	// are dropped.
 	MapWrite(off int64, src []byte) abi.Errno
+	// MapSize is the size of the file in bytes now.
+	MapSize() int64
 	// MapHold keeps the contents of a removed file until MapDrop, as a mapping does.
 	MapHold()
 	MapDrop()
@@ -247,6 +249,8 @@ func (f *file) MapWrite(off int64, src []byte) abi.Errno {
 	}
 	return errno
 }
+
+func (f *file) MapSize() int64 { return f.d.inode.content.size }
 
 func (f *file) MapHold() { f.d.inode.hold() }
 func (f *file) MapDrop() { f.d.inode.drop() }

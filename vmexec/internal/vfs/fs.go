@@ -77,12 +77,13 @@ type FS struct {
 	proc     ProcInfo
 	hostname string
 
-	root    *dentry
-	nextIno uint64
-	nextDev uint64
-	meta    int64 // bytes of descriptions in use
-	metaPgs int64 // pages charged for them
-	pages   int64 // pages of contents in use
+	root     *dentry
+	memSuper *super // holds the files of Memfd
+	nextIno  uint64
+	nextDev  uint64
+	meta     int64 // bytes of descriptions in use
+	metaPgs  int64 // pages charged for them
+	pages    int64 // pages of contents in use
 
 	// links finds the inode of a lower file that has several names.
 	links map[lowerID]*inode

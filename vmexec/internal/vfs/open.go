@@ -108,6 +108,18 @@ func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) 
 	return newFile(&dentry{name: "#" + strconv.FormatUint(in.ino, 10), inode: in}, flags), 0
 }
 
+// Memfd makes a file without a name for memfd_create(2), open for reading and
+// writing. It cannot be given a name.
+func (fs *FS) Memfd(name string) (fd.File, abi.Errno) {
+	cost := metaCost + int64(len(name))
+	if !fs.chargeMeta(cost) {
+		return nil, abi.ENOMEM
+	}
+	in := fs.newInode(fs.memSuper, unix.S_IFREG|0o777)
+	in.meta, in.nlink, in.noLink = cost, 0, true
+	return newFile(&dentry{name: "memfd:" + name, inode: in}, unix.O_RDWR), 0
+}
+
 // OpenPath opens a resolved file again, as open(2) of it with no O_CREAT.
 func (fs *FS) OpenPath(p Path, flags int) (fd.File, abi.Errno) { return fs.openPath(p, flags) }
 

@@ -69,6 +69,7 @@ func (fs *FS) populate() abi.Errno {
 	if _, errno := fs.mountDir(d, "shm", fs.newSuper(unix.TMPFS_MAGIC, 0), 0o1777); errno != 0 {
 		return errno
 	}
+	fs.memSuper = fs.newSuper(unix.TMPFS_MAGIC, 0)
 	proc, errno := fs.mountDir(fs.root, "proc", fs.newSuper(unix.PROC_SUPER_MAGIC, 0), 0o555)
 	if errno != 0 {
 		return errno
