@@ -106,6 +106,9 @@ func (fs *FS) child(p *dentry, name string) (*dentry, abi.Errno) {
 	if in.dead {
 		return nil, 0
 	}
+	if len(name) > NameMax {
+		return nil, abi.ENAMETOOLONG
+	}
 	if in.dyn != nil {
 		e, ok := in.dyn.find(name)
 		if !ok {

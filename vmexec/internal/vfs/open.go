@@ -62,12 +62,10 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	if flags&unix.O_EXCL != 0 {
 		fl |= NoFollow
 	}
-	l, errno := fs.walk(base, path, fl)
+	l, errno := fs.walk(base, path, fl|creating)
 	switch {
 	case errno != 0:
 		return nil, errno
-	case l.slash:
-		return nil, abi.EISDIR
 	case l.d != nil && flags&unix.O_EXCL != 0:
 		return nil, abi.EEXIST
 	case l.d != nil && l.d.inode.isDir():

@@ -30,6 +30,8 @@ func (fs *FS) free(base Path, path string, dir bool) (last, abi.Errno) {
 	switch {
 	case errno != 0:
 		return l, errno
+	case l.errno != 0:
+		return l, l.errno
 	case l.d != nil:
 		return l, abi.EEXIST
 	case l.slash && !dir:
@@ -180,6 +182,8 @@ func (fs *FS) Unlink(base Path, path string) abi.Errno {
 		return errno
 	case l.kind != normal:
 		return abi.EISDIR
+	case l.errno != 0:
+		return l.errno
 	case l.d == nil:
 		return abi.ENOENT
 	case l.d.inode.isDir() && l.slash:
@@ -217,6 +221,8 @@ func (fs *FS) Rmdir(base Path, path string) abi.Errno {
 		return abi.ENOTEMPTY
 	case l.kind == rootDir:
 		return abi.EBUSY
+	case l.errno != 0:
+		return l.errno
 	case l.d == nil:
 		return abi.ENOENT
 	case l.parent.inode.writable() != 0:
@@ -261,8 +267,12 @@ func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string,
 		return abi.EEXIST
 	case n.kind != normal:
 		return abi.EBUSY
+	case o.errno != 0:
+		return o.errno
 	case o.d == nil:
 		return abi.ENOENT
+	case n.errno != 0:
+		return n.errno
 	case n.d != nil && flags&unix.RENAME_NOREPLACE != 0:
 		return abi.EEXIST
 	case n.d == nil && exchange:

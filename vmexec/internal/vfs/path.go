@@ -92,6 +92,8 @@ const (
 	// parentOnly stops before the last component, as calls that make or remove
 	// a name do.
 	parentOnly
+	// creating is O_CREAT: a slash after the last component is EISDIR.
+	creating
 )
 
 // last is where resolution ended: the directory and the last component.
@@ -101,6 +103,9 @@ type last struct {
 	d      *dentry // nil when the name is free
 	slash  bool    // slashes follow the name
 	kind   lastKind
+	// errno is why d could not be looked up; only with parentOnly, since a call
+	// with two paths resolves both directories first.
+	errno abi.Errno
 }
 
 // lastKind says whether the last component is a name.
@@ -188,9 +193,6 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 		rest = rest[len(name):]
 		slash := rest != ""
 		final := strings.TrimLeft(rest, "/") == ""
-		if len(name) > NameMax {
-			return last{}, abi.ENAMETOOLONG
-		}
 		switch name {
 		case ".":
 			kind = dot
@@ -209,7 +211,13 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 			continue
 		}
 		kind = normal
+		if final && slash && fl&creating != 0 {
+			return last{}, abi.EISDIR
+		}
 		d, errno := fs.child(cur, name)
+		if errno != 0 && final && fl&parentOnly != 0 {
+			return last{parent: cur, name: name, slash: slash, errno: errno}, 0
+		}
 		if errno != 0 {
 			return last{}, errno
 		}
