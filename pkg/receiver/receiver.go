@@ -36,6 +36,10 @@ const (
 	DefaultMaxBody     = 1 << 20
 	DefaultMaxBatch    = 1000
 	DefaultBodyTimeout = 30 * time.Second
+
+	// writeTimeout is the longest time that a sender may take to read the
+	// response.
+	writeTimeout = 30 * time.Second
 )
 
 // Dispatcher takes events through a sink.
@@ -106,7 +110,14 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler)
 	}()
+	setWriteDeadline(w, time.Time{}) // of the request before on this connection
 	rc.serve(wrote, r)
+}
+
+// setWriteDeadline bounds how long a sender may hold the response.
+func setWriteDeadline(w http.ResponseWriter, at time.Time) {
+	// Without support there is no connection that could be held.
+	_ = http.NewResponseController(w).SetWriteDeadline(at)
 }
 
 // writeTracker notes whether a response has begun.
@@ -258,6 +269,7 @@ func writeReplies(w http.ResponseWriter, mode event.Mode, replies []*event.Event
 		w.Header()[k] = v
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	setWriteDeadline(w, time.Now().Add(writeTimeout))
 	w.WriteHeader(http.StatusOK)
 	// An error here means that the sender is gone: at-least-once delivery is
 	// its job.
@@ -274,6 +286,7 @@ func writeFailure(w http.ResponseWriter, f *reply.Failure) {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
 	}
+	setWriteDeadline(w, time.Now().Add(writeTimeout))
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(body) // the sender may be gone
 }

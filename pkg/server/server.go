@@ -1,0 +1,330 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server is the receiver without Kubernetes: sinks are read from files,
+// served over HTTP, and changed when the files change.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/manifest"
+	"kontain.dev/eventing/pkg/receiver"
+	"kontain.dev/eventing/vmexec"
+)
+
+// Defaults and bounds of the HTTP server.
+const (
+	DefaultListen       = "127.0.0.1:8080"
+	DefaultQuietPeriod  = 250 * time.Millisecond
+	DefaultDrainTimeout = 45 * time.Second
+
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 128 << 10
+	lastWords         = 2 * time.Second // for responses to killed events
+)
+
+// Config says what to serve and how. A zero field means its default.
+type Config struct {
+	// Paths are files or folders with KontainSinks. At least one.
+	Paths []string
+	// Listen is the address to listen on, HOST:PORT; port 0 picks a free one.
+	Listen string
+	// Host runs the machines. It must stay open until Run returns.
+	Host *vmexec.Host
+	// Source replaces how machines are made; nil makes a new one on Host for
+	// each event.
+	Source func(dispatcher.Sink) (lease.Source, error)
+	// Receiver bounds requests.
+	Receiver receiver.Options
+	// QuietPeriod is how long no request may have come in before a drain
+	// closes the listener. Where others route requests here it must be longer
+	// than they take to notice that /readyz fails.
+	QuietPeriod time.Duration
+	// DrainTimeout is the longest time a drain takes. Events that run longer
+	// are killed and answered with 503.
+	DrainTimeout time.Duration
+	// Logger gets changes and failures.
+	Logger *slog.Logger
+}
+
+// Server serves sinks from files.
+type Server struct {
+	config     Config
+	dispatcher *dispatcher.Dispatcher
+	listener   net.Listener
+	http       *http.Server
+
+	ready     atomic.Bool
+	draining  atomic.Bool
+	started   atomic.Int64 // requests for sinks so far
+	lastError string       // of the last reload; owned by the goroutine that loads
+	readyCh   chan struct{}
+}
+
+// New reads the manifests and opens the listener. The error names file, line
+// and field when a manifest is wrong. The caller must call Run.
+func New(c Config) (*Server, error) {
+	if len(c.Paths) == 0 {
+		return nil, errors.New("no file or folder with sinks is given")
+	}
+	if c.Source == nil {
+		if c.Host == nil {
+			return nil, errors.New("no platform to run programs on is given")
+		}
+		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
+			return lease.NewFresh(c.Host, lease.Spec{Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits})
+		}
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.QuietPeriod <= 0 {
+		c.QuietPeriod = DefaultQuietPeriod
+	}
+	if c.DrainTimeout <= 0 {
+		c.DrainTimeout = DefaultDrainTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Receiver.Logger == nil {
+		c.Receiver.Logger = c.Logger
+	}
+	if _, err := load(c.Paths); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	s := &Server{
+		config:   c,
+		listener: listener,
+		readyCh:  make(chan struct{}),
+		dispatcher: dispatcher.New(dispatcher.Options{
+			Source:   c.Source,
+			Contract: newContract,
+			Logger:   c.Logger,
+		}),
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", s.healthz)
+	mux.HandleFunc("/readyz", s.readyz)
+	mux.Handle("/", s.count(receiver.New(s.dispatcher, c.Receiver)))
+	s.http = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Addr returns the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Ready is closed when sinks are served.
+func (s *Server) Ready() <-chan struct{} { return s.readyCh }
+
+// Stats returns a snapshot of every sink.
+func (s *Server) Stats() []dispatcher.Stats { return s.dispatcher.Stats() }
+
+// Run serves until ctx is done, then drains: readiness fails at once, requests
+// are still taken until none came for the quiet period, what runs is finished,
+// and only then everything is closed. It returns nil when no event was cut
+// short. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	// Watching begins before the files are read, so that no change is missed.
+	w := newWatcher(s.config.Logger)
+	w.watch(s.config.Paths)
+	sinks, err := s.reload()
+	if len(sinks) == 0 || !s.anyReady() {
+		w.close()
+		return errors.Join(err, s.listener.Close(), s.dispatcher.Close(context.WithoutCancel(ctx)))
+	}
+	w.watch(s.watchPaths(sinks))
+
+	var background sync.WaitGroup
+	watchCtx, stopWatching := context.WithCancel(ctx)
+	background.Go(func() {
+		w.run(watchCtx, func() []string {
+			sinks, _ := s.reload() // reload logs its errors
+			return s.watchPaths(sinks)
+		})
+	})
+	served := make(chan error, 1)
+	background.Go(func() { served <- s.http.Serve(s.listener) })
+	s.ready.Store(true)
+	close(s.readyCh)
+
+	select {
+	case <-ctx.Done():
+		err = s.drain(context.WithoutCancel(ctx))
+	case err = <-served:
+		err = errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), err), s.drain(context.WithoutCancel(ctx)))
+	}
+	stopWatching()
+	background.Wait()
+	return err
+}
+
+// reload reads the files and makes the sinks in them what is served. What is
+// wrong is logged once, and leaves what is served as it is. It returns the
+// sinks as the files have them.
+func (s *Server) reload() ([]dispatcher.Sink, error) {
+	sinks, err := load(s.config.Paths)
+	if errors.Is(err, manifest.ErrNoSinks) && s.foldersOnly() {
+		// The last manifest was taken out of a folder. In a single file it
+		// would rather be an editor that has not written it yet.
+		err = nil
+	}
+	if err == nil {
+		err = s.dispatcher.Update(sinks)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+		if text != s.lastError {
+			s.config.Logger.Error("not all of the sinks could be taken over; what served before keeps serving", "error", text)
+		}
+	} else if s.lastError != "" {
+		s.config.Logger.Info("the error is gone; all sinks are served")
+	}
+	s.lastError = text
+	return sinks, err
+}
+
+func (s *Server) foldersOnly() bool {
+	for _, p := range s.config.Paths {
+		if !isDir(p) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func (s *Server) anyReady() bool {
+	for _, st := range s.dispatcher.Stats() {
+		if st.Generation > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// watchPaths returns what a change of may change the sinks: manifests and
+// programs.
+func (s *Server) watchPaths(sinks []dispatcher.Sink) []string {
+	paths := append([]string(nil), s.config.Paths...)
+	for _, p := range s.config.Paths {
+		// A manifest in a folder may be a link to a file elsewhere.
+		if entries, err := os.ReadDir(p); err == nil {
+			for _, e := range entries {
+				if e.Type()&os.ModeSymlink != 0 {
+					paths = append(paths, filepath.Join(p, e.Name()))
+				}
+			}
+		}
+	}
+	for _, sink := range sinks {
+		paths = append(paths, sink.Program)
+	}
+	return paths
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ok")
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	switch {
+	case s.draining.Load():
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "shutting down")
+	case !s.ready.Load():
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "starting")
+	default:
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// count notes requests for sinks, so that a drain can tell when they cease.
+func (s *Server) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.started.Add(1)
+		if s.draining.Load() {
+			// The next request of this sender goes elsewhere.
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// drain ends the service. Knative's handlers.Drainer is not used: it waits
+// without limit as long as requests come, and knows probes by their user agent.
+func (s *Server) drain(ctx context.Context) error {
+	s.config.Logger.Info("draining", "quietPeriod", s.config.QuietPeriod, "timeout", s.config.DrainTimeout)
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.config.DrainTimeout, fmt.Errorf("the drain took longer than %v", s.config.DrainTimeout))
+	defer cancel()
+	s.waitQuiet(ctx)
+	shutdownErr := s.http.Shutdown(ctx)
+	// When the time is up this kills what runs.
+	err := s.dispatcher.Close(ctx)
+	if shutdownErr != nil {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		if s.http.Shutdown(last) != nil {
+			err = errors.Join(err, s.http.Close())
+		}
+		if err == nil {
+			err = fmt.Errorf("connections were cut: %w", context.Cause(ctx))
+		}
+	}
+	s.config.Logger.Info("drained")
+	return err
+}
+
+// waitQuiet returns when no request came for the quiet period. Senders that
+// never cease may take half of the time that the drain has.
+func (s *Server) waitQuiet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.DrainTimeout/2)
+	defer cancel()
+	for seen := int64(-1); ; {
+		now := s.started.Load()
+		if now == seen {
+			return
+		}
+		seen = now
+		t := time.NewTimer(s.config.QuietPeriod)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}

@@ -1,0 +1,110 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"kontain.dev/eventing/pkg/contract"
+	"kontain.dev/eventing/pkg/contract/stdio"
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/manifest"
+	"kontain.dev/eventing/pkg/queue"
+	"kontain.dev/eventing/vmexec"
+)
+
+// load reads the sinks of all paths. A path without any sink is an error only
+// when all are.
+func load(paths []string) ([]dispatcher.Sink, error) {
+	var sinks []dispatcher.Sink
+	var errs []error
+	var none error
+	for _, path := range paths {
+		read, err := manifest.Load(path)
+		switch {
+		case errors.Is(err, manifest.ErrNoSinks):
+			none = err
+		case err != nil:
+			errs = append(errs, err)
+		}
+		for _, m := range read {
+			sinks = append(sinks, toSink(m))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(sinks) == 0 {
+		return nil, none
+	}
+	return sinks, nil
+}
+
+// toSink takes from a manifest, whose defaults are set, what the data plane
+// needs.
+func toSink(m manifest.Sink) dispatcher.Sink {
+	spec := m.Spec
+	s := dispatcher.Sink{
+		Namespace: m.Namespace,
+		Name:      m.Name,
+		Program:   m.ProgramPath(),
+		ProgramID: fileID(m.ProgramPath()),
+		Root:      m.RootPath(),
+		Args:      spec.Args,
+		Contract:  string(spec.Contract.Type),
+		Limits: vmexec.Limits{
+			Memory: uint64(spec.Resources.Limits.Memory.Value()),
+			Wall:   spec.Timeout.Duration,
+		},
+		Queue: queue.Config{
+			Concurrency: int(*spec.Concurrency),
+			Length:      int(*spec.Queue.Length),
+			Timeout:     spec.Queue.Timeout.Duration,
+		},
+		Reply: contract.ReplySettings{
+			Type:       "dev.kontain." + m.Name + ".reply",
+			Source:     fmt.Sprintf("/apis/%s/namespaces/%s/kontainsinks/%s", m.APIVersion, m.Namespace, m.Name),
+			Extensions: spec.Reply.Extensions,
+		},
+	}
+	if s.Queue.Timeout == 0 {
+		// An event that may wait for no time has no use for a place.
+		s.Queue.Length = 0
+	}
+	for _, e := range spec.Env {
+		s.Env = append(s.Env, e.Name+"="+e.Value)
+	}
+	if spec.Reply.Type != nil {
+		s.Reply.Type = *spec.Reply.Type
+	}
+	if spec.Reply.Source != nil {
+		s.Reply.Source = *spec.Reply.Source
+	}
+	return s
+}
+
+// fileID returns a text that changes when the file does, as when a program is
+// built anew.
+func fileID(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "unreadable"
+	}
+	var dev, ino uint64
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		dev, ino = st.Dev, st.Ino
+	}
+	return fmt.Sprintf("%d:%d:%d:%d", dev, ino, info.Size(), info.ModTime().UnixNano())
+}
+
+// newContract makes the contract of a sink.
+func newContract(s dispatcher.Sink) (contract.Contract, error) {
+	if s.Contract != "stdio" {
+		return nil, fmt.Errorf("the contract %q is not available in this release; write contract: {type: stdio}", s.Contract)
+	}
+	return stdio.New(stdio.Config{Reply: s.Reply, Limits: s.Limits}), nil
+}
