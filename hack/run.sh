@@ -40,15 +40,13 @@ if ! "$kontain" doctor >bin/doctor.txt 2>&1; then
 fi
 tail -n 1 bin/doctor.txt
 
-# One folder with the manifests of the samples that are built. The links are as
-# deep below the checkout as the manifests, whose paths are relative.
-rm -rf bin/sinks
-mkdir -p bin/sinks
+# The manifests of the samples that are built.
+manifests=()
 missing=()
 for manifest in samples/*/sink.yaml; do
 	sample=$(basename "$(dirname "$manifest")")
 	if [[ -x bin/samples/$sample ]]; then
-		ln -s "../../$manifest" "bin/sinks/$sample.yaml"
+		manifests+=(-f "$manifest")
 	else
 		missing+=("$sample")
 	fi
@@ -71,7 +69,7 @@ if ((port != wanted)); then
 fi
 base=http://127.0.0.1:$port
 
-"$kontain" serve -f bin/sinks --listen "127.0.0.1:$port" --drain-quiet-period 0s >bin/serve.log 2>&1 &
+"$kontain" serve "${manifests[@]}" --listen "127.0.0.1:$port" --drain-quiet-period 10ms >bin/serve.log 2>&1 &
 server=$!
 stop() {
 	trap - EXIT INT TERM
@@ -106,7 +104,7 @@ command -v curl >/dev/null || have_curl=
 number=0
 demo() {
 	local sample=$1 data=$2 status=$3 text=$4 sink answer got
-	[[ -e bin/sinks/$sample.yaml ]] || return 0
+	[[ -x bin/samples/$sample ]] || return 0
 	sink=$(awk '$1 == "name:" {print $2; exit}' "samples/$sample/sink.yaml")
 	number=$((number + 1))
 	echo

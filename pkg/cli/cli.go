@@ -104,7 +104,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(s, runInVM), newInvoke(s), newDoctor(s), newVersion(s))
+	root.AddCommand(newRun(s, runInVM), newServe(s, kvmMachines), newInvoke(s), newDoctor(s), newVersion(s))
 	return root
 }
 
@@ -114,7 +114,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if !cmd.HasParent() {
+	if cmd.HasSubCommands() {
 		hint := ""
 		if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
 			hint = "; did you mean " + strings.Join(names, " or ") + "?"

@@ -38,7 +38,7 @@ func TestUsageErrors(t *testing.T) {
 		{"run root is a file", []string{"run", "--root", "/proc/version", "--", "x"}, "not a folder"},
 		{"run json without stats", []string{"run", "-o", "json", "--", "x"}, "give --stats too"},
 		{"bad output", []string{"version", "-o", "xml"}, `must be text or json, not "xml"`},
-		{"version with argument", []string{"version", "1"}, "kontain version takes no arguments"},
+		{"version with argument", []string{"version", "1"}, "kontain version takes no arguments, got \"1\""},
 		{"invoke without URL", []string{"invoke", "--type", "t"}, "needs one URL"},
 		{"invoke bad URL", []string{"invoke", "--type", "t", "localhost:8080/x"}, "not an http or https URL"},
 		{"invoke without event", []string{"invoke", "http://127.0.0.1/"}, "no event given: --event FILE, or --type"},

@@ -266,7 +266,7 @@ func (a *answer) read(ctx context.Context, response *http.Response, body []byte)
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		a.Error = http.StatusText(response.StatusCode)
 		if said := strings.TrimSpace(string(body)); said != "" {
-			a.Error = said
+			a.Error = explainBody(said)
 		} else if location := response.Header.Get("Location"); location != "" {
 			a.Error += " to " + location
 		}
@@ -293,6 +293,22 @@ func (a *answer) read(ctx context.Context, response *http.Response, body []byte)
 		return
 	}
 	a.Reply = reply
+}
+
+// explainBody takes the sentence out of the JSON that a Kontain receiver says a
+// failure in; what others say is left as it is.
+func explainBody(said string) string {
+	var failure struct {
+		Error  string `json:"error"`
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal([]byte(said), &failure) != nil || failure.Error == "" {
+		return said
+	}
+	if failure.Reason == "" {
+		return failure.Error
+	}
+	return failure.Reason + ": " + failure.Error
 }
 
 // printEvent prints the attributes and, after an empty line, the data.

@@ -108,7 +108,7 @@ func TestInvokeAnswers(t *testing.T) {
 		{"accepted", 200, nil, "", ExitOK, "accepted, no reply"},
 		{"accepted for later", 202, nil, "", ExitOK, "202 Accepted"},
 		{"busy", 429, map[string]string{"Retry-After": "3"}, "queue full\n", ExitFailure, "queue full (retry after 3 s)"},
-		{"crash", 502, nil, `{"error":"killed by SIGSEGV"}`, ExitFailure, "killed by SIGSEGV"},
+		{"crash", 502, nil, `{"error":"killed by SIGSEGV","reason":"FunctionFailed"}`, ExitFailure, ": FunctionFailed: killed by SIGSEGV\n"},
 		{"silent failure", 503, nil, "", ExitFailure, "Service Unavailable"},
 		{"redirect", 307, map[string]string{"Location": "/other"}, "", ExitFailure, "Temporary Redirect to /other"},
 		{"body that is no event", 200, map[string]string{"Content-Type": "text/html"}, "<p>hello", ExitFailure, `a body of type "text/html" but is not a CloudEvent`},

@@ -163,7 +163,7 @@ func (b *bench) serve(ctx context.Context, manifests string) (base string, stop 
 	if err := listener.Close(); err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "kontain"), "serve", "-f", manifests, "--listen", address, "--drain-quiet-period", "0s")
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "kontain"), "serve", "-f", manifests, "--listen", address, "--drain-quiet-period", "1ms")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	var log bytes.Buffer

@@ -1,0 +1,165 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/receiver"
+	"kontain.dev/eventing/pkg/server"
+	"kontain.dev/eventing/vmexec"
+)
+
+// maxMaxBody bounds --max-body: a body is held in memory.
+const maxMaxBody = 1 << 30
+
+// machines is where serve gets virtual machines from. Tests give others.
+type machines struct {
+	open   func() (*vmexec.Host, error)
+	source func(dispatcher.Sink) (lease.Source, error) // nil: new machines of the host
+}
+
+var kvmMachines = machines{open: func() (*vmexec.Host, error) { return vmexec.Open(vmexec.Auto) }}
+
+type serveFlags struct {
+	files        []string
+	listen       string
+	maxBody      string
+	quietPeriod  time.Duration
+	drainTimeout time.Duration
+	log          string
+}
+
+func newServe(s Streams, m machines) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve -f FILE-OR-FOLDER",
+		Short: "Take CloudEvents over HTTP and run a program for each",
+		Long: `Serve the KontainSinks of manifests: a CloudEvent that is POSTed to
+/NAMESPACE/NAME is given to the sink's program in a new virtual machine, and what
+the program answers is the response.
+
+Of a folder the files *.yaml, *.yml and *.json are read. Changed files are picked
+up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
+/healthz and /readyz answer probes.`,
+		Example: `  kontain serve -f sink.yaml
+  kontain serve -f sinks/ --listen 127.0.0.1:9000
+  kontain serve -f a.yaml -f b.yaml --max-body 4Mi --log json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := f.config(s.Err)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), s, m, config)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "`file` or folder with manifests; may be repeated")
+	cmd.Flags().StringVar(&f.listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 picks a free one")
+	cmd.Flags().StringVar(&f.maxBody, "max-body", "1Mi", "largest request `body`, such as 512Ki or 4Mi")
+	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
+	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
+	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
+	return cmd
+}
+
+// config checks the flags.
+func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
+	var none server.Config
+	if len(f.files) == 0 {
+		return none, usageErrorf("serve: no manifest given: -f FILE-OR-FOLDER")
+	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return none, usageErrorf("serve: --listen %q: must be HOST:PORT, such as %s", f.listen, server.DefaultListen)
+	}
+	maxBody, err := resource.ParseQuantity(f.maxBody)
+	if err != nil || maxBody.Value() < 1 || maxBody.Value() > maxMaxBody {
+		return none, usageErrorf("serve: --max-body %q: must be a quantity from 1 to %dMi, such as 1Mi", f.maxBody, maxMaxBody>>20)
+	}
+	for name, d := range map[string]time.Duration{"drain-quiet-period": f.quietPeriod, "drain-timeout": f.drainTimeout} {
+		if d <= 0 {
+			return none, usageErrorf("serve: --%s %s: must be more than 0", name, d)
+		}
+	}
+	var handler slog.Handler
+	switch f.log {
+	case "text":
+		handler = slog.NewTextHandler(stderr, nil)
+	case "json":
+		handler = slog.NewJSONHandler(stderr, nil)
+	default:
+		return none, usageErrorf("serve: --log %q: must be text or json", f.log)
+	}
+	return server.Config{
+		Paths:        f.files,
+		Listen:       f.listen,
+		Receiver:     receiver.Options{MaxBody: maxBody.Value()},
+		QuietPeriod:  f.quietPeriod,
+		DrainTimeout: f.drainTimeout,
+		Logger:       slog.New(handler),
+	}, nil
+}
+
+// serve runs the server until a signal or the end of ctx.
+func serve(ctx context.Context, s Streams, m machines, config server.Config) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+
+	host, err := m.open()
+	if err != nil {
+		return fmt.Errorf("serve: %w; `kontain doctor` says what this machine offers", err)
+	}
+	if host != nil {
+		defer func() { err = errors.Join(err, host.Close()) }()
+	}
+	config.Host, config.Source = host, m.source
+	srv, err := server.New(config)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	select {
+	case <-srv.Ready():
+		announce(s.Out, srv.Addr().String(), srv.Stats())
+		err = <-ended
+	case err = <-ended:
+	}
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// announce says where the sinks are, with a line to copy for each.
+func announce(w io.Writer, address string, sinks []dispatcher.Stats) {
+	base := "http://" + address
+	fmt.Fprintf(w, "listening on %s\n", base)
+	for _, sink := range sinks {
+		if sink.Generation == 0 {
+			fmt.Fprintf(w, "\n%s is not served: %s\n", sink.Sink, sink.Error)
+			continue
+		}
+		path := (&url.URL{Path: sink.Sink}).EscapedPath()
+		target := base + "/" + strings.TrimPrefix(path, "./")
+		fmt.Fprintf(w, "\n%s\n", target)
+		fmt.Fprintf(w, "  curl -i %s -H 'Ce-Specversion: 1.0' -H 'Ce-Type: t' -H 'Ce-Source: /me' -H 'Ce-Id: 1' -H 'Content-Type: application/json' -d '{\"text\":\"hello\"}'\n", target)
+	}
+}
