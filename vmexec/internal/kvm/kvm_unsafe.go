@@ -6,6 +6,7 @@ package kvm
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -32,12 +33,14 @@ const (
 	ioSetXSave          = 0x5000aea5
 	ioSetXCRs           = 0x4188aea7
 	ioGetTSCKHz         = 0xaea3
+	ioSetDeviceAttr     = 0x4018aee1
 )
 
 // Offsets in struct kvm_run.
 const (
 	runImmediateExit = 1
 	runExitReason    = 8
+	runIODirection   = 32
 	runIOPort        = 34
 	runValidRegs     = 288
 	runDirtyRegs     = 296
@@ -286,3 +289,18 @@ func (c *VCPU) SetXSave(area *[XSaveSize]byte) error {
 
 // TSCKHz returns the frequency of the guest's time stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) { return ioctl(c.fd, "KVM_GET_TSC_KHZ", ioGetTSCKHz, 0) }
+
+// IOOut reports whether an ExitIO was an OUT.
+func (c *VCPU) IOOut() bool { return c.run[runIODirection] == 1 }
+
+// SetTSCOffset sets what is added to the host's time stamp counter to give the
+// guest's (KVM_VCPU_TSC_OFFSET, Linux 5.16).
+func (c *VCPU) SetTSCOffset(offset int64) error {
+	a := struct {
+		flags, group uint32
+		attr, addr   uint64
+	}{addr: uint64(uintptr(unsafe.Pointer(&offset)))}
+	_, err := ioctl(c.fd, "KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", ioSetDeviceAttr, uintptr(unsafe.Pointer(&a)))
+	runtime.KeepAlive(&offset)
+	return err
+}

@@ -147,13 +147,13 @@ func BuildControl(mem []byte) []Page {
 		}
 		le.PutUint64(mem[offIDT+16*v:], stub&0xffff|KernelCS<<16|(0x8e|dpl<<5)<<40|stub>>16&0xffff<<48)
 		le.PutUint64(mem[offIDT+16*v+8:], stub>>32)
-		// out imm8, eax; hlt (never reached: the monitor always sets RIP)
-		copy(mem[exceptionStub+exceptionStubSize*v:], []byte{0xe7, byte(PortException + v), 0xf4})
+		// out imm8, al; hlt (never reached: the monitor always sets RIP)
+		copy(mem[exceptionStub+exceptionStubSize*v:], []byte{0xe6, byte(PortException + v), 0xf4})
 	}
 	// The stub must not touch the program's stack: below it is the red zone.
-	copy(mem[syscallStub:], []byte{0xe7, PortSyscall, 0xf4})
-	// lfence; rdtsc; out imm8, eax
-	copy(mem[tscProbe:], []byte{0x0f, 0xae, 0xe8, 0x0f, 0x31, 0xe7, PortSyscall, 0xf4})
+	copy(mem[syscallStub:], []byte{0xe6, PortSyscall, 0xf4})
+	// lfence; rdtsc; out imm8, al
+	copy(mem[tscProbe:], []byte{0x0f, 0xae, 0xe8, 0x0f, 0x31, 0xe6, PortSyscall, 0xf4})
 	copy(mem[offVDSO:], vdso.Image(ClockVA))
 
 	pages := make([]Page, 0, controlSize/4096)

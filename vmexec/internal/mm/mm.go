@@ -1,0 +1,448 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mm is the virtual memory of one guest process: its mappings and the
+// 4 KiB page tables that carry them out. The tables live in guest memory and are
+// edited by the host while the processor is stopped, so a fault of the guest
+// always has its exact address and kind.
+//
+// Adding a right is a write to the entry. Taking one away, or changing the
+// page, also needs the platform to drop what it derived from the old entry:
+// guestmem does that through the host mapping of the page.
+package mm
+
+import (
+	"errors"
+	"fmt"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// The layout of the address space.
+const (
+	MinVA    = 0x1_0000         // the lowest address that can be mapped, as vm.mmap_min_addr
+	PIEBase  = 0x5555_5555_4000 // where position independent programs are loaded
+	StackTop = 0x7fff_ff00_0000
+	MmapTop  = 0x7fff_f000_0000 // mappings without an address go downwards from here
+
+	// maxVMAs bounds the mappings of a process, as vm.max_map_count.
+	maxVMAs = 65530
+
+	// eager is the largest mapping that is populated at once, and the window
+	// populated around a fault: an exit costs as much as thousands of entries.
+	eager = tableSpan
+)
+
+// MM is the address space of one process. It belongs to the VM's run loop.
+type MM struct {
+	mem  *guestmem.Memory
+	root uint64 // guest physical address of the top table
+	vmas []VMA
+
+	brkStart, brk uint64
+	err           error // a failure of the host, or guestmem.ErrLimit
+
+	touched byte // keeps the reads of at alive
+
+	// Faults counts the faults that were served by mapping pages.
+	Faults uint64
+}
+
+// New makes an address space that holds only the control area.
+func New(mem *guestmem.Memory) (*MM, error) {
+	n := x86.ControlSize() / pageSize
+	gpa, err := mem.AllocRun(n)
+	if err != nil {
+		return nil, err
+	}
+	if gpa != x86.ControlGPA {
+		return nil, fmt.Errorf("control area at guest physical %#x, want %#x", gpa, x86.ControlGPA)
+	}
+	m := &MM{mem: mem}
+	if m.root, err = mem.Alloc(); err != nil {
+		return nil, err
+	}
+	for _, p := range x86.BuildControl(mem.Bytes(gpa, x86.ControlSize())) {
+		t := m.table(p.VA, true)
+		if t == nil {
+			return nil, m.noTable()
+		}
+		t[p.VA>>12&511] = p.GPA | p.Flags
+	}
+	return m, nil
+}
+
+// Root returns the guest physical address of the top page table (CR3).
+func (m *MM) Root() uint64 { return m.root }
+
+// Memory returns the guest memory behind the address space.
+func (m *MM) Memory() *guestmem.Memory { return m.mem }
+
+// Control returns the control area.
+func (m *MM) Control() []byte { return m.mem.Bytes(x86.ControlGPA, x86.ControlSize()) }
+
+// Err returns the failure that the address space met, if any:
+// guestmem.ErrLimit when the program needed more memory than it may have,
+// otherwise a failure of the host. The VM must not go on after either.
+func (m *MM) Err() error { return m.err }
+
+func (m *MM) fail(err error) {
+	if err != nil && m.err == nil {
+		m.err = err
+	}
+}
+
+// noTable is the error for a table that could not be made.
+func (m *MM) noTable() error {
+	if m.err != nil {
+		return m.err
+	}
+	return guestmem.ErrLimit
+}
+
+// alloc gives out a page, if need be one that the guest was given but has
+// never touched.
+func (m *MM) alloc() (uint64, bool) {
+	gpa, err := m.mem.Alloc()
+	if errors.Is(err, guestmem.ErrLimit) && m.reclaim() {
+		gpa, err = m.mem.Alloc()
+	}
+	if err != nil {
+		if !errors.Is(err, guestmem.ErrLimit) {
+			m.fail(err)
+		}
+		return 0, false
+	}
+	return gpa, true
+}
+
+// reclaim takes back the anonymous pages that were mapped ahead and never
+// touched, and reports whether there were any. It makes the limit count what a
+// program uses and not what was mapped for it in advance.
+func (m *MM) reclaim() bool {
+	var freed []guestmem.Run
+	for i := range m.vmas {
+		v := &m.vmas[i]
+		if v.Src != nil {
+			continue
+		}
+		type page struct {
+			gpa uint64
+			e   *uint64
+		}
+		var pages []page
+		m.each(v.Start, v.End, func(_ uint64, e *uint64) { pages = append(pages, page{*e & x86.PTEAddr, e}) })
+		for len(pages) > 0 {
+			n := 1
+			for n < len(pages) && pages[n].gpa == pages[n-1].gpa+pageSize {
+				n++
+			}
+			res, err := m.mem.Resident(guestmem.Run{Start: pages[0].gpa, End: pages[n-1].gpa + pageSize})
+			if err != nil {
+				m.fail(err)
+				return false
+			}
+			for j, there := range res {
+				if !there {
+					*pages[j].e = 0
+					freed = guestmem.AddPage(freed, pages[j].gpa)
+				}
+			}
+			pages = pages[n:]
+		}
+	}
+	m.fail(m.mem.Free(freed))
+	return len(freed) > 0
+}
+
+// populate gives pages to the part [a,b) of v that has none. It reports false
+// when the page at must could not be given one; the others are a service.
+func (m *MM) populate(v *VMA, a, b, must uint64) bool {
+	flags := leafFlags(v.Prot)
+	limit := b
+	if v.Src != nil {
+		// Pages wholly past the end of the file do not exist (SIGBUS).
+		size := (uint64(max(v.Src.MapSize(), 0)) + pageSize - 1) &^ (pageSize - 1)
+		if size <= v.Off {
+			return true
+		}
+		limit = min(b, v.Start+(size-v.Off))
+	}
+	for va := a; va < limit; {
+		end := min(limit, (va+tableSpan)&^(tableSpan-1))
+		t := m.table(va, true)
+		if t == nil {
+			return false
+		}
+		for ; va < end; va += pageSize {
+			e := &t[va>>12&511]
+			if *e != 0 {
+				continue
+			}
+			gpa, ok := m.alloc()
+			if !ok {
+				// alloc may have reclaimed entries of this very table, but
+				// never the one that must be there.
+				return m.leaf(must)&x86.PTEOwned != 0
+			}
+			if v.Src != nil {
+				if _, errno := v.Src.MapRead(int64(v.Off+(va-v.Start)), m.mem.Page(gpa)); errno != 0 {
+					m.fail(m.mem.Free([]guestmem.Run{{Start: gpa, End: gpa + pageSize}}))
+					return m.leaf(must)&x86.PTEOwned != 0
+				}
+			}
+			*e = gpa | flags
+		}
+	}
+	return true
+}
+
+// FaultKind is what a page fault of the guest comes to.
+type FaultKind uint8
+
+const (
+	// FaultServed: the page is there now; run the instruction again.
+	FaultServed FaultKind = iota
+	// FaultUnmapped: nothing is mapped there (SEGV_MAPERR).
+	FaultUnmapped
+	// FaultAccess: the mapping does not permit the access (SEGV_ACCERR).
+	FaultAccess
+	// FaultBus: past the end of the mapped file (BUS_ADRERR).
+	FaultBus
+	// FaultMemory: the VM has no memory left; see Err.
+	FaultMemory
+)
+
+// Fault serves a page fault of user code at va.
+func (m *MM) Fault(va uint64, write, exec bool) FaultKind {
+	v := m.find(va)
+	switch {
+	case v == nil:
+		return FaultUnmapped
+	case v.Prot == 0, write && v.Prot&Write == 0, exec && v.Prot&Exec == 0:
+		return FaultAccess
+	}
+	page := va &^ (pageSize - 1)
+	if m.leaf(page)&x86.PTEOwned == 0 {
+		w := va &^ (eager - 1)
+		// The page itself first: when memory is short, only it counts.
+		if !m.populate(v, page, page+pageSize, page) {
+			m.fail(guestmem.ErrLimit)
+			return FaultMemory
+		}
+		if m.leaf(page)&x86.PTEOwned == 0 {
+			return FaultBus
+		}
+		if m.roomy() {
+			m.populate(v, max(v.Start, w), min(v.End, w+eager), page)
+		}
+		m.Faults++
+	}
+	return FaultServed
+}
+
+// roomy reports whether memory is plenty enough to map pages in advance.
+func (m *MM) roomy() bool { return m.mem.Limit()-m.mem.Used() > 2*eager/pageSize }
+
+// Unmap removes every mapping in [a,b) and frees the pages.
+func (m *MM) Unmap(a, b uint64) {
+	gone := m.cut(a, b)
+	if len(gone) == 0 {
+		return
+	}
+	defer m.drop(gone)
+	var runs []guestmem.Run
+	m.each(a, b, func(_ uint64, e *uint64) {
+		runs = guestmem.AddPage(runs, *e&x86.PTEAddr)
+		*e = 0
+	})
+	m.fail(m.mem.Free(runs))
+}
+
+// Map makes a mapping in place of whatever was there. Small ones are populated
+// at once.
+func (m *MM) Map(v VMA) abi.Errno {
+	if len(m.vmas) >= maxVMAs {
+		return abi.ENOMEM
+	}
+	m.Unmap(v.Start, v.End)
+	m.insert(v)
+	if v.Prot != 0 && v.End-v.Start <= eager && m.roomy() {
+		w := m.find(v.Start)
+		m.populate(w, v.Start, v.End, v.Start)
+	}
+	return 0
+}
+
+// MapPages makes a mapping whose pages are the n adjoining ones at gpa, which
+// the address space owns from then on.
+func (m *MM) MapPages(v VMA, gpa uint64) error {
+	m.Unmap(v.Start, v.End)
+	m.insert(v)
+	flags := leafFlags(v.Prot)
+	for va := v.Start; va < v.End; va += pageSize {
+		t := m.table(va, true)
+		if t == nil {
+			return m.noTable()
+		}
+		t[va>>12&511] = gpa | flags
+		gpa += pageSize
+	}
+	return nil
+}
+
+// Protect changes the rights of [a,b), every page of which must be mapped.
+// Errors: ENOMEM.
+func (m *MM) Protect(a, b uint64, p Prot) abi.Errno {
+	if !m.covered(a, b) || len(m.vmas)+2 > maxVMAs {
+		return abi.ENOMEM
+	}
+	for _, v := range m.cut(a, b) {
+		v.Prot = p
+		m.insert(v)
+	}
+	flags := leafFlags(p)
+	var stale []guestmem.Run
+	m.each(a, b, func(_ uint64, e *uint64) {
+		old := *e
+		*e = old&x86.PTEAddr | flags
+		if loses(old, *e) {
+			stale = guestmem.AddPage(stale, old&x86.PTEAddr)
+		}
+	})
+	m.fail(m.mem.Invalidate(stale))
+	return 0
+}
+
+// Discard drops the contents of [a,b), as madvise(MADV_DONTNEED): anonymous
+// memory reads as zeros and file mappings as the file.
+// Errors: ENOMEM when a part is not mapped (the rest is done).
+func (m *MM) Discard(a, b uint64) abi.Errno {
+	for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
+		v := &m.vmas[i]
+		var zero, gone []guestmem.Run
+		m.each(max(a, v.Start), min(b, v.End), func(_ uint64, e *uint64) {
+			if v.Src == nil {
+				zero = guestmem.AddPage(zero, *e&x86.PTEAddr)
+				return
+			}
+			gone = guestmem.AddPage(gone, *e&x86.PTEAddr)
+			*e = 0
+		})
+		m.fail(m.mem.Zero(zero))
+		m.fail(m.mem.Free(gone))
+	}
+	if !m.covered(a, b) {
+		return abi.ENOMEM
+	}
+	return 0
+}
+
+// Remap moves or resizes a mapping, as mremap(2) does. dst is 0 when the
+// mapping may go anywhere. Errors: EFAULT, EINVAL, ENOMEM.
+func (m *MM) Remap(old, oldLen, newLen, dst uint64, mayMove bool) (uint64, abi.Errno) {
+	v := m.find(old)
+	if v == nil || v.End < old+oldLen {
+		return 0, abi.EFAULT
+	}
+	if dst == 0 {
+		switch {
+		case newLen <= oldLen:
+			m.Unmap(old+newLen, old+oldLen)
+			return old, 0
+		case v.End == old+oldLen && old+newLen <= x86.UserEnd && !m.overlaps(old+oldLen, old+newLen):
+			ext := *v
+			ext.Off += oldLen + (old - v.Start)
+			ext.Start, ext.End = old+oldLen, old+newLen
+			return old, m.Map(ext)
+		case !mayMove:
+			return 0, abi.ENOMEM
+		}
+		if dst = m.hole(newLen); dst == 0 {
+			return 0, abi.ENOMEM
+		}
+	} else {
+		m.Unmap(dst, dst+newLen)
+		if newLen < oldLen {
+			m.Unmap(old+newLen, old+oldLen)
+			oldLen = newLen
+		}
+		if v = m.find(old); v == nil {
+			return 0, abi.EFAULT
+		}
+	}
+	if len(m.vmas)+2 > maxVMAs {
+		return 0, abi.ENOMEM
+	}
+	moved := *v
+	moved.Off += old - v.Start
+	moved.Start, moved.End = dst, dst+newLen
+	m.cut(old, old+oldLen)
+	m.insert(moved)
+	var stale []guestmem.Run
+	m.each(old, old+oldLen, func(va uint64, e *uint64) {
+		t := m.table(dst+(va-old), true)
+		if t == nil {
+			m.fail(guestmem.ErrLimit) // the page cannot be kept
+			return
+		}
+		t[(dst+(va-old))>>12&511] = *e
+		if *e&x86.PTEPresent != 0 {
+			stale = guestmem.AddPage(stale, *e&x86.PTEAddr)
+		}
+		*e = 0
+	})
+	m.fail(m.mem.Invalidate(stale))
+	return dst, 0
+}
+
+// FindHole returns an address for a new mapping of n bytes: hint when it is
+// free, otherwise the highest hole; 0 when the address space is full.
+func (m *MM) FindHole(hint, n uint64) uint64 {
+	hint &^= pageSize - 1
+	if hint >= MinVA && hint+n > hint && hint+n <= x86.UserEnd && !m.overlaps(hint, hint+n) {
+		return hint
+	}
+	return m.hole(n)
+}
+
+// Overlaps reports whether anything is mapped in [a,b).
+func (m *MM) Overlaps(a, b uint64) bool { return m.overlaps(a, b) }
+
+// Covered reports whether every address of [a,b) is mapped.
+func (m *MM) Covered(a, b uint64) bool { return m.covered(a, b) }
+
+// Resident reports for each page of [a,b) whether it holds a page.
+func (m *MM) Resident(a, b uint64) []bool {
+	out := make([]bool, (b-a)/pageSize)
+	m.each(a, b, func(va uint64, _ *uint64) { out[(va-a)/pageSize] = true })
+	return out
+}
+
+// SetBrkStart places the heap.
+func (m *MM) SetBrkStart(va uint64) { m.brkStart, m.brk = va, va }
+
+// Brk moves the end of the heap, as brk(2), and returns where it is.
+func (m *MM) Brk(end uint64) uint64 {
+	if end < m.brkStart || end > MmapTop {
+		return m.brk
+	}
+	old, now := roundUp(m.brk), roundUp(end)
+	switch {
+	case now > old:
+		if m.overlaps(old, now) || now-m.brkStart > m.mem.Limit()*pageSize {
+			return m.brk
+		}
+		if m.Map(VMA{Start: old, End: now, Prot: Read | Write, Name: "[heap]"}) != 0 {
+			return m.brk
+		}
+	case now < old:
+		m.Unmap(now, old)
+	}
+	m.brk = end
+	return m.brk
+}
+
+func roundUp(n uint64) uint64 { return (n + pageSize - 1) &^ (pageSize - 1) }

@@ -1,0 +1,202 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/kvm"
+	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// machine is one VM with its one processor.
+type machine struct {
+	p    *Platform
+	vm   *kvm.VM
+	vcpu *kvm.VCPU
+	mem  *guestmem.Memory
+
+	cur *platform.Context // whose general registers were run last
+	fp  *platform.Context // whose vector state is loaded
+
+	timer *threadTimer
+
+	mu  sync.Mutex // guards tid and vcpu against a Kick during Close
+	tid int        // the OS thread of the run loop; 0 before Bind and after Close
+}
+
+// Bind implements platform.Machine.
+func (m *machine) Bind() error {
+	tid := unix.Gettid()
+	t, err := newThreadTimer(tid)
+	if err != nil {
+		return err
+	}
+	m.timer = t
+	m.mu.Lock()
+	m.tid = tid
+	m.mu.Unlock()
+	return nil
+}
+
+// Close implements platform.Machine.
+func (m *machine) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tid = 0
+	if m.timer != nil {
+		m.timer.delete()
+		m.timer = nil
+	}
+	var errs []error
+	if m.vcpu != nil {
+		errs = append(errs, m.vcpu.Close())
+		m.vcpu = nil
+	}
+	if m.vm != nil {
+		errs = append(errs, m.vm.Close())
+		m.vm = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Kick implements platform.Machine. The flag makes a run that has not entered
+// the guest yet return at once; the signal ends one that has.
+func (m *machine) Kick() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tid != 0 {
+		m.vcpu.RequestExit()
+		_ = unix.Tgkill(os.Getpid(), m.tid, kickSignal)
+	}
+}
+
+// Timer implements platform.Machine.
+func (m *machine) Timer(ns, period int64) error { return m.timer.set(ns, period) }
+
+// SaveFP implements platform.Machine.
+func (m *machine) SaveFP(c *platform.Context) error {
+	if m.fp != c {
+		return nil
+	}
+	return m.vcpu.GetXSave(c.FP)
+}
+
+// LoadFP implements platform.Machine.
+func (m *machine) LoadFP(c *platform.Context) {
+	if m.fp == c {
+		m.fp = nil
+	}
+}
+
+// Forget implements platform.Machine.
+func (m *machine) Forget(c *platform.Context) {
+	if m.cur == c {
+		m.cur = nil
+	}
+	if m.fp == c {
+		m.fp = nil
+	}
+}
+
+func (m *machine) load(c *platform.Context) (uint64, error) {
+	if m.fp != c {
+		if m.fp != nil {
+			if err := m.vcpu.GetXSave(m.fp.FP); err != nil {
+				return 0, err
+			}
+		}
+		if err := m.vcpu.SetXSave(c.FP); err != nil {
+			return 0, err
+		}
+		m.fp = c
+	}
+	*m.vcpu.Regs = c.Regs
+	s := m.vcpu.Sregs
+	if m.cur == c && s.CS.Selector == x86.UserCS && s.SS.Selector == x86.UserDS && s.FS.Base == c.FSBase && s.GS.Base == c.GSBase {
+		return kvm.SyncRegs, nil
+	}
+	// There is one way back to the program: set everything. The data segments
+	// too, since the program can load selectors.
+	s.CS, s.SS, s.DS, s.ES, s.FS, s.GS = userCode, userData, userData, userData, userData, userData
+	s.FS.Base, s.GS.Base = c.FSBase, c.GSBase
+	m.cur = c
+	return kvm.SyncRegs | kvm.SyncSregs, nil
+}
+
+// Run implements platform.Machine.
+func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
+	load, err := m.load(c)
+	if err != nil {
+		return platform.Exit{}, err
+	}
+	errno := m.vcpu.Run(load)
+	c.Regs = *m.vcpu.Regs
+	s := m.vcpu.Sregs
+	c.FSBase, c.GSBase = s.FS.Base, s.GS.Base
+	switch errno {
+	case 0:
+	case unix.EINTR:
+		m.vcpu.ClearExitRequest()
+		// A kick between the entry into a stub and its OUT: finish the entry
+		// here, or a thread switch would lose the frame.
+		if s.CS.Selector&3 == 0 {
+			if vector, syscall, ok := x86.StubAt(c.Regs.RIP); ok && syscall {
+				return m.syscall(c), nil
+			} else if ok {
+				return m.exception(c, vector), nil
+			}
+		}
+		return platform.Exit{Kind: platform.ExitKick}, nil
+	default:
+		return m.fatal(fmt.Sprintf("KVM_RUN: %v (%v) at %#x", errno, m.vcpu.ExitReason(), c.Regs.RIP)), nil
+	}
+	if m.vcpu.ExitReason() != kvm.ExitIO {
+		return m.fatal(fmt.Sprintf("KVM exit %v at %#x", m.vcpu.ExitReason(), c.Regs.RIP)), nil
+	}
+	port := int(m.vcpu.IOPort())
+	switch {
+	case !m.vcpu.IOOut():
+	case port == x86.PortSyscall:
+		return m.syscall(c), nil
+	case port >= x86.PortException && port < x86.PortException+32 && s.CS.Selector&3 == 0:
+		return m.exception(c, port-x86.PortException), nil
+	}
+	// The program itself used a port that the stubs use: on Linux it has none.
+	return platform.Exit{Kind: platform.ExitException, Vector: x86.VecProtection}, nil
+}
+
+// userFlags are the RFLAGS bits that a program may set: status flags, TF, DF,
+// AC and ID, as Linux restores them; IF always reads as set.
+const userFlags = 0x24_0dd5
+
+func (m *machine) syscall(c *platform.Context) platform.Exit {
+	// The instruction pointer at the exit is the stub's and not to be relied on.
+	c.Regs.RIP = c.Regs.RCX
+	c.Regs.RFLAGS = c.Regs.R11&userFlags | 0x202
+	return platform.Exit{Kind: platform.ExitSyscall}
+}
+
+func (m *machine) exception(c *platform.Context, vector int) platform.Exit {
+	f := x86.ReadFrame(m.mem.Bytes(x86.ControlGPA, x86.ControlSize()), vector)
+	c.Regs.RIP, c.Regs.RSP = f.RIP, f.RSP
+	c.Regs.RFLAGS = f.RFLAGS&(userFlags|1<<16) | 0x202
+	return platform.Exit{Kind: platform.ExitException, Vector: vector, ErrorCode: f.ErrorCode, Addr: m.vcpu.Sregs.CR2}
+}
+
+// fatal finishes an exit after which the processor cannot go on: one more run
+// that must not enter the guest lets KVM complete what it had begun.
+func (m *machine) fatal(detail string) platform.Exit {
+	m.vcpu.RequestExit()
+	_ = m.vcpu.Run(0)
+	m.vcpu.ClearExitRequest()
+	return platform.Exit{Kind: platform.ExitFatal, Detail: detail}
+}

@@ -1,0 +1,216 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+// Every program runs as user and group 0 without any capability: it owns what
+// it sees, and there is nothing more to be had.
+func idCalls() []Entry {
+	const root = "user and group are always 0"
+	return []Entry{
+		{Nr: unix.SYS_GETPID, Name: "getpid", Fn: getPID, Support: Full},
+		{Nr: unix.SYS_GETPPID, Name: "getppid", Fn: getPPID, Support: Full},
+		{Nr: unix.SYS_GETTID, Name: "gettid", Fn: getTID, Support: Full},
+		{Nr: unix.SYS_GETUID, Name: "getuid", Fn: succeed, Support: Full, Note: root},
+		{Nr: unix.SYS_GETEUID, Name: "geteuid", Fn: succeed, Support: Full, Note: root},
+		{Nr: unix.SYS_GETGID, Name: "getgid", Fn: succeed, Support: Full, Note: root},
+		{Nr: unix.SYS_GETEGID, Name: "getegid", Fn: succeed, Support: Full, Note: root},
+		{Nr: unix.SYS_GETRESUID, Name: "getresuid", Fn: getResID, Support: Full, Note: root},
+		{Nr: unix.SYS_GETRESGID, Name: "getresgid", Fn: getResID, Support: Full, Note: root},
+		{Nr: unix.SYS_SETUID, Name: "setuid", Fn: setID(1, false), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETGID, Name: "setgid", Fn: setID(1, false), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETREUID, Name: "setreuid", Fn: setID(2, true), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETREGID, Name: "setregid", Fn: setID(2, true), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETRESUID, Name: "setresuid", Fn: setID(3, true), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETRESGID, Name: "setresgid", Fn: setID(3, true), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETFSUID, Name: "setfsuid", Fn: succeed, Support: Partial, Note: root},
+		{Nr: unix.SYS_SETFSGID, Name: "setfsgid", Fn: succeed, Support: Partial, Note: root},
+		{Nr: unix.SYS_GETGROUPS, Name: "getgroups", Fn: getGroups, Support: Full, Note: "no supplementary groups"},
+		{Nr: unix.SYS_SETGROUPS, Name: "setgroups", Fn: setGroups, Support: Partial, Note: "only the empty list; the rest is EPERM"},
+		{Nr: unix.SYS_GETPGRP, Name: "getpgrp", Fn: getPGRP, Support: Full},
+		{Nr: unix.SYS_GETPGID, Name: "getpgid", Fn: getPGID, Support: Full},
+		{Nr: unix.SYS_SETPGID, Name: "setpgid", Fn: setPGID, Support: Full},
+		{Nr: unix.SYS_GETSID, Name: "getsid", Fn: getSID, Support: Full},
+		{Nr: unix.SYS_SETSID, Name: "setsid", Fn: setSID, Support: Full},
+		{Nr: unix.SYS_CAPGET, Name: "capget", Fn: capGet, Support: Full, Note: "all sets are empty"},
+		{Nr: unix.SYS_CAPSET, Name: "capset", Fn: capSet, Support: Full, Note: "only empty sets; the rest is EPERM"},
+		{Nr: unix.SYS_PERSONALITY, Name: "personality", Fn: personality, Support: Partial, Note: "PER_LINUX; of the flags only ADDR_NO_RANDOMIZE, without effect"},
+	}
+}
+
+func getPID(t *task.Thread, _ task.Args) (uint64, abi.Errno)  { return uint64(t.P.PID), abi.OK }
+func getPPID(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PPID), abi.OK }
+func getTID(t *task.Thread, _ task.Args) (uint64, abi.Errno)  { return uint64(t.TID), abi.OK }
+func getPGRP(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), abi.OK }
+
+// getResID is getresuid(2) and getresgid(2).
+func getResID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	for _, addr := range a[:3] {
+		if errno := t.CopyOutU32(addr, 0); errno != 0 {
+			return 0, errno
+		}
+	}
+	return 0, abi.OK
+}
+
+// setID serves the calls that set n user or group ids: to 0, which they are,
+// or with keep to -1, which changes nothing. The rest is EPERM.
+func setID(n int, keep bool) task.Handler {
+	return func(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+		for _, id := range a[:n] {
+			switch {
+			case uint32(id) == 0, keep && uint32(id) == 1<<32-1:
+			case uint32(id) == 1<<32-1:
+				return 0, abi.EINVAL
+			default:
+				return 0, abi.EPERM
+			}
+		}
+		return 0, abi.OK
+	}
+}
+
+func getGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int32(a[0]) < 0 {
+		return 0, abi.EINVAL
+	}
+	return 0, abi.OK
+}
+
+func setGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if uint32(a[0]) != 0 {
+		return 0, abi.EPERM
+	}
+	return 0, abi.OK
+}
+
+// self checks that a call names the caller's process, as 0 or by number.
+// Errors: ESRCH.
+func self(t *task.Thread, pid uint64) abi.Errno {
+	if id := int(int32(pid)); id != 0 && id != t.P.PID {
+		return abi.ESRCH
+	}
+	return abi.OK
+}
+
+func getPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), self(t, a[0]) }
+func getSID(t *task.Thread, a task.Args) (uint64, abi.Errno)  { return uint64(t.P.SID), self(t, a[0]) }
+
+// setPGID is setpgid(2). Errors: EINVAL, ESRCH, EPERM for a session leader and
+// for a group that does not exist.
+func setPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	p, pgid := t.P, int(int32(a[1]))
+	if pgid < 0 {
+		return 0, abi.EINVAL
+	}
+	if errno := self(t, a[0]); errno != 0 {
+		return 0, errno
+	}
+	if p.SID == p.PID {
+		return 0, abi.EPERM
+	}
+	if pgid != 0 && pgid != p.PID && pgid != p.PGID {
+		return 0, abi.EPERM
+	}
+	if pgid == 0 {
+		pgid = p.PID
+	}
+	p.PGID = pgid
+	return 0, abi.OK
+}
+
+// setSID is setsid(2). Errors: EPERM for the leader of a process group.
+func setSID(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
+	p := t.P
+	if p.PGID == p.PID {
+		return 0, abi.EPERM
+	}
+	p.PGID, p.SID = p.PID, p.PID
+	return uint64(p.PID), abi.OK
+}
+
+// capWords returns how many 32-bit words each set has in the version that the
+// header at addr asks for. An unknown version is answered with the preferred
+// one and EINVAL; capget(2).
+func capWords(t *task.Thread, addr uint64) (words int, pid int32, errno abi.Errno) {
+	var h [8]byte
+	if errno := t.CopyIn(addr, h[:]); errno != 0 {
+		return 0, 0, errno
+	}
+	switch binary.LittleEndian.Uint32(h[:]) {
+	case unix.LINUX_CAPABILITY_VERSION_1:
+		words = 1
+	case unix.LINUX_CAPABILITY_VERSION_2, unix.LINUX_CAPABILITY_VERSION_3:
+		words = 2
+	default:
+		if errno := t.CopyOutU32(addr, unix.LINUX_CAPABILITY_VERSION_3); errno != 0 {
+			return 0, 0, errno
+		}
+		return 0, 0, abi.EINVAL
+	}
+	return words, int32(binary.LittleEndian.Uint32(h[4:])), abi.OK
+}
+
+// capSetSize is the size of struct __user_cap_data_struct: one word each of the
+// effective, permitted and inheritable sets.
+const capSetSize = 12
+
+func capGet(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	words, pid, errno := capWords(t, a[0])
+	if errno != 0 {
+		if errno == abi.EINVAL && a[1] == 0 { // asks for the version alone
+			return 0, abi.OK
+		}
+		return 0, errno
+	}
+	if pid < 0 {
+		return 0, abi.EINVAL
+	}
+	if _, errno := target(t, uint64(pid)); errno != 0 {
+		return 0, errno
+	}
+	if a[1] == 0 {
+		return 0, abi.OK
+	}
+	return 0, t.CopyOut(a[1], make([]byte, words*capSetSize))
+}
+
+func capSet(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	words, pid, errno := capWords(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	if pid != 0 && int(pid) != t.TID {
+		return 0, abi.EPERM
+	}
+	b := make([]byte, words*capSetSize)
+	if errno := t.CopyIn(a[1], b); errno != 0 {
+		return 0, errno
+	}
+	for _, x := range b {
+		if x != 0 {
+			return 0, abi.EPERM
+		}
+	}
+	return 0, abi.OK
+}
+
+// personality is personality(2). The way memory is laid out does not depend on
+// it, so asking for the ordinary one, with or without randomisation, is fine.
+func personality(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+	const query, noRandomize = 0xffff_ffff, 0x0004_0000
+	switch uint32(a[0]) {
+	case query, 0, noRandomize:
+		return 0, abi.OK
+	}
+	return 0, abi.EINVAL
+}

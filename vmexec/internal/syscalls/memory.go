@@ -1,0 +1,255 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+const pageSize = 4096
+
+func memoryCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_MMAP, Name: "mmap", Fn: mmap, Support: Partial, Note: "writable shared file mappings are refused with ENODEV"},
+		{Nr: unix.SYS_MUNMAP, Name: "munmap", Fn: munmap},
+		{Nr: unix.SYS_MPROTECT, Name: "mprotect", Fn: mprotect},
+		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP and a zero old size are refused with EINVAL"},
+		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages; other advice has no effect"},
+		{Nr: unix.SYS_BRK, Name: "brk", Fn: brk},
+		{Nr: unix.SYS_MSYNC, Name: "msync", Fn: msync},
+		{Nr: unix.SYS_MINCORE, Name: "mincore", Fn: mincore},
+		{Nr: unix.SYS_MLOCK, Name: "mlock", Fn: mlock, Support: Stub, Note: "guest memory is never paged out by the guest kernel"},
+		{Nr: unix.SYS_MLOCK2, Name: "mlock2", Fn: mlock, Support: Stub, Note: "as mlock"},
+		{Nr: unix.SYS_MUNLOCK, Name: "munlock", Fn: mlock, Support: Stub, Note: "as mlock"},
+		{Nr: unix.SYS_MLOCKALL, Name: "mlockall", Fn: succeed, Support: Stub, Note: "as mlock"},
+		{Nr: unix.SYS_MUNLOCKALL, Name: "munlockall", Fn: succeed, Support: Stub, Note: "as mlock"},
+	}
+}
+
+func succeed(*task.Thread, task.Args) (uint64, abi.Errno) { return 0, 0 }
+
+// span checks the address and length of a range and rounds its end to a page.
+func span(addr, n uint64) (end uint64, errno abi.Errno) {
+	end = (addr + n + pageSize - 1) &^ (pageSize - 1)
+	if addr%pageSize != 0 {
+		return 0, abi.EINVAL
+	}
+	if end < addr || n > x86.UserEnd || end > x86.UserEnd {
+		return 0, abi.ENOMEM
+	}
+	return end, 0
+}
+
+func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	addr, length, prot, flags, fileFD, off := a[0], a[1], a[2], a[3], int32(a[4]), a[5]
+	const known = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
+	kind := flags & unix.MAP_TYPE
+	switch {
+	case length == 0, off%pageSize != 0,
+		kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && kind != unix.MAP_SHARED_VALIDATE:
+		return 0, abi.EINVAL
+	case length > x86.UserEnd, off+length < off:
+		return 0, abi.ENOMEM
+	}
+	length = (length + pageSize - 1) &^ (pageSize - 1)
+	m := t.P.MM
+	p := mm.Prot(prot & known)
+	if p&mm.Write != 0 {
+		p |= mm.Read // x86 has no write-only page
+	}
+	v := mm.VMA{Prot: p, Stack: flags&unix.MAP_GROWSDOWN != 0}
+	if flags&unix.MAP_ANONYMOUS == 0 {
+		file, errno := t.P.FDs.Get(fileFD)
+		if errno != 0 {
+			return 0, errno
+		}
+		mode := file.StatusFlags() & unix.O_ACCMODE
+		mapper, ok := file.(vfs.Mapper)
+		switch {
+		case mode == unix.O_WRONLY:
+			return 0, abi.EACCES
+		case !ok:
+			return 0, abi.ENODEV
+		case kind != unix.MAP_PRIVATE && p&mm.Write != 0:
+			if mode != unix.O_RDWR {
+				return 0, abi.EACCES
+			}
+			return 0, abi.ENODEV
+		}
+		v.Src, v.Off, v.Name = &fileSource{file, mapper}, off, mapper.Path().String()
+	} else if p&mm.Write != 0 && kind == unix.MAP_PRIVATE && flags&unix.MAP_NORESERVE == 0 && length > t.K.Memory.Limit()*pageSize {
+		// What can never be touched in full is refused as Linux refuses an
+		// obvious overcommit, so that the program can react.
+		return 0, abi.ENOMEM
+	}
+	switch {
+	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:
+		end, errno := span(addr, length)
+		if errno != 0 {
+			return 0, errno
+		}
+		if addr < mm.MinVA {
+			return 0, abi.EPERM
+		}
+		if flags&unix.MAP_FIXED_NOREPLACE != 0 && m.Overlaps(addr, end) {
+			return 0, abi.EEXIST
+		}
+	default:
+		if addr = m.FindHole(addr, length); addr == 0 {
+			return 0, abi.ENOMEM
+		}
+	}
+	v.Start, v.End = addr, addr+length
+	if src, ok := v.Src.(*fileSource); ok {
+		src.mapper.MapHold()
+	}
+	return addr, m.Map(v)
+}
+
+// fileSource is a file behind a private mapping. It outlives the descriptor.
+type fileSource struct {
+	file   fd.File
+	mapper vfs.Mapper
+}
+
+func (s *fileSource) MapRead(off int64, dst []byte) (int, abi.Errno) {
+	return s.mapper.MapRead(off, dst)
+}
+
+func (s *fileSource) MapSize() int64 {
+	st, errno := s.file.Stat()
+	if errno != 0 {
+		return 0
+	}
+	return st.Size
+}
+
+func (s *fileSource) MapDrop() { s.mapper.MapDrop() }
+
+func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	end, errno := span(a[0], a[1])
+	if errno != 0 || a[1] == 0 {
+		return 0, abi.EINVAL
+	}
+	t.P.MM.Unmap(a[0], end)
+	return 0, 0
+}
+
+func mprotect(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	const known = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
+	end, errno := span(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	if a[2]&^known != 0 { // PROT_GROWSDOWN needs a stack that grows
+		return 0, abi.EINVAL
+	}
+	if end == a[0] {
+		return 0, 0
+	}
+	p := mm.Prot(a[2])
+	if p&mm.Write != 0 {
+		p |= mm.Read
+	}
+	return 0, t.P.MM.Protect(a[0], end, p)
+}
+
+func mremap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	old, oldLen, newLen, flags, dst := a[0], a[1], a[2], a[3], a[4]
+	const mayMove, fixed = unix.MREMAP_MAYMOVE, unix.MREMAP_FIXED
+	oldEnd, errno := span(old, oldLen)
+	if errno != 0 || oldLen == 0 || newLen == 0 || newLen > x86.UserEnd || flags&^(mayMove|fixed) != 0 || flags&(mayMove|fixed) == fixed {
+		return 0, abi.EINVAL
+	}
+	oldLen = oldEnd - old
+	newLen = (newLen + pageSize - 1) &^ (pageSize - 1)
+	if flags&fixed == 0 {
+		dst = 0
+	} else {
+		dstEnd, errno := span(dst, newLen)
+		if errno != 0 || dst < mm.MinVA || dst < oldEnd && old < dstEnd {
+			return 0, abi.EINVAL
+		}
+	}
+	return t.P.MM.Remap(old, oldLen, newLen, dst, flags&mayMove != 0)
+}
+
+func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	end, errno := span(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	m := t.P.MM
+	switch a[2] {
+	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE:
+		return 0, m.Discard(a[0], end)
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTFORK, unix.MADV_DOFORK,
+		unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP,
+		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_COLLAPSE:
+		if !m.Covered(a[0], end) {
+			return 0, abi.ENOMEM
+		}
+		return 0, 0
+	}
+	return 0, abi.EINVAL // among others MADV_WIPEONFORK: libraries have a fallback
+}
+
+func brk(t *task.Thread, a task.Args) (uint64, abi.Errno) { return t.P.MM.Brk(a[0]), 0 }
+
+func msync(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	end, errno := span(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	if a[2]&^(unix.MS_ASYNC|unix.MS_INVALIDATE|unix.MS_SYNC) != 0 || a[2]&unix.MS_ASYNC != 0 && a[2]&unix.MS_SYNC != 0 {
+		return 0, abi.EINVAL
+	}
+	if !t.P.MM.Covered(a[0], end) {
+		return 0, abi.ENOMEM
+	}
+	return 0, 0 // no mapping writes to a file
+}
+
+func mincore(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	end, errno := span(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	if !t.P.MM.Covered(a[0], end) {
+		return 0, abi.ENOMEM
+	}
+	// In steps, so that a huge reservation needs no huge buffer.
+	const step = 1 << 30
+	for at := a[0]; at < end; at += step {
+		vec := make([]byte, (min(end, at+step)-at)/pageSize)
+		for i, in := range t.P.MM.Resident(at, min(end, at+step)) {
+			if in {
+				vec[i] = 1
+			}
+		}
+		if errno := t.CopyOut(a[2]+(at-a[0])/pageSize, vec); errno != 0 {
+			return 0, errno
+		}
+	}
+	return 0, 0
+}
+
+func mlock(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	start := a[0] &^ (pageSize - 1)
+	end, errno := span(start, a[1]+a[0]-start)
+	if errno != 0 {
+		return 0, errno
+	}
+	if !t.P.MM.Covered(start, end) {
+		return 0, abi.ENOMEM
+	}
+	return 0, 0
+}

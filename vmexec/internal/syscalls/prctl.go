@@ -1,0 +1,108 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+func prctlCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_PRCTL, Name: "prctl", Fn: prctl, Support: Partial, Note: "names, and what asks for less privilege; the rest is EINVAL"},
+	}
+}
+
+// nameSize is TASK_COMM_LEN: a thread's name with its NUL.
+const nameSize = 16
+
+// defaultSlack is the timer slack of a thread in nanoseconds.
+const defaultSlack = 50_000
+
+// prctl is prctl(2). What a guest may set has no effect beyond what is said
+// here: there is no core dump, no other user, no parent whose death it could
+// see, and huge pages are not used.
+func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	switch int32(a[0]) {
+	case unix.PR_SET_NAME:
+		name, errno := copyInName(t, a[1])
+		if errno != 0 {
+			return 0, errno
+		}
+		t.Name = name
+		if t.TID == t.P.PID {
+			t.P.Name = name
+		}
+		return 0, abi.OK
+	case unix.PR_GET_NAME:
+		var b [nameSize]byte
+		copy(b[:nameSize-1], t.Name)
+		return 0, t.CopyOut(a[1], b[:])
+
+	case unix.PR_GET_DUMPABLE:
+		return 1, abi.OK
+	case unix.PR_SET_DUMPABLE, unix.PR_SET_KEEPCAPS:
+		return 0, check(a[1] <= 1)
+	case unix.PR_GET_KEEPCAPS:
+		return 0, abi.OK
+	case unix.PR_SET_PDEATHSIG:
+		return 0, check(a[1] == 0 || a[1] <= 64 && task.ValidSignal(int(a[1])))
+	case unix.PR_GET_PDEATHSIG:
+		return 0, t.CopyOutU32(a[1], 0)
+
+	case unix.PR_SET_NO_NEW_PRIVS:
+		return 0, check(a[1] == 1 && a[2]|a[3]|a[4] == 0)
+	case unix.PR_GET_NO_NEW_PRIVS: // there are no privileges to be had
+		return 1, check(a[1]|a[2]|a[3]|a[4] == 0)
+	case unix.PR_CAPBSET_READ:
+		return 0, check(a[1] <= unix.CAP_LAST_CAP)
+	case unix.PR_CAPBSET_DROP:
+		return 0, abi.EPERM
+	case unix.PR_GET_SECCOMP, unix.PR_GET_SECUREBITS:
+		return 0, abi.OK
+
+	case unix.PR_SET_TIMERSLACK: // sleeps end when they end
+		return 0, abi.OK
+	case unix.PR_GET_TIMERSLACK:
+		return defaultSlack, abi.OK
+	case unix.PR_SET_THP_DISABLE:
+		return 0, check(a[2]|a[3]|a[4] == 0)
+	case unix.PR_GET_THP_DISABLE:
+		return 0, check(a[1]|a[2]|a[3]|a[4] == 0)
+	case unix.PR_SET_VMA: // a name for memory, for people who read /proc/self/maps
+		return 0, check(a[1] == unix.PR_SET_VMA_ANON_NAME)
+	case unix.PR_SET_CHILD_SUBREAPER:
+		return 0, abi.OK
+	case unix.PR_GET_CHILD_SUBREAPER:
+		return 0, t.CopyOutU32(a[1], 0)
+	}
+	return 0, abi.EINVAL
+}
+
+func check(ok bool) abi.Errno {
+	if ok {
+		return abi.OK
+	}
+	return abi.EINVAL
+}
+
+// copyInName reads up to 15 bytes of a name, never past its NUL: it may be the
+// last byte of mapped memory.
+func copyInName(t *task.Thread, addr uint64) (string, abi.Errno) {
+	var b [nameSize - 1]byte
+	for i := range b {
+		if errno := t.CopyIn(addr+uint64(i), b[i:i+1]); errno != 0 {
+			return "", errno
+		}
+		if b[i] == 0 {
+			break
+		}
+	}
+	name, _, _ := bytes.Cut(b[:], []byte{0})
+	return string(name), abi.OK
+}

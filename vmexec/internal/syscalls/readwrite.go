@@ -1,0 +1,442 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+// readwriteCalls are the calls that move bytes of open files.
+func readwriteCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_READ, Name: "read", Fn: sysRead, Support: Full, Guests: []string{"stdin_copy"}},
+		{Nr: unix.SYS_WRITE, Name: "write", Fn: sysWrite, Support: Full, Guests: []string{"hello", "output_large"}},
+		{Nr: unix.SYS_READV, Name: "readv", Fn: sysReadv, Support: Full, Guests: []string{"pipes"}},
+		{Nr: unix.SYS_WRITEV, Name: "writev", Fn: sysWritev, Support: Full, Guests: []string{"output_large"}},
+		{Nr: unix.SYS_PREAD64, Name: "pread64", Fn: sysPread, Support: Full, Guests: []string{"files"}},
+		{Nr: unix.SYS_PWRITE64, Name: "pwrite64", Fn: sysPwrite, Support: Full, Guests: []string{"files"}},
+		{Nr: unix.SYS_PREADV, Name: "preadv", Fn: sysPreadv, Support: Full, Guests: []string{"files"}},
+		{Nr: unix.SYS_PWRITEV, Name: "pwritev", Fn: sysPwritev, Support: Full, Guests: []string{"files"}},
+		{Nr: unix.SYS_PREADV2, Name: "preadv2", Fn: sysPreadv2, Support: Partial, Note: "RWF_APPEND is EOPNOTSUPP; RWF_HIPRI, RWF_DSYNC and RWF_SYNC change nothing: files are in memory"},
+		{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Fn: sysPwritev2, Support: Partial, Note: "as preadv2"},
+		{Nr: unix.SYS_LSEEK, Name: "lseek", Fn: sysLseek, Support: Full, Guests: []string{"files"}},
+		{Nr: unix.SYS_SENDFILE, Name: "sendfile", Fn: sysSendfile, Support: Partial, Note: "moves at most 16 MiB a call"},
+		{Nr: unix.SYS_COPY_FILE_RANGE, Name: "copy_file_range", Fn: sysCopyFileRange, Support: Partial, Note: "moves at most 16 MiB a call"},
+		{Nr: unix.SYS_READAHEAD, Name: "readahead", Fn: sysReadahead, Support: Stub, Note: "files are in memory: nothing to do after the checks"},
+		{Nr: unix.SYS_FADVISE64, Name: "fadvise64", Fn: sysFadvise, Support: Stub, Note: "files are in memory: nothing to do after the checks"},
+	}
+}
+
+// readable returns the file of a descriptor that is open for reading, or EBADF.
+func readable(t *task.Thread, arg uint64) (fd.File, abi.Errno) {
+	return openFor(t, arg, unix.O_WRONLY)
+}
+
+// writable returns the file of a descriptor that is open for writing, or EBADF.
+func writable(t *task.Thread, arg uint64) (fd.File, abi.Errno) {
+	return openFor(t, arg, unix.O_RDONLY)
+}
+
+func openFor(t *task.Thread, arg uint64, notMode int) (fd.File, abi.Errno) {
+	f, errno := t.P.FDs.Get(int32(arg))
+	if errno != abi.OK {
+		return nil, errno
+	}
+	if fl := f.StatusFlags(); fl&unix.O_ACCMODE == notMode || fl&unix.O_PATH != 0 {
+		return nil, abi.EBADF
+	}
+	return f, abi.OK
+}
+
+// await says what a call does whose file has nothing to give or no room: EAGAIN
+// for a non-blocking one, ERESTARTSYS when a signal is due, otherwise it waits.
+func await(t *task.Thread, f fd.File, nonblock bool) abi.Errno {
+	q := f.Queue()
+	switch {
+	case nonblock || q == nil || f.StatusFlags()&unix.O_NONBLOCK != 0:
+		return abi.EAGAIN
+	case signalDue(t):
+		return abi.ERESTARTSYS
+	}
+	return t.Block(task.NoDeadline, q)
+}
+
+func doRead(t *task.Thread, f fd.File, dst fd.Buffers, off int64, nonblock bool) (uint64, abi.Errno) {
+	n, errno := f.Read(dst, off)
+	if errno == abi.EAGAIN {
+		return 0, await(t, f, nonblock)
+	}
+	return uint64(n), errno
+}
+
+// written is how much of a blocking write is done when it has to wait.
+type written int
+
+// doWrite writes everything when the file is a blocking one, as Linux does for
+// pipes and stream sockets, and what fits otherwise.
+func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool) (uint64, abi.Errno) {
+	done, _ := t.State.(written)
+	total := written(src.Len())
+	for {
+		at := off
+		if off != fd.CurrentOffset {
+			at += int64(done)
+		}
+		n, errno := f.Write(src.Skip(int(done)), at)
+		done += written(n)
+		switch errno {
+		case abi.OK:
+			if n > 0 && done < total {
+				continue // room may be left, or the next write says why not
+			}
+			return uint64(done), abi.OK
+		case abi.EAGAIN:
+			if errno = await(t, f, nonblock); errno == abi.EBLOCK {
+				t.State = done
+				return 0, errno
+			}
+		case abi.EPIPE:
+			_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+		}
+		if done > 0 {
+			return uint64(done), abi.OK
+		}
+		return 0, errno
+	}
+}
+
+func sysRead(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := readable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	dst, errno := t.Buffers(a[1], a[2], true)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doRead(t, f, dst, fd.CurrentOffset, false)
+}
+
+func sysWrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := writable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	src, errno := t.Buffers(a[1], a[2], false)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doWrite(t, f, src, fd.CurrentOffset, false)
+}
+
+func sysPread(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, abi.EINVAL
+	}
+	f, errno := readable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	dst, errno := t.Buffers(a[1], a[2], true)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doRead(t, f, dst, int64(a[3]), false)
+}
+
+func sysPwrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, abi.EINVAL
+	}
+	f, errno := writable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	src, errno := t.Buffers(a[1], a[2], false)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doWrite(t, f, src, int64(a[3]), false)
+}
+
+func readVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, abi.Errno) {
+	f, errno := readable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	dst, errno := t.Iovec(a[1], vectorCount(a[2]), true)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doRead(t, f, dst, off, nonblock)
+}
+
+func writeVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, abi.Errno) {
+	f, errno := writable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	src, errno := t.Iovec(a[1], vectorCount(a[2]), false)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return doWrite(t, f, src, off, nonblock)
+}
+
+// vectorCount maps an unsigned long to an int that Iovec refuses when it is too big.
+func vectorCount(v uint64) int { return int(min(v, 1<<20)) }
+
+func sysReadv(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	return readVector(t, a, fd.CurrentOffset, false)
+}
+
+func sysWritev(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	return writeVector(t, a, fd.CurrentOffset, false)
+}
+
+func sysPreadv(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, abi.EINVAL
+	}
+	return readVector(t, a, int64(a[3]), false)
+}
+
+func sysPwritev(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, abi.EINVAL
+	}
+	return writeVector(t, a, int64(a[3]), false)
+}
+
+// vector2 checks the position and the flags of preadv2 and pwritev2, where -1 is
+// the file's own position.
+func vector2(a task.Args) (nonblock bool, errno abi.Errno) {
+	const harmless = unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC
+	if int64(a[3]) < fd.CurrentOffset {
+		return false, abi.EINVAL
+	}
+	if uint32(a[5])&^uint32(harmless|unix.RWF_NOWAIT) != 0 {
+		return false, abi.EOPNOTSUPP
+	}
+	return uint32(a[5])&unix.RWF_NOWAIT != 0, abi.OK
+}
+
+func sysPreadv2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	nonblock, errno := vector2(a)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return readVector(t, a, int64(a[3]), nonblock)
+}
+
+func sysPwritev2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	nonblock, errno := vector2(a)
+	if errno != abi.OK {
+		return 0, errno
+	}
+	return writeVector(t, a, int64(a[3]), nonblock)
+}
+
+func sysLseek(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := t.P.FDs.Get(int32(a[0]))
+	if errno != abi.OK {
+		return 0, errno
+	}
+	if uint32(a[2]) > unix.SEEK_HOLE {
+		return 0, abi.EINVAL
+	}
+	pos, errno := f.Lseek(int64(a[1]), int(uint32(a[2])))
+	return uint64(pos), errno
+}
+
+const (
+	copyMax   = 16 << 20 // most one call copies: the loop of the VM stands still meanwhile
+	copyChunk = 64 << 10
+)
+
+// position is where a copying call reads or writes: at an offset that the guest
+// passed by address and gets back, or at the file's own position.
+type position struct {
+	f    fd.File
+	addr uint64 // of the offset; 0: the file's own
+	off  int64
+}
+
+func positionOf(t *task.Thread, f fd.File, addr uint64) (position, abi.Errno) {
+	p := position{f: f, addr: addr}
+	if addr == 0 {
+		off, errno := f.Lseek(0, unix.SEEK_CUR)
+		p.off = off
+		return p, errno
+	}
+	v, errno := t.CopyInU64(addr)
+	p.off = int64(v)
+	if errno == abi.OK && p.off < 0 {
+		return p, abi.EINVAL
+	}
+	return p, errno
+}
+
+// advance moves the position by n bytes that were copied.
+func (p *position) advance(t *task.Thread, n int) abi.Errno {
+	if p.addr == 0 {
+		_, errno := p.f.Lseek(p.off+int64(n), unix.SEEK_SET)
+		return errno
+	}
+	return t.CopyOutU64(p.addr, uint64(p.off)+uint64(n))
+}
+
+// sysSendfile is sendfile(2). What was sent before the output had no more room is
+// a success, also on a blocking output.
+func sysSendfile(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	out, errno := writable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	in, errno := readable(t, a[1])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	from, errno := positionOf(t, in, a[2])
+	switch {
+	case errno == abi.ESPIPE && a[2] == 0:
+		return 0, abi.EINVAL
+	case errno != abi.OK:
+		return 0, errno
+	case out.StatusFlags()&unix.O_APPEND != 0:
+		return 0, abi.EINVAL
+	}
+	done, errno := copyBytes(t, from, a[3], func(src fd.Buffers, _ int) (int, abi.Errno) {
+		return out.Write(src, fd.CurrentOffset)
+	})
+	if done > 0 {
+		errno = from.advance(t, done)
+	}
+	switch errno {
+	case abi.EAGAIN:
+		return 0, await(t, out, false)
+	case abi.EPIPE:
+		_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+	}
+	return uint64(done), errno
+}
+
+// copyBytes reads from a position and writes the bytes, until the end, the limit or
+// the first failure, which it returns only when nothing was copied before.
+func copyBytes(t *task.Thread, from position, count uint64, write func(src fd.Buffers, at int) (int, abi.Errno)) (int, abi.Errno) {
+	left := int(min(count, copyMax))
+	buf := make([]byte, min(left, copyChunk))
+	done := 0
+	for left > 0 {
+		n, errno := from.f.Read(fd.Buffers{buf[:min(left, len(buf))]}, from.off+int64(done))
+		k := 0
+		if errno == abi.OK && n > 0 {
+			k, errno = write(fd.Buffers{buf[:n]}, done)
+		}
+		done += k
+		left -= k
+		if errno != abi.OK && done == 0 {
+			return 0, errno
+		}
+		if errno != abi.OK || k == 0 || k < n {
+			break
+		}
+	}
+	return done, abi.OK
+}
+
+// sysCopyFileRange is copy_file_range(2): both files are regular.
+func sysCopyFileRange(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	in, errno := readable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	out, errno := writable(t, a[2])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	if a[5] != 0 {
+		return 0, abi.EINVAL
+	}
+	if out.StatusFlags()&unix.O_APPEND != 0 {
+		return 0, abi.EBADF
+	}
+	var st [2]abi.Stat
+	for i, f := range []fd.File{in, out} {
+		if st[i], errno = f.Stat(); errno != abi.OK {
+			return 0, errno
+		}
+		switch st[i].Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+		case unix.S_IFDIR:
+			return 0, abi.EISDIR
+		default:
+			return 0, abi.EINVAL
+		}
+	}
+	from, errno := positionOf(t, in, a[1])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	to, errno := positionOf(t, out, a[3])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	count := min(a[4], copyMax)
+	if st[0].Dev == st[1].Dev && st[0].Ino == st[1].Ino {
+		if from.off < addOffset(to.off, count) && to.off < addOffset(from.off, count) {
+			return 0, abi.EINVAL
+		}
+	}
+	done, errno := copyBytes(t, from, count, func(src fd.Buffers, at int) (int, abi.Errno) {
+		return out.Write(src, to.off+int64(at))
+	})
+	if done > 0 {
+		if errno = from.advance(t, done); errno == abi.OK {
+			errno = to.advance(t, done)
+		}
+	}
+	return uint64(done), errno
+}
+
+// addOffset adds and stops at the largest offset.
+func addOffset(off int64, n uint64) int64 {
+	if sum := off + int64(n); sum >= off {
+		return sum
+	}
+	return 1<<63 - 1
+}
+
+func sysReadahead(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := readable(t, a[0])
+	if errno != abi.OK {
+		return 0, errno
+	}
+	st, errno := f.Stat()
+	if errno == abi.OK && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		errno = abi.EINVAL
+	}
+	return 0, errno
+}
+
+func sysFadvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := t.P.FDs.Get(int32(a[0]))
+	if errno != abi.OK {
+		return 0, errno
+	}
+	st, errno := f.Stat()
+	switch {
+	case errno != abi.OK:
+		return 0, errno
+	case st.Mode&unix.S_IFMT == unix.S_IFIFO:
+		return 0, abi.ESPIPE
+	case int64(a[2]) < 0 || uint32(a[3]) > unix.FADV_NOREUSE:
+		return 0, abi.EINVAL
+	}
+	return 0, abi.OK
+}

@@ -1,0 +1,294 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+func signalCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_RT_SIGACTION, Name: "rt_sigaction", Fn: rtSigaction},
+		{Nr: unix.SYS_RT_SIGPROCMASK, Name: "rt_sigprocmask", Fn: rtSigprocmask},
+		{Nr: unix.SYS_RT_SIGRETURN, Name: "rt_sigreturn", Fn: rtSigreturn},
+		{Nr: unix.SYS_RT_SIGPENDING, Name: "rt_sigpending", Fn: rtSigpending},
+		{Nr: unix.SYS_RT_SIGSUSPEND, Name: "rt_sigsuspend", Fn: rtSigsuspend},
+		{Nr: unix.SYS_RT_SIGTIMEDWAIT, Name: "rt_sigtimedwait", Fn: rtSigtimedwait},
+		{Nr: unix.SYS_RT_SIGQUEUEINFO, Name: "rt_sigqueueinfo", Fn: rtSigqueueinfo},
+		{Nr: unix.SYS_RT_TGSIGQUEUEINFO, Name: "rt_tgsigqueueinfo", Fn: rtTgsigqueueinfo},
+		{Nr: unix.SYS_SIGALTSTACK, Name: "sigaltstack", Fn: sigaltstack},
+		{Nr: unix.SYS_KILL, Name: "kill", Fn: kill},
+		{Nr: unix.SYS_TKILL, Name: "tkill", Fn: tkill},
+		{Nr: unix.SYS_TGKILL, Name: "tgkill", Fn: tgkill},
+		{Nr: unix.SYS_PAUSE, Name: "pause", Fn: pause},
+	}
+}
+
+const sigsetSize = 8
+
+func rtSigaction(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	sig := int(int32(a[0]))
+	if !task.ValidSignal(sig) || a[3] != sigsetSize || a[1] != 0 && (sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP)) {
+		return 0, abi.EINVAL
+	}
+	le := binary.LittleEndian
+	var in [32]byte
+	if a[1] != 0 {
+		if errno := t.CopyIn(a[1], in[:]); errno != 0 {
+			return 0, errno
+		}
+	}
+	if a[2] != 0 {
+		old := t.P.Action(sig)
+		var b [32]byte
+		for i, v := range [...]uint64{old.Handler, old.Flags, old.Restorer, old.Mask} {
+			le.PutUint64(b[8*i:], v)
+		}
+		if errno := t.CopyOut(a[2], b[:]); errno != 0 {
+			return 0, errno
+		}
+	}
+	if a[1] != 0 {
+		t.P.SetAction(sig, task.SigAction{Handler: le.Uint64(in[:]), Flags: le.Uint64(in[8:]), Restorer: le.Uint64(in[16:]), Mask: le.Uint64(in[24:])})
+	}
+	return 0, 0
+}
+
+func rtSigprocmask(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[3] != sigsetSize {
+		return 0, abi.EINVAL
+	}
+	old := t.Mask()
+	if a[1] != 0 {
+		set, errno := t.CopyInU64(a[1])
+		if errno != 0 {
+			return 0, errno
+		}
+		switch a[0] {
+		case unix.SIG_BLOCK:
+			t.SetMask(old | set)
+		case unix.SIG_UNBLOCK:
+			t.SetMask(old &^ set)
+		case unix.SIG_SETMASK:
+			t.SetMask(set)
+		default:
+			return 0, abi.EINVAL
+		}
+	}
+	if a[2] != 0 {
+		return 0, t.CopyOutU64(a[2], old)
+	}
+	return 0, 0
+}
+
+func rtSigreturn(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
+	t.SigReturn()
+	return 0, abi.ENORETURN
+}
+
+func rtSigpending(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[1] > sigsetSize {
+		return 0, abi.EINVAL
+	}
+	var b [sigsetSize]byte
+	binary.LittleEndian.PutUint64(b[:], t.Pending())
+	return 0, t.CopyOut(a[0], b[:a[1]])
+}
+
+func rtSigsuspend(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[1] != sigsetSize {
+		return 0, abi.EINVAL
+	}
+	if t.Woken() == task.WakeSignal {
+		return 0, abi.ERESTARTNOHAND
+	}
+	set, errno := t.CopyInU64(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	t.SwapMask(set)
+	if t.Deliverable() {
+		return 0, abi.ERESTARTNOHAND
+	}
+	return 0, t.Block(task.NoDeadline)
+}
+
+func pause(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
+	if t.Woken() == task.WakeSignal {
+		return 0, abi.ERESTARTNOHAND
+	}
+	return 0, t.Block(task.NoDeadline)
+}
+
+func rtSigtimedwait(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[3] != sigsetSize {
+		return 0, abi.EINVAL
+	}
+	set, errno := t.CopyInU64(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	wait := int64(-1)
+	if a[2] != 0 {
+		if wait, errno = timespec(t, a[2]); errno != 0 {
+			return 0, errno
+		}
+	}
+	if sig, info, ok := t.TakePending(set); ok {
+		t.StopWaiting()
+		if a[1] != 0 {
+			var b [task.SigInfoSize]byte
+			task.EncodeSigInfo(b[:], sig, info)
+			if errno := t.CopyOut(a[1], b[:]); errno != 0 {
+				return 0, errno
+			}
+		}
+		return uint64(sig), 0
+	}
+	deadline := t.Deadline(wait)
+	switch {
+	case t.Woken() == task.WakeSignal:
+		t.StopWaiting()
+		return 0, abi.EINTR
+	case t.Woken() == task.WakeTimeout, wait == 0:
+		t.StopWaiting()
+		return 0, abi.EAGAIN
+	}
+	t.WaitFor(set)
+	return 0, t.Block(deadline)
+}
+
+// timespec reads a struct timespec as nanoseconds, capped at centuries.
+// Errors: EFAULT, EINVAL.
+func timespec(t *task.Thread, addr uint64) (int64, abi.Errno) {
+	var b [16]byte
+	if errno := t.CopyIn(addr, b[:]); errno != 0 {
+		return 0, errno
+	}
+	sec, nsec := int64(binary.LittleEndian.Uint64(b[:])), int64(binary.LittleEndian.Uint64(b[8:]))
+	if sec < 0 || nsec < 0 || nsec >= 1e9 {
+		return 0, abi.EINVAL
+	}
+	const most = 1 << 62
+	if sec >= most/1_000_000_000 {
+		return most, 0
+	}
+	return sec*1e9 + nsec, 0
+}
+
+func sigaltstack(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	old := t.AltStack()
+	le := binary.LittleEndian
+	if a[0] != 0 {
+		var b [24]byte
+		if errno := t.CopyIn(a[0], b[:]); errno != 0 {
+			return 0, errno
+		}
+		if errno := t.SetAltStack(task.AltStack{Addr: le.Uint64(b[:]), Flags: le.Uint32(b[8:]), Size: le.Uint64(b[16:])}); errno != 0 {
+			return 0, errno
+		}
+	}
+	if a[1] != 0 {
+		var b [24]byte
+		le.PutUint64(b[:], old.Addr)
+		le.PutUint32(b[8:], old.Flags)
+		le.PutUint64(b[16:], old.Size)
+		return 0, t.CopyOut(a[1], b[:])
+	}
+	return 0, 0
+}
+
+func userInfo(t *task.Thread, code int32) task.SigInfo {
+	return task.SigInfo{Code: code, PID: int32(t.P.PID)}
+}
+
+func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	pid, sig := int(int32(a[0])), int(int32(a[1]))
+	if sig != 0 && !task.ValidSignal(sig) {
+		return 0, abi.EINVAL
+	}
+	// The process is alone: itself, its group, and everyone are the same.
+	if pid != t.P.PID && pid != 0 && pid != -1 && pid != -t.P.PGID {
+		return 0, abi.ESRCH
+	}
+	if pid == -1 { // everyone but the caller
+		return 0, abi.ESRCH
+	}
+	if sig == 0 {
+		return 0, 0
+	}
+	return 0, t.P.Signal(sig, userInfo(t, task.CodeUser))
+}
+
+func findThread(t *task.Thread, tgid, tid int) (*task.Thread, abi.Errno) {
+	if tid <= 0 || tgid == 0 {
+		return nil, abi.EINVAL
+	}
+	x := t.K.Thread(tid)
+	if x == nil || tgid > 0 && x.P.PID != tgid {
+		return nil, abi.ESRCH
+	}
+	return x, 0
+}
+
+func sendThread(t *task.Thread, tgid, tid, sig int, info task.SigInfo) (uint64, abi.Errno) {
+	if sig != 0 && !task.ValidSignal(sig) {
+		return 0, abi.EINVAL
+	}
+	x, errno := findThread(t, tgid, tid)
+	if errno != 0 || sig == 0 {
+		return 0, errno
+	}
+	return 0, x.Signal(sig, info)
+}
+
+func tkill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	return sendThread(t, -1, int(int32(a[0])), int(int32(a[1])), userInfo(t, task.CodeTkill))
+}
+
+func tgkill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	tgid := int(int32(a[0]))
+	if tgid <= 0 {
+		return 0, abi.EINVAL
+	}
+	return sendThread(t, tgid, int(int32(a[1])), int(int32(a[2])), userInfo(t, task.CodeTkill))
+}
+
+// queueInfo reads the siginfo of a queued signal. Errors: EFAULT.
+func queueInfo(t *task.Thread, addr uint64) (task.SigInfo, abi.Errno) {
+	var b [task.SigInfoSize]byte
+	errno := t.CopyIn(addr, b[:])
+	return task.DecodeSigInfo(b[:]), errno
+}
+
+func rtSigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	pid, sig := int(int32(a[0])), int(int32(a[1]))
+	info, errno := queueInfo(t, a[2])
+	switch {
+	case errno != 0:
+		return 0, errno
+	case !task.ValidSignal(sig):
+		return 0, abi.EINVAL
+	case pid != t.P.PID:
+		return 0, abi.ESRCH
+	}
+	return 0, t.P.Signal(sig, info)
+}
+
+func rtTgsigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	info, errno := queueInfo(t, a[3])
+	if errno != 0 {
+		return 0, errno
+	}
+	tgid := int(int32(a[0]))
+	if tgid <= 0 {
+		return 0, abi.EINVAL
+	}
+	return sendThread(t, tgid, int(int32(a[1])), int(int32(a[2])), info)
+}

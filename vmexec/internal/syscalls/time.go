@@ -1,0 +1,225 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/itimer"
+	"kontain.dev/eventing/vmexec/internal/loader"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+func timeCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_CLOCK_GETTIME, Name: "clock_gettime", Fn: clockGettime, Support: Full},
+		{Nr: unix.SYS_CLOCK_GETRES, Name: "clock_getres", Fn: clockGetres, Support: Full},
+		{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Fn: noPermission, Support: Refused, Note: "always EPERM"},
+		{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Fn: noPermission, Support: Refused, Note: "always EPERM, reading included"},
+		{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Fn: noPermission, Support: Refused, Note: "always EPERM, reading included"},
+		{Nr: unix.SYS_CLOCK_NANOSLEEP, Name: "clock_nanosleep", Fn: clockNanosleep, Support: Partial, Note: "not on CPU-time clocks"},
+		{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Fn: nanosleep, Support: Full},
+		{Nr: unix.SYS_GETTIMEOFDAY, Name: "gettimeofday", Fn: getTimeOfDay, Support: Full},
+		{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Fn: noPermission, Support: Refused, Note: "always EPERM"},
+		{Nr: unix.SYS_TIME, Name: "time", Fn: getTime, Support: Full},
+		{Nr: unix.SYS_TIMES, Name: "times", Fn: times, Support: Partial, Note: "all CPU time is user time"},
+		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "CPU time is that of the whole machine, all of it user time"},
+	}
+}
+
+// noPermission refuses what a program without capabilities may not do.
+func noPermission(*task.Thread, task.Args) (uint64, abi.Errno) { return 0, abi.EPERM }
+
+const nanosPerSecond = 1_000_000_000
+
+// Clock ids of negative value name the CPU time of a process or thread, as
+// clock_getcpuclockid(3) makes them: the complement of the id shifted left by
+// 3, a bit for threads, and two bits for the kind.
+const (
+	cpuClockThread   = 4
+	cpuClockKindMask = 3
+	cpuClockKindFD   = 3 // a clock that is a file, which guests do not have
+)
+
+// cpuTime returns the CPU time used so far, in nanoseconds. There is one clock
+// for all: the machine has one processor, and what each thread used of it is
+// not recorded.
+func cpuTime(t *task.Thread) int64 { return max(0, t.K.CPUTime()) }
+
+// readClock returns the time of a clock in nanoseconds; clock_gettime(2).
+// Errors: EINVAL for an unknown clock.
+func readClock(t *task.Thread, id int32) (int64, abi.Errno) {
+	switch id {
+	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
+		return max(0, t.K.Clock.Realtime()), abi.OK
+	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
+		return t.K.Clock.Monotonic(), abi.OK
+	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
+		return cpuTime(t), abi.OK
+	}
+	if id >= 0 || id&cpuClockKindMask == cpuClockKindFD {
+		return 0, abi.EINVAL
+	}
+	who := int(^(id >> 3))
+	if who != 0 && who != t.P.PID && (id&cpuClockThread == 0 || thread(t, who) == nil) {
+		return 0, abi.EINVAL
+	}
+	return cpuTime(t), abi.OK
+}
+
+// thread returns the thread of t's process with the id, or nil.
+func thread(t *task.Thread, tid int) *task.Thread {
+	for _, x := range t.P.Threads {
+		if x.TID == tid {
+			return x
+		}
+	}
+	return nil
+}
+
+func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	now, errno := readClock(t, int32(a[0]))
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, t.CopyOut(a[1], abi.AppendTimespec(nil, now))
+}
+
+// clockGetres answers as the vDSO does: every clock counts in nanoseconds.
+func clockGetres(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if _, errno := readClock(t, int32(a[0])); errno != 0 {
+		return 0, errno
+	}
+	if a[1] == 0 {
+		return 0, abi.OK
+	}
+	return 0, t.CopyOut(a[1], abi.AppendTimespec(nil, 1))
+}
+
+func copyInTime(t *task.Thread, addr uint64) (int64, abi.Errno) {
+	var b [abi.TimespecSize]byte
+	if errno := t.CopyIn(addr, b[:]); errno != 0 {
+		return 0, errno
+	}
+	return abi.DecodeTimespec(b[:])
+}
+
+func nanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	return sleepFor(t, a[0], a[1])
+}
+
+// clockNanosleep is clock_nanosleep(2). Unknown flags are ignored, as Linux does.
+func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	id := int32(a[0])
+	switch id {
+	case unix.CLOCK_REALTIME, unix.CLOCK_TAI, unix.CLOCK_REALTIME_ALARM,
+		unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
+	case unix.CLOCK_THREAD_CPUTIME_ID:
+		return 0, abi.EINVAL
+	default:
+		if _, errno := readClock(t, id); errno != 0 {
+			return 0, errno
+		}
+		return 0, abi.ENOTSUP
+	}
+	if a[1]&unix.TIMER_ABSTIME == 0 {
+		return sleepFor(t, a[2], a[3])
+	}
+	if t.Woken() == task.WakeSignal {
+		return 0, abi.ERESTARTNOHAND
+	}
+	until, errno := copyInTime(t, a[2])
+	if errno != 0 {
+		return 0, errno
+	}
+	// The clock is read again at each wake-up, so that setting it moves the end.
+	now, _ := readClock(t, id)
+	if until <= now {
+		return 0, abi.OK
+	}
+	return 0, t.Block(itimer.Add(t.K.Clock.Monotonic(), until-now))
+}
+
+// sleepFor sleeps for the time at req; when a signal ends it the rest goes to
+// rem, unless that is 0.
+func sleepFor(t *task.Thread, req, rem uint64) (uint64, abi.Errno) {
+	if t.Woken() == task.WakeNone {
+		d, errno := copyInTime(t, req)
+		if errno != 0 {
+			return 0, errno
+		}
+		if d == 0 {
+			t.Yield()
+			return 0, abi.OK
+		}
+		end := itimer.Add(t.K.Clock.Monotonic(), d)
+		t.State = end
+		return 0, t.Block(end)
+	}
+	end, _ := t.State.(int64)
+	left := end - t.K.Clock.Monotonic()
+	switch {
+	case left <= 0 || t.Woken() == task.WakeTimeout:
+		return 0, abi.OK
+	case t.Woken() != task.WakeSignal:
+		return 0, t.Block(end)
+	}
+	if rem != 0 {
+		if errno := t.CopyOut(rem, abi.AppendTimespec(nil, left)); errno != 0 {
+			return 0, errno
+		}
+	}
+	return 0, abi.EINTR
+}
+
+func getTimeOfDay(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[0] != 0 {
+		if errno := t.CopyOut(a[0], abi.AppendTimeval(nil, max(0, t.K.Clock.Realtime()))); errno != 0 {
+			return 0, errno
+		}
+	}
+	if a[1] != 0 { // struct timezone: always UTC
+		return 0, t.CopyOutU64(a[1], 0)
+	}
+	return 0, abi.OK
+}
+
+func getTime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	now := uint64(max(0, t.K.Clock.Realtime()) / nanosPerSecond)
+	if a[0] != 0 {
+		if errno := t.CopyOutU64(a[0], now); errno != 0 {
+			return 0, errno
+		}
+	}
+	return now, abi.OK
+}
+
+func times(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	const tick = nanosPerSecond / loader.ClockTicks
+	if a[0] != 0 {
+		var b [32]byte // struct tms: user, system, and those of children
+		binary.LittleEndian.PutUint64(b[:], uint64(cpuTime(t)/tick))
+		if errno := t.CopyOut(a[0], b[:]); errno != 0 {
+			return 0, errno
+		}
+	}
+	return uint64(t.K.Clock.Monotonic() / tick), abi.OK
+}
+
+func getRusage(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	var r abi.Rusage
+	switch int32(a[0]) {
+	case unix.RUSAGE_SELF, unix.RUSAGE_THREAD:
+		r.User = cpuTime(t)
+		r.MinorFaults = int64(t.P.MM.Faults)
+		r.MaxRSS = int64(t.K.Memory.Peak() * pageSize / 1024)
+	case unix.RUSAGE_CHILDREN:
+	default:
+		return 0, abi.EINVAL
+	}
+	return 0, t.CopyOut(a[1], r.Encode())
+}

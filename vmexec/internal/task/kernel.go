@@ -1,0 +1,519 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package task is the kernel of one VM: processes, threads, signals, futexes
+// and the run loop that owns them all. It is single-threaded: everything here
+// runs on the loop's goroutine, and what comes from outside (input, a
+// cancellation) is posted to it. So nothing in the guest kernel is locked.
+package task
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// Calls is one past the largest system call number that a table can serve.
+const Calls = 512
+
+// Table holds the handlers by number; nil is ENOSYS.
+type Table [Calls]Handler
+
+// Limits bound what a guest may have at once.
+type Limits struct {
+	Threads, Files int
+	Wall, CPU      time.Duration // zero: no limit
+}
+
+// Config says what a kernel is made of.
+type Config struct {
+	Table    *Table
+	Memory   *guestmem.Memory
+	MM       *mm.MM
+	Machine  platform.Machine
+	Features platform.Features
+	Limits   Limits
+	Rand     io.Reader
+}
+
+// Ending says how a program ended.
+type Ending uint8
+
+// The ways a program ends.
+const (
+	Exited Ending = iota
+	Signaled
+	WallLimit
+	CPULimit
+	MemoryLimit
+	OutputLimit
+	Canceled
+	Deadlock
+)
+
+// Death describes the signal that ended a program.
+type Death struct {
+	Signal    int
+	Vector    int // exception vector, -1 for none
+	ErrorCode uint64
+	RIP, Addr uint64
+}
+
+// Outcome is the end of a run.
+type Outcome struct {
+	Ending Ending
+	Status int    // Exited
+	Death  Death  // Signaled
+	Detail string // Signaled by a broken processor state: what it was
+}
+
+// Stats counts what a run cost.
+type Stats struct {
+	Exits, Kicks, Signals, Switches uint64
+	Syscalls                        [Calls]uint64
+	Unsupported                     map[uint64]uint64
+	Exceptions                      [32]uint64
+	Threads                         int
+}
+
+// Kernel is the kernel of one VM.
+type Kernel struct {
+	Clock  *Clock
+	Limits Limits
+	Rand   io.Reader
+	FS     *vfs.FS
+	Memory *guestmem.Memory
+	// Init is the first process.
+	Init *Process
+
+	table    *Table
+	machine  platform.Machine
+	features platform.Features
+	external bool
+
+	threads map[int]*Thread
+	nextID  int
+	runq    []*Thread
+	running *Thread // at the front, in its time slice
+	yield   bool    // end the slice of running
+	futexes *futexes
+
+	timers      timerHeap
+	guestTimers int
+	armed       int64 // deadline the machine's timer is set to; 0 when it is off
+	slicing     bool  // it is set to time slices
+	refreshed   int64
+
+	ended   bool
+	outcome Outcome
+	err     error
+	stats   Stats
+
+	mu      sync.Mutex // guards posted and closed
+	posted  []func()
+	closed  bool
+	hasPost atomic.Bool
+	inGuest atomic.Bool
+	bell    chan struct{}
+}
+
+// maxUnsupported bounds the distinct unknown calls that are counted: the
+// numbers are the guest's.
+const maxUnsupported = 64
+
+// firstPID is the number of the first process: a number that libraries do not
+// take for init.
+const firstPID = 100
+
+// stackRlimit is the soft limit of RLIMIT_STACK, and the size of the first
+// thread's stack.
+const stackRlimit = 8 << 20
+
+// StackSize is the size of the first thread's stack in bytes.
+const StackSize = stackRlimit
+
+// New makes a kernel with one process that has one thread and no program yet.
+func New(c Config) *Kernel {
+	k := &Kernel{
+		Clock: newClock(c.Features), Limits: c.Limits, Rand: c.Rand, Memory: c.Memory,
+		table: c.Table, machine: c.Machine, features: c.Features,
+		threads: map[int]*Thread{}, nextID: firstPID, futexes: newFutexes(),
+		bell: make(chan struct{}, 1),
+	}
+	k.stats.Unsupported = map[uint64]uint64{}
+	p := &Process{K: k, PID: firstPID, PPID: 1, PGID: firstPID, SID: firstPID, MM: c.MM, FDs: fd.NewTable(c.Limits.Files), Umask: 0o022}
+	for i := range p.Rlimits {
+		p.Rlimits[i] = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	}
+	p.Rlimits[unix.RLIMIT_STACK].Cur = stackRlimit
+	p.Rlimits[unix.RLIMIT_CORE].Cur = 0
+	p.Rlimits[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: uint64(c.Limits.Files), Max: uint64(c.Limits.Files)}
+	p.Rlimits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: uint64(c.Limits.Threads), Max: uint64(c.Limits.Threads)}
+	k.Init = p
+	t := k.newThread(p)
+	initFP(t.Ctx.FP)
+	k.enqueue(t)
+	return k
+}
+
+// SetExternal says whether posts may come from outside at any time (streams), so
+// that a program with nothing to wait for inside is not deadlocked.
+func (k *Kernel) SetExternal(on bool) { k.external = on }
+
+// Features returns what the processor offers to the guest.
+func (k *Kernel) Features() platform.Features { return k.features }
+
+// Stats returns the counts so far.
+func (k *Kernel) Stats() *Stats { return &k.stats }
+
+// Thread finds a thread by its number, or nil.
+func (k *Kernel) Thread(tid int) *Thread { return k.threads[tid] }
+
+// Post hands f to the run loop. It may be called from any goroutine; after the
+// end of the run f is dropped.
+func (k *Kernel) Post(f func()) {
+	k.mu.Lock()
+	if k.closed {
+		k.mu.Unlock()
+		return
+	}
+	k.posted = append(k.posted, f)
+	k.hasPost.Store(true)
+	k.mu.Unlock()
+	// The loop looks at hasPost after it has set inGuest, so one of the two
+	// always sees the other.
+	if k.inGuest.Load() {
+		k.machine.Kick()
+	}
+	select {
+	case k.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (k *Kernel) runPosted() {
+	for k.hasPost.Load() {
+		k.mu.Lock()
+		fs := k.posted
+		k.posted = nil
+		k.hasPost.Store(false)
+		k.mu.Unlock()
+		for _, f := range fs {
+			f()
+		}
+	}
+}
+
+// End ends the run as a limit or a cancellation does. It belongs to the loop.
+func (k *Kernel) End(e Ending) { k.finish(Outcome{Ending: e}) }
+
+func (k *Kernel) finish(o Outcome) {
+	if !k.ended {
+		k.ended, k.outcome = true, o
+	}
+}
+
+func (k *Kernel) exit(status int) { k.finish(Outcome{Ending: Exited, Status: status & 0xff}) }
+
+func (k *Kernel) die(d Death) { k.finish(Outcome{Ending: Signaled, Death: d}) }
+
+// fail ends the run because the monitor or the host failed.
+func (k *Kernel) fail(err error) {
+	if k.err == nil {
+		k.err = err
+	}
+	k.ended = true
+}
+
+func (k *Kernel) enqueue(t *Thread) {
+	if !t.queued && !t.dead {
+		t.queued = true
+		k.runq = append(k.runq, t)
+	}
+}
+
+// Run runs the program to its end, or until ctx is done. The calling goroutine
+// is locked to its OS thread meanwhile.
+func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := k.machine.Bind(); err != nil {
+		return Outcome{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { k.Post(func() { k.End(Canceled) }) })
+	defer stop()
+	k.setLimits()
+	k.Clock.encode(k.Memory.Page(x86.ClockGPA))
+	for !k.ended {
+		k.runPosted()
+		t := k.pick()
+		if t == nil {
+			k.idle()
+			continue
+		}
+		if t.blocked { // woken between: it must not happen
+			continue
+		}
+		k.step(t)
+	}
+	k.mu.Lock()
+	k.closed, k.posted = true, nil
+	k.mu.Unlock()
+	if k.err != nil {
+		return k.outcome, k.err
+	}
+	return k.outcome, nil
+}
+
+// setLimits sets the timers of the wall-clock and processor-time limits.
+func (k *Kernel) setLimits() {
+	now := k.Clock.Monotonic()
+	if w := k.Limits.Wall; w > 0 {
+		k.after(now+int64(w), false, func() { k.End(WallLimit) })
+	}
+	if c := k.Limits.CPU; c > 0 {
+		used := threadCPU()
+		var check func()
+		check = func() {
+			left := int64(c) - (threadCPU() - used)
+			if left <= 0 {
+				k.End(CPULimit)
+				return
+			}
+			k.after(k.Clock.Monotonic()+left, false, check)
+		}
+		k.after(now+int64(c), false, check)
+	}
+}
+
+func threadCPU() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	return ts.Nano()
+}
+
+// CPUTime returns the processor time of the run loop's thread in nanoseconds:
+// that of the guest and of its kernel.
+func (k *Kernel) CPUTime() int64 { return threadCPU() }
+
+// pick returns the thread to run, at the front of the run queue, or nil.
+func (k *Kernel) pick() *Thread {
+	for len(k.runq) > 0 {
+		t := k.runq[0]
+		if t.dead || t.blocked {
+			t.queued = false
+			k.runq = k.runq[1:]
+			continue
+		}
+		if t.P.stopped {
+			return nil
+		}
+		if k.yield {
+			k.yield = false
+			if len(k.runq) > 1 {
+				k.runq = append(k.runq[1:], t)
+				continue
+			}
+		}
+		return t
+	}
+	k.runq = nil
+	return nil
+}
+
+// idle waits for a timer or a post.
+func (k *Kernel) idle() {
+	k.expire()
+	if k.hasPost.Load() || k.ended || (len(k.runq) > 0 && !k.runq[0].P.stopped) {
+		return
+	}
+	if !k.external && k.guestTimers == 0 {
+		k.End(Deadlock)
+		return
+	}
+	if len(k.timers) == 0 {
+		<-k.bell
+		return
+	}
+	d := k.timers[0].deadline - k.Clock.Monotonic()
+	if d <= 0 {
+		return
+	}
+	w := time.NewTimer(time.Duration(d))
+	select {
+	case <-k.bell:
+	case <-w.C:
+	}
+	w.Stop()
+}
+
+const (
+	slice = int64(5 * time.Millisecond)
+	// rekick repeats the machine's timer: a kick that falls between two runs is
+	// lost.
+	rekick = int64(20 * time.Millisecond)
+	// refreshEvery is how often the wall clock of the vDSO follows the host's.
+	refreshEvery = int64(time.Second)
+)
+
+// arm sets the machine's timer for the next time slice or deadline. It is left
+// alone when it is set early enough already: setting it is a system call.
+func (k *Kernel) arm() {
+	want := len(k.runq) > 1
+	if want && !k.slicing {
+		k.setTimer(slice, slice)
+		k.slicing = true
+		return
+	}
+	if k.slicing {
+		return // ends at a tick
+	}
+	var next int64
+	if len(k.timers) > 0 {
+		next = k.timers[0].deadline
+	}
+	if next != 0 && (k.armed == 0 || next < k.armed) {
+		k.setTimer(max(next-k.Clock.Monotonic(), 1000), rekick)
+		k.armed = next
+	}
+}
+
+func (k *Kernel) setTimer(ns, period int64) {
+	if err := k.machine.Timer(ns, period); err != nil {
+		k.fail(err)
+	}
+}
+
+// tick is what a kick does: deadlines pass and the next thread has its turn.
+// Sleepers are looked at only here and when nothing runs: a look at the clock
+// in every call would cost more than it brings.
+func (k *Kernel) tick() {
+	k.stats.Kicks++
+	if k.slicing && len(k.runq) <= 1 {
+		k.slicing = false
+		k.setTimer(0, 0)
+	}
+	k.armed = 0
+	k.expire()
+	k.yield = true
+	if now := k.Clock.Monotonic(); now-k.refreshed > refreshEvery {
+		k.refreshed = now
+		if k.Clock.refresh() {
+			k.Clock.encode(k.Memory.Page(x86.ClockGPA))
+		}
+	}
+}
+
+// canonical is the end of the lower half of the address space. Entering user
+// code beyond it is a fault of the processor's entry on some machines and of
+// the program on others; here it is always the program's.
+const canonical = uint64(1) << 47
+
+// step runs a thread to its next exit and serves it.
+func (k *Kernel) step(t *Thread) {
+	if t.woken != WakeNone { // a call that waited is made again
+		k.call(t)
+		k.checkMemory(t)
+		return
+	}
+	if t.restart != 0 || t.restoreMask || t.deliverable() != 0 {
+		t.deliver()
+		if k.ended {
+			return
+		}
+	}
+	if t.Ctx.Regs.RIP >= canonical {
+		t.fault(int(unix.SIGSEGV), SigInfo{Code: CodeKernel, vector: x86.VecProtection})
+		return
+	}
+	if k.running != t {
+		k.running = t
+		k.stats.Switches++
+	}
+	k.arm()
+	k.inGuest.Store(true)
+	if k.hasPost.Load() {
+		k.inGuest.Store(false)
+		return
+	}
+	e, err := k.machine.Run(&t.Ctx)
+	k.inGuest.Store(false)
+	k.stats.Exits++
+	if err != nil {
+		k.fail(err)
+		return
+	}
+	switch e.Kind {
+	case platform.ExitSyscall:
+		r := &t.Ctx.Regs
+		t.call.nr = r.RAX
+		t.call.args = Args{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
+		if t.call.nr < Calls {
+			k.stats.Syscalls[t.call.nr]++
+		}
+		k.call(t)
+	case platform.ExitException:
+		t.exception(e)
+	case platform.ExitKick:
+		k.tick()
+	case platform.ExitFatal:
+		k.finish(Outcome{Ending: Signaled, Death: Death{Signal: int(unix.SIGKILL), Vector: -1, RIP: t.Ctx.Regs.RIP}, Detail: e.Detail})
+	}
+	k.checkMemory(t)
+}
+
+func (k *Kernel) checkMemory(t *Thread) {
+	switch err := t.P.MM.Err(); {
+	case err == nil:
+	case errors.Is(err, guestmem.ErrLimit):
+		// More than a death by the call at hand: the program needed the memory.
+		k.ended, k.outcome = true, Outcome{Ending: MemoryLimit}
+	default:
+		k.fail(err)
+	}
+}
+
+// call makes the thread's system call and stores what it returns.
+func (k *Kernel) call(t *Thread) {
+	nr := t.call.nr
+	var h Handler
+	if nr < Calls {
+		h = k.table[nr]
+	}
+	if h == nil {
+		if _, known := k.stats.Unsupported[nr]; known || len(k.stats.Unsupported) < maxUnsupported {
+			k.stats.Unsupported[nr]++
+		}
+		t.Ctx.Regs.RAX = negErrno(abi.ENOSYS)
+		return
+	}
+	ret, errno := h(t, t.call.args)
+	if errno == abi.EBLOCK {
+		return
+	}
+	t.woken, t.State = WakeNone, nil
+	r := &t.Ctx.Regs
+	switch errno {
+	case abi.OK:
+		r.RAX = ret
+	case abi.ENORETURN:
+	case abi.ERESTARTSYS, abi.ERESTARTNOHAND:
+		t.restart = errno
+	default:
+		r.RAX = negErrno(errno)
+	}
+}

@@ -1,0 +1,159 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"bytes"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// Release and Version are what uname(2) and /proc say of the kernel.
+const (
+	Release = "6.1.0-kontain"
+	Version = "#1 SMP Kontain"
+)
+
+// ProcInfo gives the facts behind /proc.
+func (k *Kernel) ProcInfo() vfs.ProcInfo { return procInfo{k} }
+
+type procInfo struct{ k *Kernel }
+
+func (i procInfo) Self() (pid, tid int) {
+	if t := i.k.running; t != nil {
+		return t.P.PID, t.TID
+	}
+	return i.k.Init.PID, i.k.Init.PID
+}
+
+func (i procInfo) PIDs() []int { return []int{i.k.Init.PID} }
+
+func (i procInfo) Process(pid int) vfs.Process {
+	if pid != i.k.Init.PID {
+		return nil
+	}
+	return procProcess{i.k.Init}
+}
+
+func (i procInfo) System() vfs.System {
+	k := i.k
+	s := vfs.System{
+		MemTotal: k.Memory.Limit() * pageSize,
+		MemFree:  (k.Memory.Limit() - min(k.Memory.Used(), k.Memory.Limit())) * pageSize,
+		Uptime:   k.Clock.Monotonic() - k.Clock.Boot(),
+		Threads:  len(k.threads), LastPID: k.nextID - 1, Runnable: max(1, len(k.runq)),
+		Release: Release, Version: Version,
+	}
+	s.BootTime = k.Clock.Realtime() - s.Uptime
+	s.Busy = k.CPUTime()
+	return s
+}
+
+const pageSize = 4096
+
+type procProcess struct{ p *Process }
+
+func (p procProcess) Exe() string             { return p.p.Exe }
+func (p procProcess) Cmdline() []string       { return p.p.Args }
+func (p procProcess) Environ() []string       { return p.p.Env }
+func (p procProcess) Auxv() []byte            { return p.p.Auxv }
+func (p procProcess) Cwd() vfs.Path           { return p.p.Cwd }
+func (p procProcess) Table() *fd.Table        { return p.p.FDs }
+func (p procProcess) Limits() [16]unix.Rlimit { return p.p.Rlimits }
+func (p procProcess) SetComm(name string) {
+	p.p.Name = name
+	if len(p.p.Threads) > 0 {
+		p.p.Threads[0].Name = name
+	}
+}
+
+func (p procProcess) Threads() []int {
+	var ids []int
+	for _, t := range p.p.Threads {
+		ids = append(ids, t.TID)
+	}
+	return ids
+}
+
+func (p procProcess) Thread(tid int) vfs.ThreadStatus {
+	t := p.p.K.threads[tid]
+	if t == nil {
+		return vfs.ThreadStatus{State: 'Z'}
+	}
+	s := vfs.ThreadStatus{Name: t.Name, State: 'R', Pending: t.pending.set, Blocked: t.mask, UTime: p.p.K.CPUTime()}
+	switch {
+	case p.p.stopped:
+		s.State = 'T'
+	case t.blocked:
+		s.State = 'S'
+	}
+	return s
+}
+
+func (p procProcess) Status() vfs.Status {
+	k := p.p.K
+	s := vfs.Status{
+		Parent: p.p.PPID, Group: p.p.PGID, Session: p.p.SID, Umask: p.p.Umask,
+		RSS: k.Memory.Used() * pageSize, RSSPeak: k.Memory.Peak() * pageSize,
+		Pending: p.p.pending.set, MinorFaults: p.p.MM.Faults,
+	}
+	for sig := 1; sig <= numSignals; sig++ {
+		switch p.p.actions[sig].Handler {
+		case sigDefault:
+		case sigIgnore:
+			s.Ignored |= bit(sig)
+		default:
+			s.Caught |= bit(sig)
+		}
+	}
+	p.p.MM.VMAs(func(v *mm.VMA) {
+		n := v.End - v.Start
+		s.VMSize += n
+		switch {
+		case v.Name == "[stack]":
+			s.Stack, s.StartStack = n, v.End
+		case v.Prot&mm.Exec != 0:
+			s.Text += n
+		case v.Prot&mm.Write != 0:
+			s.Data += n
+		}
+	})
+	s.VMPeak = s.VMSize
+	return s
+}
+
+func (p procProcess) Maps() []byte {
+	var b bytes.Buffer
+	line := func(start, end uint64, prot mm.Prot, off uint64, name string) {
+		rights := []byte("---p")
+		for i, r := range [...]struct {
+			bit mm.Prot
+			c   byte
+		}{{mm.Read, 'r'}, {mm.Write, 'w'}, {mm.Exec, 'x'}} {
+			if prot&r.bit != 0 {
+				rights[i] = r.c
+			}
+		}
+		n, _ := fmt.Fprintf(&b, "%08x-%08x %s %08x 00:00 0 ", start, end, rights, off)
+		if name != "" {
+			fmt.Fprintf(&b, "%*s%s", max(0, 73-n), "", name)
+		}
+		b.WriteByte('\n')
+	}
+	p.p.MM.VMAs(func(v *mm.VMA) {
+		off := uint64(0)
+		if v.Src != nil {
+			off = v.Off
+		}
+		line(v.Start, v.End, v.Prot, off, v.Name)
+	})
+	line(x86.VDSOVA, x86.VDSOVA+x86.VDSOSize(), mm.Read|mm.Exec, 0, "[vdso]")
+	return b.Bytes()
+}

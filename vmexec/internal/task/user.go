@@ -1,0 +1,85 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"encoding/binary"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+)
+
+// CopyIn copies guest memory to dst. Errors: EFAULT.
+func (t *Thread) CopyIn(addr uint64, dst []byte) abi.Errno { return t.P.MM.CopyIn(addr, dst) }
+
+// CopyOut copies src to guest memory. Errors: EFAULT.
+func (t *Thread) CopyOut(addr uint64, src []byte) abi.Errno { return t.P.MM.CopyOut(addr, src) }
+
+// CopyInString copies a zero-terminated string. Errors: EFAULT; ENAMETOOLONG
+// when it has limit bytes or more.
+func (t *Thread) CopyInString(addr uint64, limit int) (string, abi.Errno) {
+	return t.P.MM.CopyInString(addr, limit)
+}
+
+// CopyInU32 reads a 32-bit value. Errors: EFAULT.
+func (t *Thread) CopyInU32(addr uint64) (uint32, abi.Errno) { return t.P.MM.CopyInU32(addr) }
+
+// CopyInU64 reads a 64-bit value. Errors: EFAULT.
+func (t *Thread) CopyInU64(addr uint64) (uint64, abi.Errno) { return t.P.MM.CopyInU64(addr) }
+
+// CopyOutU32 writes a 32-bit value. Errors: EFAULT.
+func (t *Thread) CopyOutU32(addr uint64, v uint32) abi.Errno { return t.P.MM.CopyOutU32(addr, v) }
+
+// CopyOutU64 writes a 64-bit value. Errors: EFAULT.
+func (t *Thread) CopyOutU64(addr, v uint64) abi.Errno { return t.P.MM.CopyOutU64(addr, v) }
+
+// maxIO is the most bytes one call moves, as MAX_RW_COUNT of Linux.
+const maxIO = 0x7fff_f000
+
+// Buffers returns a guest range as host slices. It stops at the first byte that
+// the program itself could not access so (write says how); EFAULT when that is
+// the first. Ranges past 2 GiB are cut as Linux does.
+func (t *Thread) Buffers(addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
+	return t.P.MM.Buffers(addr, min(n, maxIO), write)
+}
+
+// maxIovec is UIO_MAXIOV.
+const maxIovec = 1024
+
+// Iovec returns the ranges of a struct iovec array as host slices.
+// Errors: EINVAL for a count or a length out of bounds, EFAULT.
+func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errno) {
+	if count < 0 || count > maxIovec {
+		return nil, abi.EINVAL
+	}
+	raw := make([]byte, 16*count)
+	if errno := t.CopyIn(addr, raw); errno != 0 {
+		return nil, errno
+	}
+	var out fd.Buffers
+	left := uint64(maxIO)
+	for ; len(raw) > 0; raw = raw[16:] {
+		base, n := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])
+		if int64(n) < 0 {
+			return nil, abi.EINVAL
+		}
+		n = min(n, left)
+		if n == 0 {
+			continue
+		}
+		before := out.Len()
+		var errno abi.Errno
+		if out, errno = t.P.MM.AppendBuffers(out, base, n, write); errno != 0 {
+			if len(out) > 0 {
+				return out, 0
+			}
+			return nil, errno
+		}
+		if uint64(out.Len()-before) < n { // a part is not accessible: stop there
+			return out, 0
+		}
+		left -= n
+	}
+	return out, 0
+}

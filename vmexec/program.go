@@ -1,0 +1,173 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vmexec
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/loader"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+)
+
+// ProgramSpec says what to run.
+type ProgramSpec struct {
+	Root *Root
+	Path string   // absolute path of the executable in Root
+	Args []string // argv, including argv[0]; Path alone when empty
+	Env  []string // NAME=value
+	Dir  string   // working directory in Root; "/" when empty
+}
+
+// Program is a checked executable, held in memory that cannot change, from
+// which any number of VMs can be started, also at the same time.
+type Program struct {
+	spec   ProgramSpec
+	exe    executable
+	interp *executable // the dynamic linker, when the program names one
+}
+
+// executable is an ELF file in sealed memory.
+type executable struct {
+	path  string // resolved, in the guest's tree
+	image *loader.Image
+	file  *os.File
+	owned bool // close it with the program
+}
+
+func (e *executable) close() error {
+	if e == nil || !e.owned {
+		return nil
+	}
+	return e.file.Close()
+}
+
+// NewProgram reads and checks an executable. The error is a *ProgramError when
+// the file is not one that can run here.
+func NewProgram(spec ProgramSpec) (*Program, error) {
+	if spec.Dir == "" {
+		spec.Dir = "/"
+	}
+	if len(spec.Args) == 0 {
+		spec.Args = []string{spec.Path}
+	}
+	if !path.IsAbs(spec.Path) || !path.IsAbs(spec.Dir) {
+		return nil, &ProgramError{Path: spec.Path, Reason: "the paths of the program and of its working directory must be absolute"}
+	}
+	for _, s := range append(append([]string(nil), spec.Args...), spec.Env...) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return nil, &ProgramError{Path: spec.Path, Reason: "an argument or an environment variable contains a zero byte"}
+		}
+	}
+	for _, s := range spec.Env {
+		if strings.IndexByte(s, '=') <= 0 {
+			return nil, &ProgramError{Path: spec.Path, Reason: "the environment entry '" + s + "' is not NAME=value"}
+		}
+	}
+	fs, err := vfs.New(vfs.Config{Lower: spec.Root.lower})
+	if err != nil {
+		return nil, err
+	}
+	defer fs.Close()
+	p := &Program{spec: spec}
+	if err := p.exe.load(fs, spec.Root, spec.Path); err != nil {
+		return nil, err
+	}
+	if in := p.exe.image.Interp; in != "" {
+		p.interp = &executable{}
+		if err := p.interp.load(fs, spec.Root, in); err != nil {
+			_ = p.exe.close()
+			var pe *ProgramError
+			if errors.As(err, &pe) {
+				pe.Path, pe.Reason = spec.Path, "it needs the dynamic linker "+in+" in its root file system, but "+pe.Reason
+			}
+			return nil, err
+		}
+	}
+	if d, errno := fs.Resolve(fs.Root(), spec.Dir, vfs.Directory); errno != 0 || !d.Valid() {
+		_ = p.Close()
+		return nil, &ProgramError{Path: spec.Path, Reason: "its working directory " + spec.Dir + " is not there", Err: unix.Errno(errno)}
+	}
+	return p, nil
+}
+
+func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
+	fail := func(reason string, err error) error { return &ProgramError{Path: name, Reason: reason, Err: err} }
+	where, errno := fs.Resolve(fs.Root(), name, 0)
+	if errno == 0 {
+		errno = fs.Access(where, 1)
+	}
+	switch {
+	case errno == abi.EACCES:
+		return fail("it is not executable (chmod +x would make it so)", nil)
+	case errno != 0:
+		return fail("it could not be opened", unix.Errno(errno))
+	}
+	e.path = where.String()
+	if root.sealed != nil && root.sealedPath == e.path {
+		e.file = root.sealed
+	} else {
+		f, errno := fs.Open(fs.Root(), name, unix.O_RDONLY, 0, 0)
+		if errno != 0 {
+			return fail("it could not be opened", unix.Errno(errno))
+		}
+		defer f.Release()
+		st, errno := f.Stat()
+		if errno != 0 {
+			return fail("it could not be read", unix.Errno(errno))
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+			return fail("it is not a regular file", nil)
+		}
+		sealed, err := seal(guestFile{f}, st.Size)
+		if err != nil {
+			return fail("it could not be read", err)
+		}
+		e.file, e.owned = sealed, true
+	}
+	st, err := e.file.Stat()
+	if err == nil {
+		e.image, err = loader.Parse(e.file, st.Size())
+	}
+	if err != nil {
+		_ = e.close()
+		var fe *loader.FormatError
+		if errors.As(err, &fe) {
+			return fail(fe.Error(), nil)
+		}
+		return fail("it could not be read", err)
+	}
+	return nil
+}
+
+// guestFile reads a file of the guest's tree as the host's io packages do.
+type guestFile struct{ f fd.File }
+
+func (g guestFile) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) {
+		k, errno := g.f.Read(fd.Buffers{p[n:]}, off+int64(n))
+		if errno != 0 {
+			return n, unix.Errno(errno)
+		}
+		if k == 0 {
+			return n, io.EOF
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// Path returns the path of the executable in the guest's tree, links resolved.
+func (p *Program) Path() string { return p.exe.path }
+
+// Close frees the program. Every VM made from it must be closed before.
+func (p *Program) Close() error { return errors.Join(p.exe.close(), p.interp.close()) }

@@ -1,0 +1,125 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vmexec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/vfs"
+)
+
+// Root is a read-only root file system that many programs and VMs may share.
+type Root struct {
+	lower vfs.Lower
+	close func() error
+
+	// The one file of a ProgramRoot, sealed: NewProgram need not copy it again.
+	sealedPath string
+	sealed     *os.File
+}
+
+// ProgramRoot returns a root that holds only the program at the host path,
+// under the same absolute path, with the usual empty /tmp, /dev and /proc. The
+// file is copied, so that later changes of it have no effect. The error is a
+// *ProgramError.
+func ProgramRoot(path string) (*Root, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, &ProgramError{Path: path, Reason: "its absolute path is not known", Err: err}
+	}
+	f, err := os.Open(abs)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &ProgramError{Path: path, Reason: "it is not a regular file but " + fileKind(st.Mode())}
+	}
+	if st.Mode()&0o111 == 0 {
+		return nil, &ProgramError{Path: path, Reason: "it is not executable (chmod +x would make it so)"}
+	}
+	sealed, err := seal(f, st.Size())
+	if err != nil {
+		return nil, &ProgramError{Path: path, Reason: "it could not be read", Err: err}
+	}
+	m := vfs.NewMemory(st.ModTime().UnixNano())
+	if err := m.AddFile(abs, uint32(st.Mode().Perm()), sealed, st.Size()); err != nil {
+		_ = sealed.Close()
+		return nil, &ProgramError{Path: path, Reason: "its path cannot be shown to the program", Err: err}
+	}
+	return &Root{lower: m, close: sealed.Close, sealedPath: abs, sealed: sealed}, nil
+}
+
+func openError(path string, err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return &ProgramError{Path: path, Reason: "it could not be opened", Err: err}
+}
+
+func fileKind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	case m&os.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else (" + m.Type().String() + ")"
+}
+
+// maxProgram bounds the size of an executable file.
+const maxProgram = 1 << 30
+
+// seal copies a file of the given size into anonymous memory that nobody can
+// change or shrink any more: VMs map it.
+func seal(r io.ReaderAt, size int64) (*os.File, error) {
+	if size > maxProgram {
+		return nil, fmt.Errorf("%d MiB is more than the %d MiB a program may have", size>>20, maxProgram>>20)
+	}
+	fd, err := unix.MemfdCreate("kontain-program", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "kontain-program")
+	n, err := io.Copy(f, io.NewSectionReader(r, 0, size))
+	if err == nil && n != size {
+		err = fmt.Errorf("the file ends at %d of %d bytes: %w", n, size, io.ErrUnexpectedEOF)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+		err = os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// DirRoot returns a root that shows the host folder dir read-only.
+func DirRoot(dir string) (*Root, error) {
+	d, err := vfs.NewHostDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Root{lower: d, close: d.Close}, nil
+}
+
+// Close frees the root. Every Program that uses it must be closed before.
+func (r *Root) Close() error { return r.close() }

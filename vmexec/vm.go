@@ -1,0 +1,378 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vmexec
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/loader"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/syscalls"
+	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// VM is one virtual machine with a program loaded. It runs once. A VM belongs
+// to one goroutine at a time.
+type VM struct {
+	program *Program
+	limits  Limits
+	mem     *guestmem.Memory
+	mm      *mm.MM
+	machine platform.Machine
+	kernel  *task.Kernel
+	fs      *vfs.FS
+
+	ran          bool
+	create, load time.Duration
+}
+
+// withDefaults returns the limits with defaults in place of zeros, or what is
+// wrong with them.
+func (l Limits) withDefaults() (Limits, error) {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if l.Memory == 0 {
+		l.Memory = DefaultMemory
+	}
+	def(&l.Output, DefaultOutput)
+	def(&l.Threads, DefaultThreads)
+	def(&l.Files, DefaultFiles)
+	switch {
+	case l.Memory < MinMemory || l.Memory > MaxMemory:
+		return l, fmt.Errorf("memory limit of %d bytes: must be from %d MiB to %d GiB", l.Memory, MinMemory>>20, MaxMemory>>30)
+	case l.Wall < 0 || l.CPU < 0 || l.Output < 0 || l.Threads < 0 || l.Files < 3:
+		return l, errors.New("limits must not be negative, and at least 3 files")
+	}
+	return l, nil
+}
+
+// NewVM makes a machine and loads the program. The error is a *ProgramError
+// when the program does not fit in the memory limit.
+func (h *Host) NewVM(p *Program, l Limits) (*VM, error) {
+	l, err := l.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	vm := &VM{program: p, limits: l}
+	if err := vm.make(h); err != nil {
+		_ = vm.Close()
+		return nil, err
+	}
+	vm.create = time.Since(start)
+	start = time.Now()
+	if err := vm.loadProgram(); err != nil {
+		_ = vm.Close()
+		if errors.Is(err, guestmem.ErrLimit) {
+			return nil, &ProgramError{Path: p.spec.Path, Reason: fmt.Sprintf("it does not fit in the memory limit of %d MiB; allow more", l.Memory>>20)}
+		}
+		var long *loader.TooLongError
+		if errors.As(err, &long) {
+			return nil, &ProgramError{Path: p.spec.Path, Reason: long.Error()}
+		}
+		return nil, err
+	}
+	vm.load = time.Since(start)
+	return vm, nil
+}
+
+func (vm *VM) make(h *Host) error {
+	var err error
+	if vm.mem, err = guestmem.New(vm.limits.Memory); err != nil {
+		return err
+	}
+	if vm.mm, err = mm.New(vm.mem); err != nil {
+		return err
+	}
+	if vm.machine, err = h.p.NewMachine(vm.mem, vm.mm.Root()); err != nil {
+		return fmt.Errorf("make a virtual machine: %w", err)
+	}
+	k := task.New(task.Config{
+		Table: syscalls.Table(), Memory: vm.mem, MM: vm.mm, Machine: vm.machine, Features: h.p.Features(), Rand: rand.Reader,
+		Limits: task.Limits{Threads: vm.limits.Threads, Files: vm.limits.Files, Wall: vm.limits.Wall, CPU: vm.limits.CPU},
+	})
+	vm.kernel = k
+	vm.fs, err = vfs.New(vfs.Config{Lower: vm.program.spec.Root.lower, Budget: budget{vm.mem}, Now: k.Clock.Realtime, Rand: rand.Reader, Proc: k.ProcInfo()})
+	k.FS = vm.fs
+	return err
+}
+
+// budget charges what the overlay holds to the VM's memory limit.
+type budget struct{ mem *guestmem.Memory }
+
+func (b budget) Charge(pages int64) bool { return b.mem.Charge(uint64(pages)) }
+func (b budget) Release(pages int64)     { b.mem.Release(uint64(pages)) }
+func (b budget) Pages() (total, free int64) {
+	return int64(b.mem.Limit()), int64(b.mem.Limit() - min(b.mem.Used(), b.mem.Limit()))
+}
+
+const pageSize = guestmem.PageSize
+
+// loadProgram maps the executable and its dynamic linker, builds the first
+// stack and points the first thread at the entry.
+func (vm *VM) loadProgram() error {
+	p, k := vm.program, vm.kernel
+	exe := p.exe.image
+	base := uint64(0)
+	if exe.Type == loader.Dyn {
+		base = (mm.PIEBase + exe.Align - 1) &^ (exe.Align - 1)
+	}
+	end, err := vm.mapImage(&p.exe, base)
+	if err != nil {
+		return err
+	}
+	vm.mm.SetBrkStart(end)
+	entry, interpBase := base+exe.Entry, uint64(0)
+	if p.interp != nil {
+		in := p.interp.image
+		if in.Type == loader.Dyn {
+			interpBase = vm.mm.FindHole(0, in.Span()+in.Align) &^ (in.Align - 1)
+		}
+		if _, err := vm.mapImage(p.interp, interpBase); err != nil {
+			return err
+		}
+		entry = interpBase + in.Entry
+	}
+
+	prot := mm.Read | mm.Write
+	if exe.ExecStack {
+		prot |= mm.Exec
+	}
+	if errno := vm.mm.Map(mm.VMA{Start: mm.StackTop - task.StackSize, End: mm.StackTop, Prot: prot, Name: "[stack]", Stack: true}); errno != 0 {
+		return guestmem.ErrLimit
+	}
+	f := k.Features()
+	spec := loader.StackSpec{
+		Top: mm.StackTop, Size: task.StackSize, Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.spec.Path,
+		PhEnt: exe.PhEntSize, PhNum: exe.PhNum, Base: interpBase, Entry: base + exe.Entry,
+		HWCap: f.HWCAP, HWCap2: f.HWCAP2, MinSigStkSz: k.SignalFrameSize(), VDSO: x86.VDSOVA,
+	}
+	if exe.PhdrVaddr != 0 {
+		spec.Phdr = base + exe.PhdrVaddr
+	}
+	if _, err := rand.Read(spec.Random[:]); err != nil {
+		return err
+	}
+	stack, err := loader.Stack(spec)
+	if err != nil {
+		return err
+	}
+	if err := vm.mm.Poke(stack.RSP, stack.Bytes); err != nil {
+		return err
+	}
+
+	cwd, errno := vm.fs.Resolve(vm.fs.Root(), p.spec.Dir, vfs.Directory)
+	if errno != 0 {
+		return fmt.Errorf("working directory %s: %w", p.spec.Dir, unix.Errno(errno))
+	}
+	proc := k.Init
+	proc.Cwd, proc.Exe, proc.Args, proc.Env = cwd, p.exe.path, p.spec.Args, p.spec.Env
+	proc.Auxv = stack.Bytes[stack.AuxvStart-stack.RSP : stack.AuxvEnd-stack.RSP]
+	proc.Name = path.Base(p.spec.Path)
+	proc.Name = proc.Name[:min(len(proc.Name), 15)]
+	t := proc.Threads[0]
+	t.Name = proc.Name
+	t.Ctx.Regs.RIP, t.Ctx.Regs.RSP, t.Ctx.Regs.RFLAGS = entry, stack.RSP, 0x202
+	return vm.mm.Err()
+}
+
+// mapImage maps the segments of an executable at base and returns the end of
+// the last, on a page boundary.
+func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
+	for _, s := range e.image.Segments {
+		start := (base + s.Vaddr) &^ (pageSize - 1)
+		fileEnd := base + s.Vaddr + s.FileSize
+		memEnd := base + s.End()
+		prot := mm.Prot(s.Prot)
+		if prot&mm.Write != 0 {
+			prot |= mm.Read
+		}
+		anon := start
+		if s.FileSize > 0 {
+			anon = pageUp(fileEnd)
+			n := (anon - start) / pageSize
+			gpa, err := vm.mem.MapFile(int(e.file.Fd()), int64(s.Offset&^(pageSize-1)), n)
+			if err != nil {
+				return 0, err
+			}
+			if err := vm.mm.MapPages(mm.VMA{Start: start, End: anon, Prot: prot, Name: e.path, Off: s.Offset &^ (pageSize - 1)}, gpa); err != nil {
+				return 0, err
+			}
+			// What follows in the last page is the file's; the program's zeros begin
+			// there. (A read-only segment keeps it, as in Linux.)
+			if tail := anon - fileEnd; tail > 0 && s.MemSize > s.FileSize {
+				if err := vm.mm.Poke(fileEnd, make([]byte, tail)); err != nil {
+					return 0, err
+				}
+			}
+		}
+		if memEnd > anon {
+			if errno := vm.mm.Map(mm.VMA{Start: anon, End: pageUp(memEnd), Prot: prot, Name: ""}); errno != 0 {
+				return 0, guestmem.ErrLimit
+			}
+		}
+		end = max(end, pageUp(memEnd))
+	}
+	return end, nil
+}
+
+func pageUp(v uint64) uint64 { return (v + pageSize - 1) &^ (pageSize - 1) }
+
+// flushTime is how long the end of a run waits for slow readers of its output
+// when the context does not end the wait before.
+const flushTime = 10 * time.Second
+
+// Run runs the program to its end, or until a limit or the context ends it.
+// The error is not nil only when the monitor itself failed; what the program
+// did is in the Result.
+func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
+	if vm.ran {
+		return nil, errors.New("vmexec: a VM runs once")
+	}
+	vm.ran = true
+	k := vm.kernel
+	var in fd.File = fd.NewEventInput(io.Event)
+	if io.Stdin != nil {
+		in = fd.NewStreamInput(io.Stdin, k.Post)
+	}
+	var flush []*fd.StreamOutput
+	output := func(w interface{ Write([]byte) (int, error) }, overflow func()) (fd.File, *fd.CaptureOutput) {
+		if w == nil {
+			c := fd.NewCaptureOutput(vm.limits.Output, overflow)
+			return c, c
+		}
+		s := fd.NewStreamOutput(w, k.Post)
+		flush = append(flush, s)
+		return s, nil
+	}
+	out, captured := output(io.Stdout, func() { k.End(task.OutputLimit) })
+	errOut, tail := output(io.Stderr, nil)
+	k.SetExternal(io.Stdin != nil || len(flush) > 0)
+	table := k.Init.FDs
+	for i, f := range []fd.File{in, out, errOut} {
+		if _, errno := table.Install(f, false, int32(i)); errno != 0 {
+			return nil, fmt.Errorf("install standard descriptor %d: %w", i, unix.Errno(errno))
+		}
+	}
+	start := time.Now()
+	o, err := k.Run(ctx)
+	run := time.Since(start)
+	for _, s := range flush {
+		fctx, cancel := context.WithTimeout(ctx, flushTime)
+		_ = s.Flush(fctx) // the reader's trouble, not the program's
+		cancel()
+	}
+	table.CloseAll()
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", vm.program.spec.Path, err)
+	}
+	r := &Result{Reason: reasons[o.Ending], Status: o.Status}
+	if captured != nil {
+		r.Stdout = captured.Bytes()
+	}
+	if tail != nil {
+		r.Stderr = tail.Bytes()
+	}
+	if o.Ending == task.Signaled {
+		d := Death(o.Death)
+		r.Death = &d
+	}
+	r.Message = vm.message(r, o.Detail)
+	r.Stats = vm.stats(run)
+	return r, nil
+}
+
+var reasons = [...]Reason{
+	task.Exited: Exited, task.Signaled: Signaled, task.WallLimit: WallLimit, task.CPULimit: CPULimit,
+	task.MemoryLimit: MemoryLimit, task.OutputLimit: OutputLimit, task.Canceled: Canceled, task.Deadlock: Deadlock,
+}
+
+func (vm *VM) message(r *Result, detail string) string {
+	switch r.Reason {
+	case Exited:
+		if r.Status == 0 {
+			return ""
+		}
+		return fmt.Sprintf("the program ended with exit status %d", r.Status)
+	case Signaled:
+		d := r.Death
+		s := fmt.Sprintf("the program was killed by %s", unix.SignalName(unix.Signal(d.Signal)))
+		switch {
+		case detail != "":
+			s += ": its processor state was beyond repair (" + detail + ")"
+		case d.Vector == x86.VecPageFault:
+			s += fmt.Sprintf(": %s at address %#x, instruction %#x, error code %#x", x86.VectorName(d.Vector), d.Addr, d.RIP, d.ErrorCode)
+		case d.Vector >= 0:
+			s += fmt.Sprintf(": %s, instruction %#x, error code %#x", x86.VectorName(d.Vector), d.RIP, d.ErrorCode)
+		}
+		return s
+	case WallLimit:
+		return fmt.Sprintf("the program was stopped: it ran longer than its time limit of %v", vm.limits.Wall)
+	case CPULimit:
+		return fmt.Sprintf("the program was stopped: it used more processor time than its limit of %v", vm.limits.CPU)
+	case MemoryLimit:
+		return fmt.Sprintf("the program was stopped: it needed more than its memory limit of %d MiB", vm.limits.Memory>>20)
+	case OutputLimit:
+		return fmt.Sprintf("the program was stopped: it wrote more than the %d bytes of output it may", vm.limits.Output)
+	case Canceled:
+		return "the program was stopped: the caller gave up"
+	case Deadlock:
+		return "the program was stopped: all of its threads wait for something that can no longer happen"
+	}
+	return r.Reason.String()
+}
+
+func (vm *VM) stats(run time.Duration) Stats {
+	s := vm.kernel.Stats()
+	out := Stats{
+		Exits: s.Exits, Kicks: s.Kicks, Signals: s.Signals, Switches: s.Switches, Threads: s.Threads,
+		Syscalls: map[string]uint64{}, Unsupported: map[string]uint64{}, Exceptions: map[string]uint64{},
+		PageFaults: vm.mm.Faults, PeakPages: vm.mem.Peak(), Create: vm.create, Load: vm.load, Run: run,
+	}
+	for nr, n := range s.Syscalls {
+		if n > 0 {
+			out.Syscalls[syscalls.Name(uint64(nr))] = n
+		}
+	}
+	for nr, n := range s.Unsupported {
+		out.Unsupported[syscalls.Name(nr)] = n
+	}
+	for v, n := range s.Exceptions {
+		if n > 0 {
+			out.Exceptions[x86.VectorName(v)] += n
+		}
+	}
+	return out
+}
+
+// Close destroys the machine and frees all of its memory.
+func (vm *VM) Close() error {
+	var errs []error
+	if vm.fs != nil {
+		vm.fs.Close()
+	}
+	if vm.machine != nil {
+		errs = append(errs, vm.machine.Close())
+	}
+	if vm.mem != nil {
+		errs = append(errs, vm.mem.Close())
+	}
+	vm.fs, vm.machine, vm.mem = nil, nil, nil
+	return errors.Join(errs...)
+}
