@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 static pthread_mutex_t mu;
+static volatile int held;
 
 static void init(int type, int robust) {
 	pthread_mutexattr_t a;
@@ -26,7 +27,8 @@ static void *wait_locked(void *arg) {
 }
 static void *hold(void *arg) {
 	pthread_mutex_lock(&mu);
-	sleep_ms(10);
+	held = 1;
+	sleep_ms(20);
 	return arg; // without unlocking
 }
 static void *try(void *arg) {
@@ -86,7 +88,8 @@ int main(void) {
 	pthread_t a, b;
 	void *r;
 	CHECK_EQ(pthread_create(&a, NULL, hold, NULL), 0);
-	sleep_ms(3);
+	while (!held)
+		sleep_ms(1);
 	CHECK_EQ(pthread_create(&b, NULL, wait_locked, NULL), 0);
 	CHECK_EQ(pthread_join(a, NULL), 0);
 	CHECK_EQ(pthread_join(b, &r), 0);
