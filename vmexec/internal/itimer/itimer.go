@@ -114,11 +114,45 @@ func Add(a, b int64) int64 {
 // POSIX is a timer of timer_create(2).
 type POSIX struct {
 	*Timer
-	Clock    int32  // clock id
-	Signal   int    // 0: SIGEV_NONE
-	Thread   int    // SIGEV_THREAD_ID: the thread to signal; 0: the process
-	Value    uint64 // si_value
-	Overruns int64  // missed before the last expiry that was signalled
+	Signal int    // 0: SIGEV_NONE
+	Thread int    // SIGEV_THREAD_ID: the thread to signal; 0: the process
+	Value  uint64 // si_value
+
+	sent   bool  // a signal was sent and may not have been delivered yet
+	missed int64 // expiries since then
+	last   int64 // missed when the last delivered signal was delivered
+}
+
+// maxOverruns is DELAYTIMER_MAX.
+const maxOverruns = math.MaxInt32
+
+// Expired takes note of an expiry with its overruns. pending tells whether the
+// timer's last signal still waits to be delivered: then it stands for this
+// expiry too, which counts as one more overrun. Otherwise send reports that a
+// signal is due.
+func (p *POSIX) Expired(overruns int64, pending bool) (send bool) {
+	p.Overruns(pending)
+	if p.sent {
+		p.missed = min(Add(p.missed, Add(overruns, 1)), maxOverruns)
+		return false
+	}
+	p.sent, p.missed = true, min(overruns, maxOverruns)
+	return true
+}
+
+// Overruns returns how many expiries the last delivered signal stood for beside
+// its own; timer_getoverrun(2).
+func (p *POSIX) Overruns(pending bool) int64 {
+	if p.sent && !pending {
+		p.sent, p.last = false, p.missed
+	}
+	return p.last
+}
+
+// Rearm forgets the overruns, as timer_settime(2) does.
+func (p *POSIX) Rearm(deadline, interval int64) {
+	p.missed, p.last = 0, 0
+	p.Set(deadline, interval)
 }
 
 // Set is the timers of one process. The zero value has none. A forked child

@@ -150,3 +150,28 @@ func TestSet(t *testing.T) {
 		t.Errorf("after Clear: %d alarms, Real %v", len(w.alarms), s.Real)
 	}
 }
+
+func TestOverruns(t *testing.T) {
+	var p POSIX
+	step := func(overruns int64, pending, send bool, want int64) {
+		t.Helper()
+		if got := p.Expired(overruns, pending); got != send {
+			t.Errorf("send %v, want %v", got, send)
+		}
+		if got := p.Overruns(true); got != want {
+			t.Errorf("%d overruns, want %d", got, want)
+		}
+	}
+	step(0, false, true, 0)
+	step(0, true, false, 0) // the first is not delivered yet
+	step(2, true, false, 0)
+	step(0, false, true, 4) // it was, and stood for 4 more
+	if got := p.Overruns(false); got != 0 {
+		t.Errorf("%d overruns of a prompt signal", got)
+	}
+	step(math.MaxInt64, false, true, 0)
+	step(math.MaxInt64, true, false, 0)
+	if got := p.Overruns(false); got != math.MaxInt32 {
+		t.Errorf("%d overruns, want the largest", got)
+	}
+}
