@@ -60,18 +60,22 @@ func NewPipe(sys *System, flags int) (*PipeReader, *PipeWriter) {
 	return r, w
 }
 
-// grow makes the ring hold n bytes, n ≤ capacity.
-func (p *pipe) grow(n int) {
+// grow makes the ring hold n bytes, n ≤ capacity, unless the VM has no memory left.
+func (p *pipe) grow(n int) bool {
 	if n <= len(p.buf) {
-		return
+		return true
 	}
 	size := max(len(p.buf), pipeBuf)
 	for size < n {
 		size *= 2
 	}
+	if m := p.sys.Memory; m != nil && !m.Charge(uint64(size-len(p.buf))/pipeBuf) {
+		return false
+	}
 	buf := make([]byte, size)
 	p.peek(p.n).CopyTo(buf)
 	p.buf, p.start = buf, 0
+	return true
 }
 
 func (p *pipe) room() int { return max(0, p.capacity-p.n) }
@@ -104,8 +108,8 @@ func (p *pipe) discard(n int) {
 	}
 }
 
+// put appends src, for which grow has made room.
 func (p *pipe) put(src Buffers) {
-	p.grow(p.n + src.Len())
 	for _, s := range src {
 		for len(s) > 0 {
 			at := (p.start + p.n) % len(p.buf)
@@ -124,6 +128,9 @@ func (p *pipe) put(src Buffers) {
 func (p *pipe) release() {
 	if !p.readers && !p.writers {
 		p.sys.pipeBytes -= p.capacity
+		if m := p.sys.Memory; m != nil {
+			m.Release(uint64(len(p.buf)) / pipeBuf)
+		}
 		p.buf, p.n, p.start = nil, 0, 0
 	}
 	p.readable.WakeAll()
@@ -222,8 +229,8 @@ func (r *PipeReader) Release() {
 }
 
 // Write takes what fits, and up to PIPE_BUF bytes either whole or not at all.
-// EAGAIN when there is no room, EPIPE when the other end closed, ESPIPE for an
-// offset.
+// EAGAIN when there is no room, EPIPE when the other end closed, ENOMEM when the VM
+// has no memory left, ESPIPE for an offset.
 func (w *PipeWriter) Write(src Buffers, off int64) (int, abi.Errno) {
 	if off != CurrentOffset {
 		return 0, abi.ESPIPE
@@ -238,6 +245,9 @@ func (w *PipeWriter) Write(src Buffers, off int64) (int, abi.Errno) {
 		return 0, abi.EAGAIN
 	default:
 		n = min(n, room)
+	}
+	if !w.p.grow(w.p.n + n) {
+		return 0, abi.ENOMEM
 	}
 	w.p.put(src.Take(n))
 	return n, abi.OK

@@ -130,6 +130,40 @@ func TestPipeSystemLimit(t *testing.T) {
 	}
 }
 
+// account has a number of pages.
+type account int
+
+func (a *account) Charge(n uint64) bool {
+	if int(n) > int(*a) {
+		return false
+	}
+	*a -= account(n)
+	return true
+}
+
+func (a *account) Release(n uint64) { *a += account(n) }
+
+// What is in a pipe counts as memory of the VM.
+func TestPipeMemory(t *testing.T) {
+	pages := account(6)
+	r, w := NewPipe(&System{Memory: &pages}, 0)
+	page := strings.Repeat("x", pipeBuf)
+	for i, want := range []account{5, 4, 2, 2} {
+		wantWrite(t, w, page, pipeBuf, abi.OK)
+		if pages != want {
+			t.Errorf("%d pages are left after %d writes, want %d", pages, i+1, want)
+		}
+	}
+	wantWrite(t, w, page, 0, abi.ENOMEM)
+	wantRead(t, r, pipeBuf, page, abi.OK)
+	wantWrite(t, w, page, pipeBuf, abi.OK)
+	w.Release()
+	r.Release()
+	if pages != 6 {
+		t.Errorf("%d pages came back of 6", pages)
+	}
+}
+
 // FuzzPipe compares a pipe with a plain byte queue.
 func FuzzPipe(f *testing.F) {
 	f.Add([]byte{1, 200, 0, 50, 1, 255, 2, 3, 0, 255})

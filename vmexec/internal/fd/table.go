@@ -11,10 +11,22 @@ import (
 // that are on no file system, and the limits on what the host holds for pipes and
 // epoll sets.
 type System struct {
+	// Memory is charged for what pipes hold; nil: nothing is. Set it before the
+	// first pipe is made.
+	Memory Accountant
+
 	inode         uint64
 	pipeBytes     int // sum of the capacities of all pipes
 	watches       int // descriptors in epoll sets
 	nestedWatches int // of those, epoll descriptors
+}
+
+// Accountant counts pages of 4 KiB against a VM's limit; guestmem.Memory is one.
+type Accountant interface {
+	// Charge counts pages. It reports false, and counts nothing, beyond the limit.
+	Charge(pages uint64) bool
+	// Release takes pages back.
+	Release(pages uint64)
 }
 
 // NextInode returns an inode number that no other file of System.NextInode has.
