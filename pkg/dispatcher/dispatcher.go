@@ -334,6 +334,10 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		if ctx.Err() != nil {
 			return reply.Fail(gone(ctx))
 		}
+		var pe *vmexec.ProgramError
+		if errors.As(err, &pe) {
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "%v", pe))
+		}
 		f := reply.Failf(http.StatusServiceUnavailable, reply.NoMachine, "no virtual machine could be made: %v", err)
 		f.RetryAfter = s.queue.RetryAfter()
 		return reply.Fail(f)

@@ -178,6 +178,8 @@ func TestDispatchOutcomes(t *testing.T) {
 			status: 500, reason: reply.Internal, says: monitor.Error()},
 		{name: "no machine", lease: func(Sink) error { return errors.New("out of memory") },
 			status: 503, reason: reply.NoMachine, says: "out of memory"},
+		{name: "program does not fit", lease: func(Sink) error { return &vmexec.ProgramError{Path: "p", Reason: "it does not fit"} },
+			status: 502, reason: reply.FunctionFailed, says: "it does not fit"},
 		{name: "panic", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) { panic("bug") },
 			status: 500, reason: reply.Internal, says: "internal error"},
 	}
@@ -315,12 +317,14 @@ func TestBatch(t *testing.T) {
 
 	seen = nil
 	events[0].SetSubject("fail")
+	spec.Queue.Concurrency = 1 // so that the order is certain
+	mustUpdate(t, d, spec)
 	_, f = d.Dispatch(t.Context(), "ns", "a", events)
 	if f == nil || f.Status != 422 {
 		t.Fatalf("%v", f)
 	}
-	if len(seen) == 20 {
-		t.Error("events were started after one had failed")
+	if len(seen) != 1 {
+		t.Errorf("%d events were started although the first one failed", len(seen))
 	}
 	if replies, f := d.Dispatch(t.Context(), "ns", "a", nil); f != nil || replies != nil {
 		t.Errorf("empty batch: %v %v", replies, f)

@@ -73,7 +73,11 @@ func (f *fresh) Lease(ctx context.Context, env []string) (VM, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	vm, err := f.host.NewVM(f.program, f.limits)
+	program, err := f.program.WithEnv(env)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := f.host.NewVM(program, f.limits)
 	if err != nil {
 		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}
@@ -83,21 +87,4 @@ func (f *fresh) Lease(ctx context.Context, env []string) (VM, error) {
 // Close frees the program and its root.
 func (f *fresh) Close() error {
 	return errors.Join(f.program.Close(), f.root.Close())
-}
-
-// MergeEnv returns base with the variables of extra, which win over those of
-// the same name.
-func MergeEnv(base, extra []string) []string {
-	named := make(map[string]bool, len(extra))
-	for _, v := range extra {
-		name, _, _ := strings.Cut(v, "=")
-		named[name] = true
-	}
-	merged := make([]string, 0, len(base)+len(extra))
-	for _, v := range base {
-		if name, _, _ := strings.Cut(v, "="); !named[name] {
-			merged = append(merged, v)
-		}
-	}
-	return append(merged, extra...)
 }

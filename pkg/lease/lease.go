@@ -23,7 +23,9 @@ type VM interface {
 // called from several goroutines.
 type Source interface {
 	// Lease returns a machine whose program finds env (NAME=value) in its
-	// environment, besides and before what the sink sets. The caller closes it.
+	// environment, in place of what the sink sets under the same names. The
+	// caller closes it. The error is a *vmexec.ProgramError when the program is
+	// to blame.
 	Lease(ctx context.Context, env []string) (VM, error)
 	// Close frees what machines are made from. Every VM must be closed before.
 	Close() error

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kontain.dev/eventing/pkg/event"
@@ -35,6 +36,7 @@ import (
 const (
 	DefaultMaxBody     = 1 << 20
 	DefaultMaxBatch    = 1000
+	DefaultMaxBuffered = 256 << 20
 	DefaultBodyTimeout = 30 * time.Second
 
 	// writeTimeout is the longest time that a sender may take to read the
@@ -57,6 +59,9 @@ type Options struct {
 	MaxBody int64
 	// MaxBatch is the most events of a batch; larger ones get 413.
 	MaxBatch int
+	// MaxBuffered is the most bytes of bodies that all requests hold in memory
+	// together, waiting ones included; what comes beyond gets 503.
+	MaxBuffered int64
 	// BodyTimeout is the longest time that a sender may take to send a body;
 	// slower ones get 408.
 	BodyTimeout time.Duration
@@ -71,6 +76,7 @@ type Options struct {
 type Receiver struct {
 	dispatcher Dispatcher
 	options    Options
+	buffered   atomic.Int64 // bytes of bodies in memory
 }
 
 // New makes a Receiver.
@@ -80,6 +86,9 @@ func New(d Dispatcher, o Options) *Receiver {
 	}
 	if o.MaxBatch <= 0 {
 		o.MaxBatch = DefaultMaxBatch
+	}
+	if o.MaxBuffered <= 0 {
+		o.MaxBuffered = DefaultMaxBuffered
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = DefaultBodyTimeout
@@ -110,14 +119,30 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler)
 	}()
-	setWriteDeadline(w, time.Time{}) // of the request before on this connection
+	// The write deadline is that of the request before on this connection. The
+	// read deadline also ends the wait for bodies that are refused unread.
+	if err := setDeadlines(w, time.Now().Add(rc.options.BodyTimeout), time.Time{}); err != nil {
+		writeFailure(w, reply.Failf(http.StatusInternalServerError, reply.Internal, "no deadline can be set: %v", err))
+		return
+	}
 	rc.serve(wrote, r)
 }
 
+// setDeadlines sets until when the rest of a request may come in and its
+// response go out; the zero time is no deadline.
+func setDeadlines(w http.ResponseWriter, read, write time.Time) error {
+	control := http.NewResponseController(w)
+	err := errors.Join(control.SetReadDeadline(read), control.SetWriteDeadline(write))
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil // there is no connection that could be held
+	}
+	return err
+}
+
 // setWriteDeadline bounds how long a sender may hold the response.
-func setWriteDeadline(w http.ResponseWriter, at time.Time) {
-	// Without support there is no connection that could be held.
-	_ = http.NewResponseController(w).SetWriteDeadline(at)
+func setWriteDeadline(w http.ResponseWriter) {
+	// An error means that the connection is gone, which the write will find.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 }
 
 // writeTracker notes whether a response has begun.
@@ -194,7 +219,9 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 	if _, err := event.DetectMode(r.Header); err != nil {
 		return nil, 0, reply.FromError(err)
 	}
-	body, f := rc.readBody(w, r)
+	held := &budgetReader{r: http.MaxBytesReader(w, r.Body, rc.options.MaxBody), used: &rc.buffered, most: rc.options.MaxBuffered}
+	defer held.release()
+	body, f := rc.readBody(w, r, held)
 	if f != nil {
 		return nil, 0, f
 	}
@@ -209,25 +236,40 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 	return replies, mode, f
 }
 
-func (rc *Receiver) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *reply.Failure) {
+// budgetReader counts what is read against a limit of all requests together.
+type budgetReader struct {
+	r    io.Reader
+	used *atomic.Int64
+	most int64
+	held int64
+}
+
+var errOverBudget = errors.New("too many bytes are held in memory")
+
+func (b *budgetReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.held += int64(n)
+	if b.used.Add(int64(n)) > b.most {
+		return n, errOverBudget
+	}
+	return n, err
+}
+
+func (b *budgetReader) release() { b.used.Add(-b.held) }
+
+func (rc *Receiver) readBody(w http.ResponseWriter, r *http.Request, from io.Reader) ([]byte, *reply.Failure) {
 	limit := rc.options.MaxBody
 	tooLarge := reply.Failf(http.StatusRequestEntityTooLarge, reply.TooLarge, "the body of the request is larger than %d bytes; send large content by reference", limit)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // rather than reading all of it
 		return nil, tooLarge
 	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(rc.options.BodyTimeout)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return nil, reply.Failf(http.StatusInternalServerError, reply.Internal, "no deadline can be set: %v", err)
-	}
+	// The buffer grows with what arrives, not with what is announced.
 	var buf bytes.Buffer
-	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	_, err := buf.ReadFrom(from)
 	if err == nil {
 		// From here on only the sender's leaving ends the connection.
-		if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		if err := setDeadlines(w, time.Time{}, time.Time{}); err != nil {
 			return nil, reply.Failf(http.StatusInternalServerError, reply.Internal, "the deadline cannot be lifted: %v", err)
 		}
 		return buf.Bytes(), nil
@@ -237,6 +279,8 @@ func (rc *Receiver) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *r
 	switch {
 	case errors.As(err, &mbe):
 		return nil, tooLarge
+	case errors.Is(err, errOverBudget):
+		return nil, reply.Failf(http.StatusServiceUnavailable, reply.Overloaded, "the receiver holds more than %d bytes of events in memory", rc.options.MaxBuffered)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, reply.Failf(http.StatusRequestTimeout, reply.BodyTimeout, "the body of the request did not arrive within %v; %d bytes did", rc.options.BodyTimeout, buf.Len())
 	case r.Context().Err() != nil:
@@ -269,7 +313,7 @@ func writeReplies(w http.ResponseWriter, mode event.Mode, replies []*event.Event
 		w.Header()[k] = v
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	setWriteDeadline(w, time.Now().Add(writeTimeout))
+	setWriteDeadline(w)
 	w.WriteHeader(http.StatusOK)
 	// An error here means that the sender is gone: at-least-once delivery is
 	// its job.
@@ -286,7 +330,7 @@ func writeFailure(w http.ResponseWriter, f *reply.Failure) {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
 	}
-	setWriteDeadline(w, time.Now().Add(writeTimeout))
+	setWriteDeadline(w)
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(body) // the sender may be gone
 }

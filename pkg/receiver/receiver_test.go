@@ -298,6 +298,59 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// A body that is refused unread must not hold its connection for ever.
+func TestSlowBodyOfRefusedRequest(t *testing.T) {
+	s, _ := newServer(t, Options{BodyTimeout: 50 * time.Millisecond})
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /ns/unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+	b, err := io.ReadAll(c) // ends when the server closes the connection
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 404 ") {
+		t.Errorf("%s %v", b, err)
+	}
+}
+
+func TestMaxBuffered(t *testing.T) {
+	s, f := newServer(t, Options{MaxBuffered: 1000})
+	ctx, cancel := context.WithCancel(t.Context())
+	first, err := http.NewRequestWithContext(ctx, "POST", s.URL+"/ns/hang", strings.NewReader(strings.Repeat("x", 600)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Header = binary()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if resp, err := http.DefaultClient.Do(first); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	rc := s.Config.Handler.(*Receiver)
+	for deadline := time.Now().Add(30 * time.Second); rc.buffered.Load() != 600; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", rc.buffered.Load())
+		}
+	}
+	resp, body := request(t, "POST", s.URL+"/ns/echo", binary(), strings.Repeat("x", 600))
+	if resp.StatusCode != 503 || !strings.Contains(body, "Overloaded") {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+	cancel()
+	<-f.gone
+	<-done
+	for deadline := time.Now().Add(30 * time.Second); rc.buffered.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", rc.buffered.Load())
+		}
+	}
+	if resp, _ := request(t, "POST", s.URL+"/ns/echo", binary(), "x"); resp.StatusCode != 200 {
+		t.Errorf("%s", resp.Status)
+	}
+}
+
 // After the body has arrived its deadline must no longer count.
 func TestBodyDeadlineIsLifted(t *testing.T) {
 	s, f := newServer(t, Options{BodyTimeout: 30 * time.Millisecond})

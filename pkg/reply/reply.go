@@ -44,6 +44,7 @@ const (
 	QueueTimeout     Reason = "QueueTimeout"         // 503
 	NotReady         Reason = "NotReady"             // 503
 	NoMachine        Reason = "NoMachine"            // 503
+	Overloaded       Reason = "Overloaded"           // 503
 	Draining         Reason = "Draining"             // 503
 	DeadlineExceeded Reason = "DeadlineExceeded"     // 504
 )

@@ -32,6 +32,7 @@ const (
 	DefaultDrainTimeout = 45 * time.Second
 
 	readHeaderTimeout = 10 * time.Second
+	readTimeout       = time.Minute // where the receiver sets none of its own
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 128 << 10
 	lastWords         = 2 * time.Second // for responses to killed events
@@ -128,6 +129,7 @@ func New(c Config) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),

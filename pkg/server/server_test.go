@@ -111,7 +111,7 @@ func start(t *testing.T, c Config) *running {
 	log := &syncBuffer{}
 	c.Listen = "127.0.0.1:0"
 	c.Logger = slog.New(slog.NewTextHandler(log, nil))
-	if c.Source == nil {
+	if c.Source == nil && c.Host == nil {
 		c.Source = answerArgs
 	}
 	s, err := New(c)
