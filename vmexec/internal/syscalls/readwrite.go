@@ -110,12 +110,25 @@ func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool
 	}
 }
 
+// userEnd is one past the last address of a program (TASK_SIZE_MAX).
+const userEnd = 1<<47 - 4096
+
+// buffer returns the host slices of one buffer. As on Linux a range that leaves the
+// program's half of the address space is EFAULT before anything is moved, also when
+// its first part is there.
+func buffer(t *task.Thread, addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
+	if n > userEnd || addr > userEnd-n {
+		return nil, abi.EFAULT
+	}
+	return t.Buffers(addr, n, write)
+}
+
 func sysRead(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	f, errno := readable(t, a[0])
 	if errno != abi.OK {
 		return 0, errno
 	}
-	dst, errno := t.Buffers(a[1], a[2], true)
+	dst, errno := buffer(t, a[1], a[2], true)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -127,7 +140,7 @@ func sysWrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	src, errno := t.Buffers(a[1], a[2], false)
+	src, errno := buffer(t, a[1], a[2], false)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -142,7 +155,7 @@ func sysPread(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	dst, errno := t.Buffers(a[1], a[2], true)
+	dst, errno := buffer(t, a[1], a[2], true)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -157,7 +170,7 @@ func sysPwrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	src, errno := t.Buffers(a[1], a[2], false)
+	src, errno := buffer(t, a[1], a[2], false)
 	if errno != abi.OK {
 		return 0, errno
 	}

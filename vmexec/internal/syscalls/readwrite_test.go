@@ -158,6 +158,8 @@ func TestReadWriteFile(t *testing.T) {
 		g.fails(abi.EBADF, unix.SYS_READ, neg, buf, 1)
 		g.fails(abi.EFAULT, unix.SYS_READ, n, scriptBadAddr, 1)
 		g.fails(abi.EFAULT, unix.SYS_WRITE, n, 1<<63, 1)
+		g.fails(abi.EFAULT, unix.SYS_READ, n, buf, neg>>1)
+		g.fails(abi.EFAULT, unix.SYS_WRITE, n, buf, 1<<47)
 		w := g.install(newMemFile(unix.O_WRONLY, ""))
 		r := g.install(newMemFile(unix.O_RDONLY, ""))
 		p := g.install(newMemFile(unix.O_PATH, ""))
