@@ -86,7 +86,7 @@ func (d *Data) Encode(dst []byte) {
 }
 
 // TickMult returns Mult for a counter of khz ticks a millisecond, which must not
-// be 0. It is exact to one part in 10^9 from 250 MHz to 4 GHz and better below.
+// be 0. It is exact to one part in 10^9 for counters of up to 4 GHz.
 func TickMult(khz uint64) uint64 { return (1e6<<32 + khz/2) / khz }
 
 // base is the image with dataMagic still in it, and the places where it is.
