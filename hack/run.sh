@@ -149,9 +149,9 @@ demo uppercase-go '{"text":"hello from a virtual machine"}' 200 'HELLO FROM A VI
 demo wordcount-c '{"text":"one two three\nfour"}' 200 '"words":4'
 demo audit-c '{"who":"you"}' 200 ''
 demo faulty '{"mode":"none"}' 200 '"ok":true'
-demo faulty '{"mode":"crash"}' 502 ''
-demo faulty '{"mode":"memory"}' 502 ''
-demo faulty '{"mode":"deadline"}' 504 ''
+demo faulty '{"mode":"crash"}' 502 'SIGABRT'
+demo faulty '{"mode":"memory"}' 502 'MemoryExceeded'
+demo faulty '{"mode":"deadline"}' 504 'DeadlineExceeded'
 demo faulty '{"mode":"reject"}' 422 'this event will never do'
 
 echo

@@ -173,7 +173,7 @@ func TestReport(t *testing.T) {
 	want := `Linux 6.1, 2 CPUs, go1.26
 
 what     samples  median   p99  native    speed  exits  note
-a thing  3        3 µs     -    1.5 µs    0.50   3.5    
+a thing  3        3 µs     -    1.5 µs    0.5   3.5    
 another  0        -        -    -         -      -      left out: no C compiler (install gcc and libc6-dev)
 `
 	table, _, _ := strings.Cut(out.String(), "written to")

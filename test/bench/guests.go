@@ -150,7 +150,7 @@ func (l *loaded) run(ctx context.Context, event []byte) (*vmexec.Result, time.Du
 	}
 	took := time.Since(start)
 	if status := r.ExitStatus(); status != 0 {
-		return nil, 0, fmt.Errorf("%s in a virtual machine: %s, status %d: %s%s", l.name, r.Reason, status, r.Message, r.Stderr)
+		return nil, 0, fmt.Errorf("%s in a virtual machine: %s, status %d: %s: %s", l.name, r.Reason, status, r.Message, r.Stderr)
 	}
 	return r, took, nil
 }

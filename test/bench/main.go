@@ -84,5 +84,5 @@ func run(ctx context.Context, binDir, jsonFile, only string, quick bool) (err er
 	if !found {
 		return fmt.Errorf("--only %q: must be event, start, compute or exit", only)
 	}
-	return b.report.write(os.Stdout, jsonFile)
+	return errors.Join(b.report.write(os.Stdout, jsonFile), errors.Join(b.failed...))
 }

@@ -29,6 +29,7 @@ type bench struct {
 	guests   *guests
 	report   *report
 	repeat   float64 // factor on the number of repetitions
+	failed   []error // of single rows
 }
 
 // times is how often to repeat what is normally repeated n times.
@@ -357,8 +358,13 @@ func (b *bench) exits(ctx context.Context) error {
 			continue
 		}
 		vm, native, result, err := b.pairs(ctx, b.times(15), test.mode, test.count)
-		if err != nil {
+		if ctx.Err() != nil {
 			return err
+		}
+		if err != nil { // the others are worth having all the same
+			b.report.skip(test.name, err)
+			b.failed = append(b.failed, err)
+			continue
 		}
 		line := b.report.add(test.name, vm, native)
 		line.fill(&result.Stats, float64(test.count))

@@ -79,7 +79,7 @@ func (r *report) add(name string, samples, native []float64) *row {
 
 // skip adds a row that says why something was not measured.
 func (r *report) skip(name string, why error) {
-	r.Rows = append(r.Rows, row{Name: name, Note: "left out: " + why.Error()})
+	r.Rows = append(r.Rows, row{Name: name, Note: "left out: " + strings.Join(strings.Fields(why.Error()), " ")})
 }
 
 // write prints the table and writes the JSON file.
@@ -121,7 +121,7 @@ func (r *report) table(w io.Writer) error {
 		}
 		speed := "-"
 		if line.Speed > 0 {
-			speed = fmt.Sprintf("%.2f", line.Speed)
+			speed = fmt.Sprintf("%.2g", line.Speed)
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", line.Name, line.Samples,
 			duration(line.Median), duration(line.P99), duration(line.Native), speed, exits, line.Note)
