@@ -29,13 +29,15 @@ import (
 	"kontain.dev/eventing/vmexec"
 )
 
-var repeat = flag.Int("repeat", 1, "run each guest natively this many times; every run must be the same")
+var (
+	repeat       = flag.Int("repeat", 1, "run each guest this many times on each platform; every run must be the same")
+	guestTimeout = flag.Duration("guest-timeout", time.Minute, "wall-clock limit of a guest, natively too")
+)
 
 const (
-	guestMemory  = 256 << 20        // default memory limit of a guest
-	guestTimeout = 60 * time.Second // wall-clock limit of a guest, natively too
-	guestOutput  = 8 << 20          // most output of a guest
-	atOnce       = 2                // guests that run at once
+	guestMemory = 256 << 20 // default memory limit of a guest
+	guestOutput = 8 << 20   // most output of a guest
+	atOnce      = 2         // guests that run at once
 )
 
 // rootMark stands in arguments for the folder of guest.files: a temporary
@@ -120,8 +122,10 @@ func TestGuest(t *testing.T) {
 			})
 			for _, p := range platforms[1:] {
 				t.Run(p.name, func(t *testing.T) {
-					got := p.run(t, j) // first: it may skip
-					compare(t, native(), got)
+					for i := 0; i < *repeat && !t.Failed(); i++ {
+						got := p.run(t, j) // first: it may skip
+						compare(t, native(), got)
+					}
 				})
 			}
 		})
@@ -175,7 +179,7 @@ func checkNative(t *testing.T, j job, got run) {
 	t.Helper()
 	if got.Status != j.status || got.Signal != int(j.signal) {
 		t.Fatalf("status %d, signal %d; want status %d, signal %d\nstdout: %s\n%s",
-			got.Status, got.Signal, j.status, int(j.signal), tail(got.Stdout), got.hints)
+			got.Status, got.Signal, j.status, int(j.signal), ends(got.Stdout), got.hints)
 	}
 	if got.Stdout == "" && !j.quiet {
 		t.Errorf("no output")
@@ -212,11 +216,12 @@ func around(a, b string) (string, string) {
 	return cut(a), cut(b)
 }
 
-// tail returns the end of a text.
-func tail(s string) string {
+// ends returns the beginning and the end of a text: a trace begins with what
+// happened, a log ends with it.
+func ends(s string) string {
 	const most = 1500
-	if len(s) > most {
-		return "[…] " + s[len(s)-most:]
+	if len(s) > 2*most {
+		return s[:most] + "\n[…]\n" + s[len(s)-most:]
 	}
 	return s
 }
@@ -228,7 +233,7 @@ func runNative(t testing.TB, j job) run {
 	if j.files != nil {
 		root = j.makeRoot(t)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), *guestTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, j.bin, j.argv(root)...)
 	cmd.Env = j.environ()
@@ -243,9 +248,9 @@ func runNative(t testing.TB, j job) run {
 		t.Fatalf("run %s: %v", j.bin, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("did not end within %v; stdout: %s\nstderr: %s", guestTimeout, tail(stdout.String()), tail(stderr.String()))
+		t.Fatalf("did not end within %v; stdout: %s\nstderr: %s", *guestTimeout, ends(stdout.String()), ends(stderr.String()))
 	}
-	r := run{outcome: outcome{Stdout: stdout.String()}, hints: "stderr: " + tail(stderr.String())}
+	r := run{outcome: outcome{Stdout: stdout.String()}, hints: "stderr: " + ends(stderr.String())}
 	if j.stderr {
 		r.Stderr = stderr.String()
 	}
@@ -306,7 +311,7 @@ func runMachine(t testing.TB, host *vmexec.Host, j job) run {
 	defer closing(t, "program", program.Close)
 	vm, err := host.NewVM(program, vmexec.Limits{
 		Memory: cmp.Or(j.memory, guestMemory),
-		Wall:   guestTimeout,
+		Wall:   *guestTimeout,
 		Output: guestOutput,
 	})
 	if err != nil {
@@ -321,13 +326,13 @@ func runMachine(t testing.TB, host *vmexec.Host, j job) run {
 	if j.stderr {
 		r.Stderr = string(res.Stderr)
 	}
-	r.hints = fmt.Sprintf("message: %s\nunsupported calls: %v\nstderr: %s", res.Message, res.Stats.Unsupported, tail(string(res.Stderr)))
+	r.hints = fmt.Sprintf("message: %s\nunsupported calls: %v\nstderr: %s", res.Message, res.Stats.Unsupported, ends(string(res.Stderr)))
 	switch res.Reason {
 	case vmexec.Exited:
 	case vmexec.Signaled:
 		r.Status, r.Signal = 0, res.Death.Signal
 	default:
-		t.Fatalf("ended by %s\nstdout: %s\n%s", res.Reason, tail(r.Stdout), r.hints)
+		t.Fatalf("ended by %s\nstdout: %s\n%s", res.Reason, ends(r.Stdout), r.hints)
 	}
 	return r
 }

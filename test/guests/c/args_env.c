@@ -3,6 +3,7 @@
 
 // Proves: arguments and environment arrive byte for byte and in order, and
 // argv[0] is the program's path.
+#define GUEST_BUFFERED
 #include "guest.h"
 
 extern char **environ;

@@ -3,6 +3,7 @@
 
 // Proves: the exit status arrives, cut to eight bits, and atexit handlers and
 // buffered output run before it.
+#define GUEST_BUFFERED
 #include "guest.h"
 
 static void last(void) { printf("last words\n"); }

@@ -56,6 +56,12 @@
 		}                                                                           \
 	} while (0)
 
+// Output goes out line by line, so that a guest that hangs or dies shows how far
+// it came; a guest that is about output itself defines GUEST_BUFFERED.
+#ifndef GUEST_BUFFERED
+__attribute__((constructor)) static void by_line(void) { setvbuf(stdout, NULL, _IOLBF, BUFSIZ); }
+#endif
+
 // on installs a handler with the given flags and an empty mask.
 __attribute__((unused)) static void on(int sig, void (*f)(int, siginfo_t *, void *), int flags) {
 	struct sigaction sa;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Proves: a program starts, writes to both outputs and ends.
+#define GUEST_BUFFERED
 #include "guest.h"
 
 int main(void) {

@@ -31,12 +31,14 @@ enum { READ, WRITE, EXEC };
 // The model.
 static struct {
 	int mapped, prot;
+	const char *by; // what changed the page last, and when
+	long when;
 	unsigned char data[PAGE];
 } model[PAGES];
 
 static unsigned char *window;
 static long op, faults, counts[16];
-static const char *what;
+static const char *what = "the start";
 static int first, length;
 
 // The last fault.
@@ -58,6 +60,11 @@ static void handler(int sig, siginfo_t *si, void *ctx) {
 	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)access_failed;
 }
 
+static void changed(int page) {
+	model[page].by = what;
+	model[page].when = op;
+}
+
 static uint64_t state;
 static uint64_t rnd(void) {
 	state ^= state << 13;
@@ -69,6 +76,7 @@ static int below(int n) { return rnd() % n; }
 
 static void fail(const char *why, long got, long want) {
 	printf("operation %ld (%s, page %d, %d pages): %s: got %#lx, want %#lx\n", op, what, first, length, why, got, want);
+	printf("page %d: last changed by %s at operation %ld\n", first, model[first].by, model[first].when);
 	printf("page %d: mapped %d prot %d; fault: code %d, offset %#lx, trap %ld, err %#lx\n", first,
 	       model[first].mapped, model[first].prot, fault.code, (long)(fault.addr - window), fault.trap, fault.err);
 	fflush(stdout);
@@ -112,12 +120,15 @@ static void map_model(int from, int n, int prot) {
 		model[i].mapped = 1;
 		model[i].prot = prot;
 		memset(model[i].data, 0, PAGE);
+		changed(i);
 	}
 }
 
 static void unmap_model(int from, int n) {
-	for (int i = from; i < from + n; i++)
+	for (int i = from; i < from + n; i++) {
 		model[i].mapped = 0;
+		changed(i);
+	}
 }
 
 // random_prot never gives execution without reading: with protection keys
@@ -176,8 +187,10 @@ static void do_mprotect(void) {
 	errno = 0;
 	int r = mprotect(at(first), (long)length * PAGE, prot);
 	int i = first;
-	for (; i < first + length && model[i].mapped; i++)
+	for (; i < first + length && model[i].mapped; i++) {
 		model[i].prot = prot;
+		changed(i);
+	}
 	SAME("result", r, i < first + length ? -1 : 0);
 	if (r != 0)
 		SAME("errno", errno, ENOMEM);
@@ -192,6 +205,7 @@ static void do_dontneed(void) {
 	for (int i = first; i < first + length; i++) {
 		gap |= !model[i].mapped;
 		memset(model[i].data, 0, PAGE);
+		changed(i);
 	}
 	SAME("result", r, gap ? -1 : 0);
 	if (gap)
@@ -199,8 +213,10 @@ static void do_dontneed(void) {
 }
 
 static void move_model(int to, int from, int n) {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		model[to + i] = model[from + i];
+		changed(to + i);
+	}
 	unmap_model(from, n);
 }
 

@@ -3,6 +3,7 @@
 
 // Proves: a megabyte of output through stdio, single writes and writev arrives
 // complete and in order, and stderr stays apart.
+#define GUEST_BUFFERED
 #include "guest.h"
 #include <sys/uio.h>
 

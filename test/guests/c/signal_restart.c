@@ -43,10 +43,10 @@ int main(void) {
 	CHECK_ERR(pause(), EINTR);
 	struct timespec ts = {10, 0}, left = {0, 0};
 	CHECK_ERR(nanosleep(&ts, &left), EINTR);
-	CHECK(left.tv_sec == 9 && left.tv_nsec > 0);
+	CHECK(left.tv_sec >= 1 && left.tv_sec <= 9);
 	left = (struct timespec){0, 0};
 	CHECK_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, &left), EINTR);
-	CHECK(left.tv_sec == 9);
+	CHECK(left.tv_sec >= 1 && left.tv_sec <= 9);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += 10;
 	CHECK_EQ(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL), EINTR);

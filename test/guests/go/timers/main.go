@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command timers proves: sleeps, timers, tickers, AfterFunc and context
-// deadlines come in order and never early; the clock is monotone.
+// deadlines come, and never early; the clock is monotone.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +32,7 @@ func main() {
 	}
 	must(start.Year() >= 2024, "the year")
 
-	var mu sync.Mutex
-	var order []int
+	var fired atomic.Int32
 	var wg sync.WaitGroup
 	for _, ms := range []int{40, 20, 60, 0} {
 		wg.Add(1)
@@ -40,21 +40,19 @@ func main() {
 		time.AfterFunc(time.Duration(ms)*time.Millisecond, func() {
 			defer wg.Done()
 			must(time.Since(begin) >= time.Duration(ms)*time.Millisecond, "AfterFunc is not early")
-			mu.Lock()
-			order = append(order, ms)
-			mu.Unlock()
+			fired.Add(1)
 		})
 	}
 	wg.Wait()
-	fmt.Println("order", order)
+	fmt.Println(fired.Load(), "functions ran")
 
-	tick := time.NewTicker(2 * time.Millisecond)
 	begin := time.Now()
+	tick := time.NewTicker(2 * time.Millisecond)
 	for range 5 {
 		<-tick.C
 	}
 	tick.Stop()
-	must(time.Since(begin) >= 9*time.Millisecond, "five ticks")
+	must(time.Since(begin) >= 10*time.Millisecond, "five ticks")
 
 	t := time.NewTimer(time.Hour)
 	fmt.Println("stopped", t.Stop(), t.Stop(), "reset", t.Reset(time.Millisecond))
