@@ -68,6 +68,26 @@ func doOpen(t *task.Thread, dirfd int32, addr uint64, flags int, mode uint64, fl
 // sizeOpenHow is OPEN_HOW_SIZE_VER0; see openat2(2).
 const sizeOpenHow = 24
 
+// decodeOpenHow decodes and checks a struct open_how of at least sizeOpenHow bytes.
+func decodeOpenHow(raw []byte) (flags int, mode uint64, fl vfs.Flag, errno abi.Errno) {
+	for _, b := range raw[sizeOpenHow:] {
+		if b != 0 {
+			return 0, 0, 0, abi.E2BIG
+		}
+	}
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(raw[8*i:]) }
+	mode = word(1)
+	fl, ok := resolveFlags(word(2))
+	creates := word(0)&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) != 0
+	switch {
+	case !ok, word(0)&^openFlags != 0, mode&^0o7777 != 0, mode != 0 && !creates:
+		return 0, 0, 0, abi.EINVAL
+	case word(0)&unix.O_PATH != 0 && word(0)&^(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC) != 0:
+		return 0, 0, 0, abi.EINVAL
+	}
+	return int(word(0)), mode, fl, 0
+}
+
 func openat2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	size := a[3]
 	switch {
@@ -80,19 +100,9 @@ func openat2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno := t.CopyIn(a[2], raw); errno != 0 {
 		return 0, errno
 	}
-	for _, b := range raw[sizeOpenHow:] {
-		if b != 0 {
-			return 0, abi.E2BIG
-		}
-	}
-	flags, mode, resolve := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:]), binary.LittleEndian.Uint64(raw[16:])
-	fl, ok := resolveFlags(resolve)
-	creates := flags&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) != 0
-	switch {
-	case !ok, flags&^openFlags != 0, mode&^0o7777 != 0, mode != 0 && !creates:
-		return 0, abi.EINVAL
-	case flags&unix.O_PATH != 0 && flags&^(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC) != 0:
-		return 0, abi.EINVAL
+	flags, mode, fl, errno := decodeOpenHow(raw)
+	if errno != 0 {
+		return 0, errno
 	}
 	// An absolute path starts at the base too under RESOLVE_IN_ROOT.
 	if fl&(vfs.InRoot|vfs.Beneath) != 0 {
@@ -104,13 +114,13 @@ func openat2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if errno != 0 {
 			return 0, errno
 		}
-		f, errno := t.K.FS.Open(base, path, int(flags), masked(t, mode), fl)
+		f, errno := t.K.FS.Open(base, path, flags, masked(t, mode), fl)
 		if errno != 0 {
 			return 0, errno
 		}
-		return install(t, f, int(flags))
+		return install(t, f, flags)
 	}
-	return doOpen(t, int32(a[0]), a[1], int(flags), mode, fl)
+	return doOpen(t, int32(a[0]), a[1], flags, mode, fl)
 }
 
 // resolveCached is RESOLVE_CACHED of openat2(2).

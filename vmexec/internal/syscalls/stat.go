@@ -299,6 +299,21 @@ func fileTime(sec, nsec int64) int64 {
 	return max(min(sec, most), -most)*1_000_000_000 + nsec
 }
 
+// decodeUtime decodes a struct timespec of utimensat(2), UTIME_NOW and UTIME_OMIT
+// included.
+func decodeUtime(b []byte) (int64, abi.Errno) {
+	sec, nsec := int64(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:]))
+	switch {
+	case nsec == unix.UTIME_NOW:
+		return vfs.TimeNow, 0
+	case nsec == unix.UTIME_OMIT:
+		return vfs.TimeOmit, 0
+	case nsec < 0 || nsec >= 1e9:
+		return 0, abi.EINVAL
+	}
+	return fileTime(sec, nsec), 0
+}
+
 func utimensat(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	atime, mtime := int64(vfs.TimeNow), int64(vfs.TimeNow)
 	if a[2] != 0 {
@@ -306,18 +321,11 @@ func utimensat(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if errno := t.CopyIn(a[2], raw[:]); errno != 0 {
 			return 0, errno
 		}
-		for i, to := range []*int64{&atime, &mtime} {
-			sec, nsec := int64(binary.LittleEndian.Uint64(raw[16*i:])), int64(binary.LittleEndian.Uint64(raw[16*i+8:]))
-			switch {
-			case nsec == unix.UTIME_NOW:
-				*to = vfs.TimeNow
-			case nsec == unix.UTIME_OMIT:
-				*to = vfs.TimeOmit
-			case nsec < 0 || nsec >= 1e9:
-				return 0, abi.EINVAL
-			default:
-				*to = fileTime(sec, nsec)
-			}
+		var errno [2]abi.Errno
+		atime, errno[0] = decodeUtime(raw[:16])
+		mtime, errno[1] = decodeUtime(raw[16:])
+		if errno[0] != 0 || errno[1] != 0 {
+			return 0, abi.EINVAL
 		}
 		if atime == vfs.TimeOmit && mtime == vfs.TimeOmit {
 			return 0, 0
