@@ -79,6 +79,7 @@ type FS struct {
 
 	root     *dentry
 	memSuper *super // holds the files of Memfd
+	mounts   []*super
 	nextIno  uint64
 	nextDev  uint64
 	meta     int64 // bytes of descriptions in use
@@ -94,10 +95,14 @@ type lowerID struct{ dev, ino uint64 }
 
 // super is what a file system on a mount point has of its own.
 type super struct {
-	dev   uint64
-	magic int64
-	flags int64 // ST_* of statfs(2)
-	mntID uint64
+	dev    uint64
+	magic  int64
+	flags  int64 // ST_* of statfs(2)
+	mntID  uint64
+	parent uint64 // mntID of what it is mounted on
+	dir    string // where it is mounted
+	typ    string // name of the type, for /proc/mounts
+	opts   string
 }
 
 // New makes a file tree: the lower root, and over it /tmp, /dev, /proc, /sys and
@@ -122,7 +127,8 @@ func New(cfg Config) (*FS, error) {
 	if fs.hostname == "" {
 		fs.hostname = "kontain"
 	}
-	sb := &super{dev: unix.Mkdev(0, 30), magic: unix.OVERLAYFS_SUPER_MAGIC, mntID: 1}
+	sb := &super{dev: unix.Mkdev(0, 30), magic: unix.OVERLAYFS_SUPER_MAGIC, mntID: 1, dir: "/", typ: "overlay", opts: "rw,noatime"}
+	fs.mounts = []*super{sb}
 	root := fs.newInode(sb, unix.S_IFDIR|0o755)
 	if fs.lower != nil {
 		st, errno := fs.lower.Stat("")

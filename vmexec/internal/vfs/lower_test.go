@@ -219,3 +219,34 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkFSNew(b *testing.B) {
+	h, _ := hostTree(b)
+	for name, lower := range map[string]Lower{"empty": nil, "memory": NewMemory(0), "hostdir": h} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				fs, err := New(Config{Lower: lower})
+				if err != nil {
+					b.Fatal(err)
+				}
+				fs.Close()
+			}
+		})
+	}
+}
+
+func BenchmarkFileRead(b *testing.B) {
+	h, _ := hostTree(b)
+	fs := newFS(b, h)
+	buf := make([]byte, pageSize)
+	f, errno := fs.Open(fs.Root(), "/data", unix.O_RDONLY, 0, 0)
+	if errno != 0 {
+		b.Fatal(errno)
+	}
+	defer f.Release()
+	b.SetBytes(pageSize)
+	for b.Loop() {
+		f.Read(fd.Buffers{buf}, 0)
+	}
+}

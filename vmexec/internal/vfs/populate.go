@@ -9,18 +9,6 @@ import (
 	"kontain.dev/eventing/vmexec/internal/abi"
 )
 
-// mountInfo is one line of /proc/mounts.
-type mountInfo struct{ source, dir, typ, opts string }
-
-// mounts is what /proc/mounts shows.
-var mounts = []mountInfo{
-	{"overlay", "/", "overlay", "rw,noatime"},
-	{"devtmpfs", "/dev", "tmpfs", "rw,noatime"},
-	{"shm", "/dev/shm", "tmpfs", "rw,noatime"},
-	{"proc", "/proc", "proc", "rw,nosuid,nodev,noexec,noatime"},
-	{"sysfs", "/sys", "sysfs", "ro,nosuid,nodev,noexec,noatime"},
-}
-
 // devices of /dev.
 var devices = []struct {
 	name string
@@ -47,7 +35,7 @@ func (fs *FS) etcFiles() [][2]string {
 
 // populate puts what every guest expects over the lower root.
 func (fs *FS) populate() abi.Errno {
-	dev := fs.newSuper(unix.TMPFS_MAGIC, 0)
+	dev := fs.newSuper(unix.TMPFS_MAGIC, "tmpfs")
 	d, errno := fs.mountDir(fs.root, "dev", dev, 0o755)
 	if errno != 0 {
 		return errno
@@ -66,16 +54,18 @@ func (fs *FS) populate() abi.Errno {
 		}
 		c.inode.target = v[1]
 	}
-	if _, errno := fs.mountDir(d, "shm", fs.newSuper(unix.TMPFS_MAGIC, 0), 0o1777); errno != 0 {
+	if _, errno := fs.mountDir(d, "shm", fs.newSuper(unix.TMPFS_MAGIC, "tmpfs"), 0o1777); errno != 0 {
 		return errno
 	}
-	fs.memSuper = fs.newSuper(unix.TMPFS_MAGIC, 0)
-	proc, errno := fs.mountDir(fs.root, "proc", fs.newSuper(unix.PROC_SUPER_MAGIC, 0), 0o555)
+	fs.memSuper = fs.newSuper(unix.TMPFS_MAGIC, "tmpfs")
+	proc, errno := fs.mountDir(fs.root, "proc", fs.newSuper(unix.PROC_SUPER_MAGIC, "proc"), 0o555)
 	if errno != 0 {
 		return errno
 	}
 	proc.inode.dyn = fs.procRoot()
-	sys, errno := fs.mountDir(fs.root, "sys", fs.newSuper(unix.SYSFS_MAGIC, unix.ST_RDONLY), 0o555)
+	ro := fs.newSuper(unix.SYSFS_MAGIC, "sysfs")
+	ro.flags, ro.opts = unix.ST_RDONLY, "ro,nosuid,noatime"
+	sys, errno := fs.mountDir(fs.root, "sys", ro, 0o555)
 	if errno != 0 {
 		return errno
 	}
@@ -109,10 +99,10 @@ func (fs *FS) populate() abi.Errno {
 	return 0
 }
 
-// newSuper makes a file system to be mounted.
-func (fs *FS) newSuper(magic int64, flags int64) *super {
+// newSuper makes a file system that is not mounted.
+func (fs *FS) newSuper(magic int64, typ string) *super {
 	fs.nextDev++
-	return &super{dev: fs.nextDev, magic: magic, flags: flags, mntID: fs.nextDev - unix.Mkdev(0, 29+maxLowerDevs)}
+	return &super{dev: fs.nextDev, magic: magic, typ: typ, opts: "rw,nosuid,noatime"}
 }
 
 // mountDir puts the root of a new file system in place of a name of p.
@@ -123,6 +113,9 @@ func (fs *FS) mountDir(p *dentry, name string, sb *super, mode uint32) (*dentry,
 	d := &dentry{name: name, parent: p, inode: fs.newInode(sb, unix.S_IFDIR|mode), mount: true}
 	p.inode.children[name] = d
 	p.inode.addSubdir()
+	sb.parent, sb.dir = p.inode.sb.mntID, Path{d}.String()
+	sb.mntID = uint64(len(fs.mounts)) + 1
+	fs.mounts = append(fs.mounts, sb)
 	return d, 0
 }
 

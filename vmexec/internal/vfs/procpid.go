@@ -106,24 +106,20 @@ func sysStat(s System) string {
 		line, line, s.BootTime/1e9, s.LastPID, s.Runnable)
 }
 
-func mountsText() []byte {
-	var b strings.Builder
-	for _, m := range mounts {
-		fmt.Fprintf(&b, "%s %s %s %s 0 0\n", m.source, m.dir, m.typ, m.opts)
+func (fs *FS) mountsText() []byte {
+	var b []byte
+	for _, m := range fs.mounts {
+		b = fmt.Appendf(b, "%s %s %s %s 0 0\n", m.typ, m.dir, m.typ, m.opts)
 	}
-	return []byte(b.String())
+	return b
 }
 
-func mountinfoText() []byte {
-	var b strings.Builder
-	for i, m := range mounts {
-		parent := 1
-		if i == 0 {
-			parent = 0
-		}
-		fmt.Fprintf(&b, "%d %d 0:%d / %s %s - %s %s %s\n", i+1, parent, 30+i, m.dir, m.opts, m.typ, m.source, m.opts)
+func (fs *FS) mountinfoText() []byte {
+	var b []byte
+	for _, m := range fs.mounts {
+		b = fmt.Appendf(b, "%d %d %d:%d / %s %s - %s %s %s\n", m.mntID, m.parent, unix.Major(m.dev), unix.Minor(m.dev), m.dir, m.opts, m.typ, m.typ, m.opts)
 	}
-	return []byte(b.String())
+	return b
 }
 
 // statm is /proc/<pid>/statm, in pages.
