@@ -293,11 +293,14 @@ func (m *MM) MapPages(v VMA, gpa uint64) error {
 	return nil
 }
 
-// Protect changes the rights of [a,b), every page of which must be mapped.
-// Errors: ENOMEM.
-func (m *MM) Protect(a, b uint64, p Prot) abi.Errno {
-	if !m.covered(a, b) || len(m.vmas)+2 > maxVMAs {
+// Protect changes the rights of [a,b), as mprotect(2). Errors: ENOMEM when a
+// part is not mapped; what lies before it is done.
+func (m *MM) Protect(a, b uint64, p Prot) (errno abi.Errno) {
+	if len(m.vmas)+2 > maxVMAs {
 		return abi.ENOMEM
+	}
+	if gap := m.gap(a, b); gap < b {
+		b, errno = gap, abi.ENOMEM
 	}
 	for _, v := range m.cut(a, b) {
 		v.Prot = p
@@ -313,7 +316,7 @@ func (m *MM) Protect(a, b uint64, p Prot) abi.Errno {
 		}
 	})
 	m.fail(m.mem.Invalidate(stale))
-	return 0
+	return errno
 }
 
 // Discard drops the contents of [a,b), as madvise(MADV_DONTNEED): anonymous
@@ -432,7 +435,7 @@ func (m *MM) Brk(end uint64) uint64 {
 	old, now := roundUp(m.brk), roundUp(end)
 	switch {
 	case now > old:
-		if m.overlaps(old, now) || now-m.brkStart > m.mem.Limit()*pageSize {
+		if m.overlaps(old, now) {
 			return m.brk
 		}
 		if m.Map(VMA{Start: old, End: now, Prot: Read | Write, Name: "[heap]"}) != 0 {

@@ -120,16 +120,19 @@ func (m *MM) insert(v VMA) {
 	}
 }
 
-// covered reports whether every address of [a,b) is mapped.
-func (m *MM) covered(a, b uint64) bool {
+// gap returns the first address of [a,b) that is not mapped; b when all are.
+func (m *MM) gap(a, b uint64) uint64 {
 	for i := m.search(a); a < b; i++ {
 		if i >= len(m.vmas) || m.vmas[i].Start > a {
-			return false
+			return a
 		}
 		a = m.vmas[i].End
 	}
-	return true
+	return b
 }
+
+// covered reports whether every address of [a,b) is mapped.
+func (m *MM) covered(a, b uint64) bool { return m.gap(a, b) == b }
 
 // overlaps reports whether anything is mapped in [a,b).
 func (m *MM) overlaps(a, b uint64) bool {

@@ -85,10 +85,6 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return 0, abi.ENODEV
 		}
 		v.Src, v.Off, v.Name = &fileSource{file, mapper}, off, mapper.Path().String()
-	} else if p&mm.Write != 0 && kind == unix.MAP_PRIVATE && flags&unix.MAP_NORESERVE == 0 && length > t.K.Memory.Limit()*pageSize {
-		// What can never be touched in full is refused as Linux refuses an
-		// obvious overcommit, so that the program can react.
-		return 0, abi.ENOMEM
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:

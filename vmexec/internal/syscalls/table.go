@@ -56,6 +56,7 @@ var families = []func() []Entry{
 	epollCalls,
 	eventfdCalls,
 	idCalls,
+	itimerCalls,
 	infoCalls,
 	limitCalls,
 	memoryCalls,

@@ -117,6 +117,7 @@ type Kernel struct {
 	armed       int64 // deadline the machine's timer is set to; 0 when it is off
 	slicing     bool  // it is set to time slices
 	refreshed   int64
+	cpuStart    int64 // processor time of the OS thread before the run
 
 	ended   bool
 	outcome Outcome
@@ -156,6 +157,7 @@ func New(c Config) *Kernel {
 	}
 	k.stats.Unsupported = map[uint64]uint64{}
 	p := &Process{K: k, PID: firstPID, PPID: 1, PGID: firstPID, SID: firstPID, MM: c.MM, FDs: fd.NewTable(c.Limits.Files), Umask: 0o022}
+	p.FDs.System().Memory = c.Memory
 	for i := range p.Rlimits {
 		p.Rlimits[i] = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	}
@@ -281,15 +283,15 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 
 // setLimits sets the timers of the wall-clock and processor-time limits.
 func (k *Kernel) setLimits() {
+	k.cpuStart = threadCPU()
 	now := k.Clock.Monotonic()
 	if w := k.Limits.Wall; w > 0 {
 		k.after(now+int64(w), false, func() { k.End(WallLimit) })
 	}
 	if c := k.Limits.CPU; c > 0 {
-		used := threadCPU()
 		var check func()
 		check = func() {
-			left := int64(c) - (threadCPU() - used)
+			left := int64(c) - k.CPUTime()
 			if left <= 0 {
 				k.End(CPULimit)
 				return
@@ -306,9 +308,9 @@ func threadCPU() int64 {
 	return ts.Nano()
 }
 
-// CPUTime returns the processor time of the run loop's thread in nanoseconds:
-// that of the guest and of its kernel.
-func (k *Kernel) CPUTime() int64 { return threadCPU() }
+// CPUTime returns the processor time of the run so far in nanoseconds: that of
+// the guest and of its kernel.
+func (k *Kernel) CPUTime() int64 { return threadCPU() - k.cpuStart }
 
 // pick returns the thread to run, at the front of the run queue, or nil.
 func (k *Kernel) pick() *Thread {

@@ -6,6 +6,7 @@ package task
 import (
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/itimer"
 	"kontain.dev/eventing/vmexec/internal/kvm"
 	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/platform"
@@ -56,7 +57,8 @@ type Process struct {
 	Env       []string // as started, for /proc/self/environ
 	Auxv      []byte   // as started, for /proc/self/auxv
 	Rlimits   [16]unix.Rlimit
-	Threads   []*Thread // the leader first, while it lives
+	Timers    itimer.Set // of setitimer and timer_create
+	Threads   []*Thread  // the leader first, while it lives
 
 	actions [numSignals + 1]SigAction
 	pending sigQueue

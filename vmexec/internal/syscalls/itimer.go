@@ -1,0 +1,260 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/itimer"
+	"kontain.dev/eventing/vmexec/internal/task"
+)
+
+func itimerCalls() []Entry {
+	return []Entry{
+		{Nr: unix.SYS_ALARM, Name: "alarm", Fn: alarm, Support: Full},
+		{Nr: unix.SYS_GETITIMER, Name: "getitimer", Fn: getItimer, Support: Full},
+		{Nr: unix.SYS_SETITIMER, Name: "setitimer", Fn: setItimer, Support: Full},
+		{Nr: unix.SYS_TIMER_CREATE, Name: "timer_create", Fn: timerCreate, Support: Full},
+		{Nr: unix.SYS_TIMER_SETTIME, Name: "timer_settime", Fn: timerSettime, Support: Full},
+		{Nr: unix.SYS_TIMER_GETTIME, Name: "timer_gettime", Fn: timerGettime, Support: Full},
+		{Nr: unix.SYS_TIMER_GETOVERRUN, Name: "timer_getoverrun", Fn: timerGetoverrun, Support: Partial, Note: "si_overrun of a signal that was blocked is that of its first expiry"},
+		{Nr: unix.SYS_TIMER_DELETE, Name: "timer_delete", Fn: timerDelete, Support: Full},
+	}
+}
+
+// itimerOf returns the timer that setitimer(2) names, and its signal is sent to
+// the process.
+func itimerOf(t *task.Thread, which int32) (*itimer.Timer, abi.Errno) {
+	p, k := t.P, t.K
+	cpu := func() int64 { return cpuTime(t) }
+	slot, sig, clock := &p.Timers.Real, unix.SIGALRM, k.Clock.Monotonic
+	switch which {
+	case unix.ITIMER_REAL:
+	case unix.ITIMER_VIRTUAL:
+		slot, sig, clock = &p.Timers.Virtual, unix.SIGVTALRM, cpu
+	case unix.ITIMER_PROF:
+		slot, sig, clock = &p.Timers.Prof, unix.SIGPROF, cpu
+	default:
+		return nil, abi.EINVAL
+	}
+	if *slot == nil {
+		*slot = itimer.New(alarms{k}, clock, func(int64) {
+			_ = p.Signal(int(sig), task.SigInfo{Code: task.CodeKernel})
+		})
+	}
+	return *slot, abi.OK
+}
+
+// alarms lets timers call back on the kernel's loop.
+type alarms struct{ k *task.Kernel }
+
+func (a alarms) Monotonic() int64 { return a.k.Clock.Monotonic() }
+
+func (a alarms) After(deadline int64, f func()) (stop func()) { return a.k.After(deadline, f) }
+
+// alarm is alarm(2): the one real-time timer in seconds, rounded up.
+func alarm(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	tm, _ := itimerOf(t, unix.ITIMER_REAL)
+	left, _ := tm.Get()
+	if sec := int64(uint32(a[0])); sec == 0 {
+		tm.Set(0, 0)
+	} else {
+		tm.Set(tm.Later(sec*nanosPerSecond), 0)
+	}
+	// Linux rounds to the nearest second, but never to 0 what is not 0.
+	sec := (left + nanosPerSecond/2) / nanosPerSecond
+	if sec == 0 && left > 0 {
+		sec = 1
+	}
+	return uint64(sec), abi.OK
+}
+
+func getItimer(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	tm, errno := itimerOf(t, int32(a[0]))
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, t.CopyOut(a[1], encodeItimerval(tm))
+}
+
+func encodeItimerval(tm *itimer.Timer) []byte {
+	left, interval := tm.Get()
+	if left > 0 {
+		left = max(left, 1000) // what is armed must not read as disarmed
+	}
+	return abi.AppendTimeval(abi.AppendTimeval(nil, interval), left)
+}
+
+func setItimer(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	tm, errno := itimerOf(t, int32(a[0]))
+	if errno != 0 {
+		return 0, errno
+	}
+	var interval, value int64
+	if a[1] != 0 { // Linux takes a null pointer as zeros
+		var b [abi.ItimerSize]byte
+		if errno := t.CopyIn(a[1], b[:]); errno != 0 {
+			return 0, errno
+		}
+		if interval, errno = abi.DecodeTimeval(b[:]); errno != 0 {
+			return 0, errno
+		}
+		if value, errno = abi.DecodeTimeval(b[abi.TimespecSize:]); errno != 0 {
+			return 0, errno
+		}
+	}
+	old := encodeItimerval(tm)
+	if value == 0 {
+		tm.Set(0, 0)
+	} else {
+		tm.Set(tm.Later(value), interval)
+	}
+	if a[2] != 0 {
+		return 0, t.CopyOut(a[2], old)
+	}
+	return 0, abi.OK
+}
+
+// timerCreate is timer_create(2). Errors: EINVAL, EFAULT, EAGAIN.
+func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	p, k, clock := t.P, t.K, int32(a[0])
+	if _, errno := readClock(t, clock); errno != 0 {
+		return 0, errno
+	}
+	ev := abi.Sigevent{Signal: int32(unix.SIGALRM)}
+	if a[1] != 0 {
+		var b [abi.SigeventSize]byte
+		if errno := t.CopyIn(a[1], b[:]); errno != 0 {
+			return 0, errno
+		}
+		ev = abi.DecodeSigevent(b[:])
+	}
+	pt := &itimer.POSIX{Signal: int(ev.Signal), Value: ev.Value}
+	switch ev.Notify {
+	case abi.SIGEV_NONE:
+		pt.Signal = 0
+	case abi.SIGEV_SIGNAL, abi.SIGEV_SIGNAL | abi.SIGEV_THREAD_ID:
+		if !task.ValidSignal(pt.Signal) {
+			return 0, abi.EINVAL
+		}
+		if ev.Notify&abi.SIGEV_THREAD_ID != 0 {
+			if pt.Thread = int(ev.Thread); thread(t, pt.Thread) == nil {
+				return 0, abi.EINVAL
+			}
+		}
+	default:
+		return 0, abi.EINVAL
+	}
+	now := func() int64 { v, _ := readClock(t, clock); return v }
+	var id int32
+	pt.Timer = itimer.New(alarms{k}, now, func(overruns int64) {
+		if pt.Signal == 0 || !pt.Expired(overruns, timerPending(p, pt)) {
+			return
+		}
+		info := task.SigInfo{Code: task.CodeTimer, PID: id, UID: uint32(min(overruns, 1<<31-1)), Value: pt.Value}
+		switch {
+		case pt.Thread == 0:
+			_ = p.Signal(pt.Signal, info)
+		default:
+			if x := thread(t, pt.Thread); x != nil {
+				_ = x.Signal(pt.Signal, info)
+			}
+		}
+	})
+	id, ok := p.Timers.Add(pt)
+	if !ok {
+		return 0, abi.EAGAIN
+	}
+	if a[1] == 0 {
+		pt.Value = uint64(id)
+	}
+	if errno := t.CopyOutU32(a[2], uint32(id)); errno != 0 {
+		p.Timers.Delete(id)
+		return 0, errno
+	}
+	return 0, abi.OK
+}
+
+// timerPending reports whether the timer's signal waits because it is blocked.
+func timerPending(p *task.Process, pt *itimer.POSIX) bool {
+	for _, x := range p.Threads {
+		if (pt.Thread == 0 || pt.Thread == x.TID) && pt.Signal != 0 && x.Pending()>>(pt.Signal-1)&1 != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// posixTimer returns the timer with an id. Errors: EINVAL when there is none.
+func posixTimer(t *task.Thread, id uint64) (*itimer.POSIX, abi.Errno) {
+	if pt := t.P.Timers.POSIX(int32(id)); pt != nil {
+		return pt, abi.OK
+	}
+	return nil, abi.EINVAL
+}
+
+func timerSettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if a[2] == 0 {
+		return 0, abi.EINVAL
+	}
+	var b [abi.ItimerSize]byte
+	if errno := t.CopyIn(a[2], b[:]); errno != 0 {
+		return 0, errno
+	}
+	interval, errno := abi.DecodeTimespec(b[:])
+	if errno != 0 {
+		return 0, errno
+	}
+	value, errno := abi.DecodeTimespec(b[abi.TimespecSize:])
+	if errno != 0 {
+		return 0, errno
+	}
+	pt, errno := posixTimer(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	old := encodeItimerspec(pt)
+	switch {
+	case value == 0:
+		pt.Rearm(0, 0)
+	case a[1]&unix.TIMER_ABSTIME != 0:
+		pt.Rearm(value, interval)
+	default:
+		pt.Rearm(pt.Later(value), interval)
+	}
+	if a[3] != 0 {
+		return 0, t.CopyOut(a[3], old)
+	}
+	return 0, abi.OK
+}
+
+func encodeItimerspec(pt *itimer.POSIX) []byte {
+	left, interval := pt.Get()
+	return abi.AppendTimespec(abi.AppendTimespec(nil, interval), left)
+}
+
+func timerGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	pt, errno := posixTimer(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, t.CopyOut(a[1], encodeItimerspec(pt))
+}
+
+func timerGetoverrun(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	pt, errno := posixTimer(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return uint64(pt.Overruns(timerPending(t.P, pt))), abi.OK
+}
+
+func timerDelete(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if _, errno := posixTimer(t, a[0]); errno != 0 {
+		return 0, errno
+	}
+	t.P.Timers.Delete(int32(a[0]))
+	return 0, abi.OK
+}
