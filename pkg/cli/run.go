@@ -57,19 +57,20 @@ func newRun(s Streams, run runFunc) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- PROGRAM [ARG]...",
 		Short: "Run a program in a virtual machine",
-		Long: `Run a Linux program (static ELF, x86-64) in a virtual machine of its own, with
-stdin, stdout and stderr passed through.
+		Long: `Run a Linux program (ELF, x86-64) in a virtual machine of its own, with stdin,
+stdout and stderr passed through.
 
 The program sees no file of this machine but itself, unless --root names a
-folder to show; what it writes stays in memory and is gone at its end. Of the
-environment it gets PATH, HOME and what -e gives.
+folder to show; a dynamically linked program needs one with its libraries. What
+it writes stays in memory and is gone at its end. Of the environment it gets
+PATH, HOME and what -e gives.
 
 Exit status: that of the program; 128+n when signal n ended it; 137 when a limit
 ended it; 125 when the virtual machine could not be started, 126 when the file
 is not a program that can run here, 127 when it was not found.`,
 		Example: `  kontain run -- ./hello world
   echo one two three | kontain run -- ./wordcount
-  kontain run --root / --cwd /etc -- /bin/busybox cat os-release
+  kontain run --root / --cwd /etc -- cat os-release
   kontain run --memory 64Mi --timeout 2s --stats -- ./hello
   kontain run --stats --output json -- ./hello 2>stats.json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -276,7 +277,7 @@ func runProgram(ctx context.Context, s Streams, run runFunc, spec runSpec, f *ru
 	}
 	result, err := run(ctx, spec, vmexec.IO{Stdin: s.In, Stdout: s.Out, Stderr: s.Err})
 	if err != nil {
-		return runError(err)
+		return runError(err, spec)
 	}
 	status := result.ExitStatus()
 	if result.Reason == vmexec.Canceled {
@@ -301,12 +302,15 @@ func runProgram(ctx context.Context, s Streams, run runFunc, spec runSpec, f *ru
 }
 
 // runError picks the exit status of a run that did not happen.
-func runError(err error) error {
+func runError(err error, spec runSpec) error {
 	status := ExitMonitor
 	if _, ok := errors.AsType[*vmexec.ProgramError](err); ok {
 		status = ExitNotExec
 		if errors.Is(err, fs.ErrNotExist) {
 			status = ExitNoProg
+			if spec.Root == "" { // the program was there: its loader was not
+				err = fmt.Errorf("%w (a dynamically linked program needs a root that holds its libraries, such as --root /)", err)
+			}
 		}
 	}
 	if _, ok := errors.AsType[*vmexec.UnavailableError](err); ok {
