@@ -208,9 +208,6 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		woken := k.FutexWake(addr, int(int32(val)), futexAllBits)
 		moved := k.FutexRequeue(addr, addr2, int(int32(a[3])))
-		if cmd == futexRequeue {
-			return uint64(woken), 0
-		}
 		return uint64(woken + moved), 0
 	case futexWakeOp:
 		return wakeOp(t, addr, addr2, count(val), count(a[3]), val3)
