@@ -25,13 +25,23 @@ var (
 // device is an open character device without state.
 type device struct{ handle }
 
-// zeroDevice is /dev/zero: what is mapped of it is anonymous memory.
+// zeroDevice is /dev/zero, which can be mapped: the pages are zeros, and what is
+// written to them is the mapping's own.
 type zeroDevice struct{ device }
 
-// Zero is a file whose mapping is anonymous memory: /dev/zero.
-type Zero interface{ IsZero() }
+// zeroSize is the size of a mapping of /dev/zero: none ends before it.
+const zeroSize = 1 << 62
 
-func (*zeroDevice) IsZero() {}
+func (f *zeroDevice) MapID() MapID                   { return MapID{f.d.inode.dev, f.d.inode.ino} }
+func (*zeroDevice) MapSize() int64                   { return zeroSize }
+func (f *zeroDevice) MapHold()                       { f.d.inode.hold() }
+func (f *zeroDevice) MapDrop()                       { f.d.inode.drop() }
+func (*zeroDevice) MapWrite(int64, []byte) abi.Errno { return 0 }
+
+func (*zeroDevice) MapRead(_ int64, dst []byte) (int, abi.Errno) {
+	clear(dst)
+	return len(dst), 0
+}
 
 func (fs *FS) openDevice(d *dentry, flags int) (fd.File, abi.Errno) {
 	switch d.inode.rdev {

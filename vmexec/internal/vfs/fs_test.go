@@ -296,6 +296,16 @@ func TestDevices(t *testing.T) {
 		if _, errno := f.Write(fd.Buffers{b}, fd.CurrentOffset); errno != c.write {
 			t.Errorf("write %s: %s", c.name, errno)
 		}
+		m, ok := f.(Mapper)
+		if ok != (c.name == "zero") {
+			t.Errorf("%s can be mapped: %t", c.name, ok)
+		}
+		if ok {
+			n, errno := m.MapRead(1<<40, b)
+			if n != 4 || errno != 0 || b[3] != 0 {
+				t.Errorf("mapped zeros: %d, %s, %q", n, errno, b)
+			}
+		}
 		f.Release()
 	}
 }

@@ -118,9 +118,7 @@ func (fs *FS) Memfd(name string) (fd.File, abi.Errno) {
 	return newFile(&dentry{name: "memfd:" + name, inode: in}, unix.O_RDWR), 0
 }
 
-// OpenPath opens a resolved file again, as open(2) of it with no O_CREAT.
-func (fs *FS) OpenPath(p Path, flags int) (fd.File, abi.Errno) { return fs.openPath(p, flags) }
-
+// openPath opens a resolved file, as open(2) with no O_CREAT.
 func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 	in := p.d.inode
 	if flags&unix.O_PATH != 0 {
