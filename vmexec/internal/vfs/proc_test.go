@@ -181,4 +181,14 @@ func TestProcFD(t *testing.T) {
 		t.Errorf("/dev/tty: %s", errno)
 	}
 	info.table.CloseAll()
+	info.table.Install(&stream{fd.Base{Mode: unix.S_IFIFO | 0o600, Ino: 9}}, false, 0)
+	if got := link("/dev/stdin"); got != "/proc/self/fd/0" {
+		t.Errorf("/dev/stdin leads to %q", got)
+	}
+	if got := link("/proc/self/fd/0"); got != "pipe:[9]" {
+		t.Errorf("link of a stream: %q", got)
+	}
 }
+
+// stream is a pipe that does not say its name.
+type stream struct{ fd.Base }

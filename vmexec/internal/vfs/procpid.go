@@ -24,22 +24,20 @@ func (fs *FS) describe(desc *fd.Description) *dentry {
 	if l, ok := desc.File.(Located); ok {
 		return l.Path().d
 	}
+	st, _ := desc.File.Stat()
 	name := "anon_inode:[file]"
 	if n, ok := desc.File.(fd.Namer); ok {
 		name = n.Name()
+	} else if st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		name = fmt.Sprintf("pipe:[%d]", st.Ino)
 	}
-	return &dentry{name: name, inode: &inode{fs: fs, anon: desc.File, mode: anonMode(desc.File), reopen: func(flags int) (fd.File, abi.Errno) {
+	return &dentry{name: name, inode: &inode{fs: fs, anon: desc.File, mode: st.Mode, reopen: func(flags int) (fd.File, abi.Errno) {
 		have := desc.StatusFlags() & unix.O_ACCMODE
 		if want := flags & unix.O_ACCMODE; have != unix.O_RDWR && want != have {
 			return nil, abi.EACCES
 		}
 		return Existing{desc}, 0
 	}}}
-}
-
-func anonMode(f fd.File) uint32 {
-	st, _ := f.Stat()
-	return st.Mode
 }
 
 // taskDir is /proc/<pid>/task.
