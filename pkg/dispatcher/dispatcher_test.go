@@ -48,7 +48,7 @@ type fakeSource struct {
 
 type fakeVM struct{ s *fakeSource }
 
-func (s *fakeSource) Lease(ctx context.Context, env []string) (lease.VM, error) {
+func (s *fakeSource) Lease(context.Context, []string) (lease.VM, error) {
 	if s.w.lease != nil {
 		if err := s.w.lease(s.spec); err != nil {
 			return nil, err
@@ -174,14 +174,22 @@ func TestDispatchOutcomes(t *testing.T) {
 		{name: "exit", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) {
 			return &vmexec.Result{Status: 3, Stderr: []byte("why\n")}, nil
 		}, status: 502, reason: reply.FunctionFailed, says: "why"},
-		{name: "monitor", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) { return nil, monitor },
-			status: 500, reason: reply.Internal, says: monitor.Error()},
-		{name: "no machine", lease: func(Sink) error { return errors.New("out of memory") },
-			status: 503, reason: reply.NoMachine, says: "out of memory"},
-		{name: "program does not fit", lease: func(Sink) error { return &vmexec.ProgramError{Path: "p", Reason: "it does not fit"} },
-			status: 502, reason: reply.FunctionFailed, says: "it does not fit"},
-		{name: "panic", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) { panic("bug") },
-			status: 500, reason: reply.Internal, says: "internal error"},
+		{
+			name: "monitor", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) { return nil, monitor },
+			status: 500, reason: reply.Internal, says: monitor.Error(),
+		},
+		{
+			name: "no machine", lease: func(Sink) error { return errors.New("out of memory") },
+			status: 503, reason: reply.NoMachine, says: "out of memory",
+		},
+		{
+			name: "program does not fit", lease: func(Sink) error { return &vmexec.ProgramError{Path: "p", Reason: "it does not fit"} },
+			status: 502, reason: reply.FunctionFailed, says: "it does not fit",
+		},
+		{
+			name: "panic", run: func(context.Context, Sink, vmexec.IO) (*vmexec.Result, error) { panic("bug") },
+			status: 500, reason: reply.Internal, says: "internal error",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -401,7 +409,7 @@ func TestGenerationSwap(t *testing.T) {
 }
 
 func TestNotReady(t *testing.T) {
-	w := &world{source: func(s Sink) error { return errors.New("no such file") }}
+	w := &world{source: func(Sink) error { return errors.New("no such file") }}
 	d := New(w.options())
 	if err := d.Update([]Sink{testSink("a", "v1"), testSink("a", "v2")}); err == nil || !strings.Contains(err.Error(), "defined twice") {
 		t.Errorf("error %v", err)

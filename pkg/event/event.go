@@ -105,8 +105,10 @@ func DetectMode(h http.Header) (Mode, error) {
 		return 0, badMessage("the header Content-Type is given %d times; send it once", len(types))
 	}
 	if v := h.Get("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
-		return 0, &Error{Status: http.StatusUnsupportedMediaType,
-			Message: fmt.Sprintf("the content encoding %q is not supported; send the event uncompressed", clip(v))}
+		return 0, &Error{
+			Status:  http.StatusUnsupportedMediaType,
+			Message: fmt.Sprintf("the content encoding %q is not supported; send the event uncompressed", clip(v)),
+		}
 	}
 	contentType := h.Get("Content-Type")
 	media, rest, _ := strings.Cut(contentType, ";")
@@ -131,8 +133,10 @@ func DetectMode(h http.Header) (Mode, error) {
 		want, mode = MediaTypeBatchJSON, Batch
 	}
 	if media != want {
-		return 0, &Error{Status: http.StatusUnsupportedMediaType,
-			Message: fmt.Sprintf("the event format %q is not supported; send %s", clip(media), want)}
+		return 0, &Error{
+			Status:  http.StatusUnsupportedMediaType,
+			Message: fmt.Sprintf("the event format %q is not supported; send %s", clip(media), want),
+		}
 	}
 	if strings.TrimSpace(rest) != "" {
 		_, params, err := mime.ParseMediaType(contentType)
@@ -140,8 +144,10 @@ func DetectMode(h http.Header) (Mode, error) {
 			return 0, badMessage("the Content-Type %q cannot be read: %v", clip(contentType), err)
 		}
 		if c, ok := params["charset"]; ok && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
-			return 0, &Error{Status: http.StatusUnsupportedMediaType,
-				Message: fmt.Sprintf("the charset %q is not supported; send the event in UTF-8", clip(c))}
+			return 0, &Error{
+				Status:  http.StatusUnsupportedMediaType,
+				Message: fmt.Sprintf("the charset %q is not supported; send the event in UTF-8", clip(c)),
+			}
 		}
 	}
 	return mode, nil
@@ -270,8 +276,10 @@ type attributeBudget int
 func (b *attributeBudget) add(name, value string) error {
 	*b += attributeBudget(len(name) + len(value))
 	if *b > MaxAttributes {
-		return &Error{Status: http.StatusRequestEntityTooLarge, Attribute: clip(name),
-			Message: fmt.Sprintf("the attributes of the event are larger than %d bytes together; put large content into the data", MaxAttributes)}
+		return &Error{
+			Status: http.StatusRequestEntityTooLarge, Attribute: clip(name),
+			Message: fmt.Sprintf("the attributes of the event are larger than %d bytes together; put large content into the data", MaxAttributes),
+		}
 	}
 	return nil
 }

@@ -111,6 +111,7 @@ func (q *Queue) Acquire(ctx context.Context) (release func(), err error) {
 	q.mu.Unlock()
 
 	var expired <-chan time.Time
+	var timedOut bool
 	if timeout > 0 {
 		t := time.NewTimer(timeout)
 		defer t.Stop()
@@ -120,7 +121,7 @@ func (q *Queue) Acquire(ctx context.Context) (release func(), err error) {
 	case <-w.granted:
 		return q.releaser(), nil
 	case <-expired:
-		err = ErrTimeout
+		err, timedOut = ErrTimeout, true
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -130,7 +131,7 @@ func (q *Queue) Acquire(ctx context.Context) (release func(), err error) {
 	case <-w.granted:
 		// The slot came at the same moment. An event that merely waited too
 		// long may still use it; one that is gone passes it on.
-		if err == ErrTimeout {
+		if timedOut {
 			q.mu.Unlock()
 			return q.releaser(), nil
 		}
@@ -140,7 +141,7 @@ func (q *Queue) Acquire(ctx context.Context) (release func(), err error) {
 	default:
 		q.waiters.Remove(place)
 	}
-	if err == ErrTimeout {
+	if timedOut {
 		q.stats.TimedOut++
 	} else {
 		q.stats.Canceled++

@@ -110,7 +110,7 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p == nil {
 			return
 		}
-		if p != http.ErrAbortHandler {
+		if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			rc.options.Logger.Error("panic", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			if !wrote.began {
 				writeFailure(w, reply.Failf(http.StatusInternalServerError, reply.Internal, "internal error in the receiver; its log has the details"))
@@ -317,7 +317,7 @@ func writeReplies(w http.ResponseWriter, mode event.Mode, replies []*event.Event
 	w.WriteHeader(http.StatusOK)
 	// An error here means that the sender is gone: at-least-once delivery is
 	// its job.
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // The answer to an event is its sender's and the function's affair; no browser shows it as a page of ours.
 	return nil
 }
 
@@ -332,7 +332,8 @@ func writeFailure(w http.ResponseWriter, f *reply.Failure) {
 	}
 	setWriteDeadline(w)
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(body) // the sender may be gone
+	// The sender may be gone.
+	_, _ = w.Write(body) //nolint:gosec // It is JSON, says so, and nosniff holds readers to that.
 }
 
 // handshake answers OPTIONS. Consent is the header WebHook-Allowed-Origin and

@@ -87,7 +87,7 @@ func request(t *testing.T, method, url string, h http.Header, body string) (*htt
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +239,7 @@ func TestChunkedTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != 413 {
 		t.Errorf("%s", resp.Status)
 	}
@@ -253,14 +253,28 @@ func TestHandshake(t *testing.T) {
 		want    map[string]string
 	}{
 		{"no web hook", nil, nil, map[string]string{"Allow": "POST"}},
-		{"any origin", nil, http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Callback": {"http://192.0.2.1/"}},
-			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example"}},
-		{"rate", nil, http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Rate": {"120"}},
-			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example", "Webhook-Allowed-Rate": "*"}},
-		{"listed", []string{"EventGrid.example"}, http.Header{"Webhook-Request-Origin": {"eventgrid.example"}},
-			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example"}},
-		{"not listed", []string{"other.example"}, http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Rate": {"1"}},
-			map[string]string{"Allow": "POST"}},
+		{
+			"any origin", nil,
+			http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Callback": {"http://192.0.2.1/"}},
+			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example"},
+		},
+		{
+			"rate", nil,
+			http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Rate": {"120"}},
+			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example", "Webhook-Allowed-Rate": "*"},
+		},
+		{
+			"listed",
+			[]string{"EventGrid.example"},
+			http.Header{"Webhook-Request-Origin": {"eventgrid.example"}},
+			map[string]string{"Allow": "POST", "Webhook-Allowed-Origin": "eventgrid.example"},
+		},
+		{
+			"not listed",
+			[]string{"other.example"},
+			http.Header{"Webhook-Request-Origin": {"eventgrid.example"}, "Webhook-Request-Rate": {"1"}},
+			map[string]string{"Allow": "POST"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -285,13 +299,13 @@ func TestSlowBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	fmt.Fprintf(c, "POST /ns/echo HTTP/1.1\r\nHost: x\r\nCe-Specversion: 1.0\r\nCe-Id: 1\r\nCe-Source: s\r\nCe-Type: t\r\nContent-Length: 10\r\n\r\nabc")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != 408 || !strings.Contains(string(b), "3 bytes did") {
 		t.Errorf("%s %s %v", resp.Status, b, err)
@@ -305,7 +319,7 @@ func TestSlowBodyOfRefusedRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	fmt.Fprintf(c, "POST /ns/unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
 	b, err := io.ReadAll(c) // ends when the server closes the connection
 	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 404 ") {
@@ -325,7 +339,7 @@ func TestMaxBuffered(t *testing.T) {
 	go func() {
 		defer close(done)
 		if resp, err := http.DefaultClient.Do(first); err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 	}()
 	rc := s.Config.Handler.(*Receiver)
@@ -339,7 +353,9 @@ func TestMaxBuffered(t *testing.T) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 	cancel()
-	<-f.gone
+	if err := <-f.gone; err == nil {
+		t.Error("the leaving of the sender was not seen")
+	}
 	<-done
 	for deadline := time.Now().Add(30 * time.Second); rc.buffered.Load() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -364,7 +380,7 @@ func TestBodyDeadlineIsLifted(t *testing.T) {
 	go func() {
 		resp, err := http.DefaultClient.Do(r)
 		if err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 		done <- err
 	}()
@@ -378,7 +394,9 @@ func TestBodyDeadlineIsLifted(t *testing.T) {
 		}
 	}
 	cancel()
-	<-done
+	if err := <-done; err == nil {
+		t.Error("a request without an answer succeeded")
+	}
 }
 
 func TestNextHop(t *testing.T) {

@@ -66,9 +66,9 @@ func folders(paths []string) []string {
 	for _, p := range paths {
 		add(p) // refused below when it is a file
 		add(filepath.Dir(p))
-		if real, err := filepath.EvalSymlinks(p); err == nil && real != p {
-			add(real)
-			add(filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(p); err == nil && target != p {
+			add(target)
+			add(filepath.Dir(target))
 		}
 	}
 	slices.Sort(dirs)
