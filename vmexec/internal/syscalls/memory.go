@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
-	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
@@ -84,7 +83,7 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			}
 			return 0, abi.ENODEV
 		}
-		v.Src, v.Off, v.Name = &fileSource{file, mapper}, off, mapper.Path().String()
+		v.Src, v.Off, v.Name = &fileSource{mapper}, off, mapper.Path().String()
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:
@@ -105,30 +104,13 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	v.Start, v.End = addr, addr+length
 	if src, ok := v.Src.(*fileSource); ok {
-		src.mapper.MapHold()
+		src.MapHold()
 	}
 	return addr, m.Map(v)
 }
 
-// fileSource is a file behind a private mapping. It outlives the descriptor.
-type fileSource struct {
-	file   fd.File
-	mapper vfs.Mapper
-}
-
-func (s *fileSource) MapRead(off int64, dst []byte) (int, abi.Errno) {
-	return s.mapper.MapRead(off, dst)
-}
-
-func (s *fileSource) MapSize() int64 {
-	st, errno := s.file.Stat()
-	if errno != 0 {
-		return 0
-	}
-	return st.Size
-}
-
-func (s *fileSource) MapDrop() { s.mapper.MapDrop() }
+// fileSource is a file behind one private mapping. It outlives the descriptor.
+type fileSource struct{ vfs.Mapper }
 
 func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	end, errno := span(a[0], a[1])
