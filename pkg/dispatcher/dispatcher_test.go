@@ -108,7 +108,7 @@ func (w *world) options() Options {
 			return &fakeSource{w: w, spec: s}, nil
 		},
 		Contract: func(s Sink) (contract.Contract, error) {
-			return stdio.New(stdio.Config{Reply: s.Reply, Limits: s.Limits}), nil
+			return stdio.New(stdio.Config{Reply: s.Reply}), nil
 		},
 	}
 }

@@ -79,9 +79,9 @@ func TestKVM(t *testing.T) {
 		{"exit", 502, "exit status 3; last line of stderr: went wrong", ""},
 		{"refuse", 422, "no such order", ""},
 		{"crash", 502, "exit status 2", ""}, // the Go runtime catches the signal
-		{"spin", 504, "timeout of 300ms", ""},
+		{"spin", 504, "time limit of 300ms", ""},
 		{"memory", 502, "64 MiB", ""},
-		{"output", 502, "limit of 1 MiB", ""},
+		{"output", 502, "1048576 bytes", ""},
 		{"malformed", 502, "attribute source", ""},
 		{"text", 503, "ELF", ""},
 	}

@@ -106,5 +106,5 @@ func newContract(s dispatcher.Sink) (contract.Contract, error) {
 	if s.Contract != "stdio" {
 		return nil, fmt.Errorf("the contract %q is not available in this release; write contract: {type: stdio}", s.Contract)
 	}
-	return stdio.New(stdio.Config{Reply: s.Reply, Limits: s.Limits}), nil
+	return stdio.New(stdio.Config{Reply: s.Reply}), nil
 }

@@ -20,13 +20,11 @@ import (
 	"net/http"
 	"sort"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/event"
@@ -40,8 +38,7 @@ const ExitPermanent = 65
 
 // Config completes the contract for one sink.
 type Config struct {
-	Reply  contract.ReplySettings // Type and Source must not be empty
-	Limits vmexec.Limits          // named in messages
+	Reply contract.ReplySettings // Type and Source must not be empty
 }
 
 type stdio struct{ config Config }
@@ -69,7 +66,7 @@ func (s *stdio) Input(e *event.Event) (contract.Input, error) {
 
 // Outcome reads the program's exit and output.
 func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
-	if f := s.failure(r); f != nil {
+	if f := failure(r); f != nil {
 		if line := lastLine(r.Stderr); line != "" {
 			f.Message += "; last line of stderr: " + line
 		}
@@ -92,8 +89,10 @@ func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
 	return reply.Outcome{Event: answer}
 }
 
-// failure returns nil when the program accepted the event.
-func (s *stdio) failure(r *vmexec.Result) *reply.Failure {
+// failure returns nil when the program accepted the event. The words are those
+// of the monitor, which knows the limits and the state of the machine.
+func failure(r *vmexec.Result) *reply.Failure {
+	status, reason := http.StatusBadGateway, reply.FunctionFailed
 	switch r.Reason {
 	case vmexec.Exited:
 		switch r.Status {
@@ -102,61 +101,23 @@ func (s *stdio) failure(r *vmexec.Result) *reply.Failure {
 		case ExitPermanent:
 			return reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good (exit status %d)", r.Status)
 		}
-		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program ended with exit status %d", r.Status)
-	case vmexec.Signaled:
-		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program was ended by %s", death(r.Death))
-	case vmexec.WallLimit:
-		return reply.Failf(http.StatusGatewayTimeout, reply.DeadlineExceeded, "the program did not end within its timeout of %v", s.config.Limits.Wall)
-	case vmexec.CPULimit:
-		return reply.Failf(http.StatusGatewayTimeout, reply.DeadlineExceeded, "the program used more than its limit of %v of processor time", s.config.Limits.CPU)
+	case vmexec.Signaled, vmexec.Deadlock:
+	case vmexec.WallLimit, vmexec.CPULimit:
+		status, reason = http.StatusGatewayTimeout, reply.DeadlineExceeded
 	case vmexec.MemoryLimit:
-		limit := s.config.Limits.Memory
-		if limit == 0 {
-			limit = vmexec.DefaultMemory
-		}
-		return reply.Failf(http.StatusBadGateway, reply.MemoryExceeded, "the program needed more memory than its limit of %s", bytesText(limit))
+		reason = reply.MemoryExceeded
 	case vmexec.OutputLimit:
-		limit := s.config.Limits.Output
-		if limit == 0 {
-			limit = vmexec.DefaultOutput
-		}
-		return reply.Failf(http.StatusBadGateway, reply.OutputExceeded, "the program wrote more to stdout than its limit of %s", bytesText(uint64(limit)))
-	case vmexec.Deadlock:
-		return reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program is in a deadlock: every thread waits for something that can no longer happen")
+		reason = reply.OutputExceeded
 	case vmexec.Canceled:
-		return reply.Failf(http.StatusServiceUnavailable, reply.Draining, "the program was stopped before its end")
+		status, reason = http.StatusServiceUnavailable, reply.Draining
+	default:
+		status, reason = http.StatusInternalServerError, reply.Internal
 	}
-	return reply.Failf(http.StatusInternalServerError, reply.Internal, "the program ended for an unknown reason (%v)", r.Reason)
-}
-
-func death(d *vmexec.Death) string {
-	if d == nil {
-		return "a signal"
+	message := r.Message
+	if message == "" {
+		message = "the program ended: " + r.Reason.String()
 	}
-	name := unix.SignalName(syscall.Signal(d.Signal))
-	if name == "" {
-		name = fmt.Sprintf("signal %d", d.Signal)
-	}
-	const pageFault = 14
-	switch {
-	case d.Vector == pageFault:
-		return fmt.Sprintf("%s: page fault at address %#x, instruction at %#x", name, d.Addr, d.RIP)
-	case d.Vector >= 0:
-		return fmt.Sprintf("%s: exception %d, instruction at %#x", name, d.Vector, d.RIP)
-	}
-	return name
-}
-
-func bytesText(n uint64) string {
-	switch {
-	case n >= 1<<30 && n%(1<<30) == 0:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 1<<20 && n%(1<<20) == 0:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 1<<10 && n%(1<<10) == 0:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d bytes", n)
+	return &reply.Failure{Status: status, Reason: reason, Message: message}
 }
 
 // lastLine returns the last line of b that is not blank, as printable text of

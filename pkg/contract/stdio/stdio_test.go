@@ -6,7 +6,6 @@ package stdio
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,8 +26,7 @@ func input(t *testing.T) *event.Event {
 
 func newContract() contract.Contract {
 	return New(Config{
-		Reply:  contract.ReplySettings{Type: "dev.kontain.up.reply", Source: "/up", Extensions: map[string]string{"team": "blue"}},
-		Limits: vmexec.Limits{Wall: 3 * time.Second, Memory: 8 << 20, Output: 1000},
+		Reply: contract.ReplySettings{Type: "dev.kontain.up.reply", Source: "/up", Extensions: map[string]string{"team": "blue"}},
 	})
 }
 
@@ -113,17 +111,16 @@ func TestOutcomeFailure(t *testing.T) {
 		reason reply.Reason
 		says   string
 	}{
-		{"exit 1", vmexec.Result{Status: 1, Stdout: []byte("ignored"), Stderr: []byte("first\nlast \x1b[1mline\n\n")}, 502, reply.FunctionFailed, "exit status 1; last line of stderr: last  [1mline"},
-		{"exit 65", vmexec.Result{Status: 65, Stderr: []byte("no such order")}, 422, reply.PermanentFailure, "no such order"},
-		{"segfault", vmexec.Result{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 11, Vector: 14, Addr: 0x10, RIP: 0x401000}}, 502, reply.FunctionFailed, "SIGSEGV: page fault at address 0x10, instruction at 0x401000"},
-		{"divide", vmexec.Result{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 8, Vector: 0, RIP: 0x401000}}, 502, reply.FunctionFailed, "SIGFPE: exception 0"},
-		{"abort", vmexec.Result{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 6, Vector: -1}}, 502, reply.FunctionFailed, "SIGABRT"},
-		{"wall", vmexec.Result{Reason: vmexec.WallLimit}, 504, reply.DeadlineExceeded, "timeout of 3s"},
-		{"cpu", vmexec.Result{Reason: vmexec.CPULimit}, 504, reply.DeadlineExceeded, "processor time"},
-		{"memory", vmexec.Result{Reason: vmexec.MemoryLimit}, 502, reply.MemoryExceeded, "limit of 8 MiB"},
-		{"output", vmexec.Result{Reason: vmexec.OutputLimit}, 502, reply.OutputExceeded, "limit of 1000 bytes"},
-		{"deadlock", vmexec.Result{Reason: vmexec.Deadlock}, 502, reply.FunctionFailed, "deadlock"},
-		{"canceled", vmexec.Result{Reason: vmexec.Canceled}, 503, reply.Draining, "stopped"},
+		{"exit 1", vmexec.Result{Status: 1, Message: "the program ended with exit status 1", Stdout: []byte("ignored"), Stderr: []byte("first\nlast \x1b[1mline\n\n")}, 502, reply.FunctionFailed, "exit status 1; last line of stderr: last  [1mline"},
+		{"exit 65", vmexec.Result{Status: 65, Message: "m", Stderr: []byte("no such order")}, 422, reply.PermanentFailure, "no such order"},
+		{"signal", vmexec.Result{Reason: vmexec.Signaled, Message: "killed by SIGSEGV"}, 502, reply.FunctionFailed, "killed by SIGSEGV"},
+		{"wall", vmexec.Result{Reason: vmexec.WallLimit, Message: "time limit of 3s"}, 504, reply.DeadlineExceeded, "time limit of 3s"},
+		{"cpu", vmexec.Result{Reason: vmexec.CPULimit, Message: "m"}, 504, reply.DeadlineExceeded, "m"},
+		{"memory", vmexec.Result{Reason: vmexec.MemoryLimit, Message: "m"}, 502, reply.MemoryExceeded, "m"},
+		{"output", vmexec.Result{Reason: vmexec.OutputLimit, Message: "m"}, 502, reply.OutputExceeded, "m"},
+		{"deadlock", vmexec.Result{Reason: vmexec.Deadlock, Message: "m"}, 502, reply.FunctionFailed, "m"},
+		{"canceled", vmexec.Result{Reason: vmexec.Canceled, Message: "m"}, 503, reply.Draining, "m"},
+		{"without a message", vmexec.Result{Reason: vmexec.Deadlock}, 502, reply.FunctionFailed, "deadlock"},
 		{"unknown", vmexec.Result{Reason: 99}, 500, reply.Internal, "reason 99"},
 		{"bad event", vmexec.Result{Stdout: []byte(`{"specversion":"1.0","id":"1"}`)}, 502, reply.BadReply, "attribute source: is missing"},
 		{"two events", vmexec.Result{Stdout: []byte(`{"specversion":"1.0","specversion":"1.0"}`)}, 502, reply.BadReply, "given twice"},
