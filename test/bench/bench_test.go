@@ -162,7 +162,7 @@ func TestQuantile(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	r := &report{Kernel: "6.1", CPUs: 2, Go: "go1.26"}
-	line := r.add("a thing", []float64{2000, 4000, 3000}, []float64{1500})
+	line := r.add("a thing", []float64{2000, 4000, 3000}, []float64{1000, 2000, 1500})
 	line.fill(&vmexec.Stats{Exits: 7, Syscalls: map[string]uint64{"write": 2, "brk": 0}, Kicks: 4}, 2)
 	r.skip("another", errNoCompiler)
 	file := filepath.Join(t.TempDir(), "bench.json")

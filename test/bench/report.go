@@ -24,7 +24,8 @@ type row struct {
 	Median  float64 `json:"medianNs"`
 	P99     float64 `json:"p99Ns,omitempty"`    // absent with fewer than 100 samples
 	Native  float64 `json:"nativeNs,omitempty"` // median of the same, natively
-	// Speed is native time by time in the machine: 1 is as fast, less is slower.
+	// Speed is native time by time in the machine, the median of pairs: 1 is as
+	// fast, less is slower.
 	Speed float64 `json:"speed,omitempty"`
 	// Exits are the times the vCPU came back to the monitor, for one operation.
 	Exits float64            `json:"exits,omitempty"`
@@ -64,14 +65,17 @@ func quantile(values []float64, q float64) float64 {
 	return values[min(len(values)-1, int(q*float64(len(values))))]
 }
 
-// add adds a row made from samples, and native ones when there are any.
+// add adds a row made from samples and, when there are any, native ones: as many,
+// each taken just before the sample of the same index. The speed is the median
+// of the pairs, which a machine that slows down for a while does not move.
 func (r *report) add(name string, samples, native []float64) *row {
-	line := row{Name: name, Samples: len(samples), Median: median(samples), Native: median(native)}
+	var speeds []float64
+	for i := range native {
+		speeds = append(speeds, native[i]/samples[i])
+	}
+	line := row{Name: name, Samples: len(samples), Median: median(samples), Native: median(native), Speed: median(speeds)}
 	if len(samples) >= 100 {
 		line.P99 = quantile(samples, 0.99)
-	}
-	if line.Native > 0 && line.Median > 0 {
-		line.Speed = line.Native / line.Median
 	}
 	r.Rows = append(r.Rows, line)
 	return &r.Rows[len(r.Rows)-1]
