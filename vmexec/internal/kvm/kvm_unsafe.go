@@ -26,7 +26,7 @@ const (
 	ioRun               = 0xae80
 	ioGetSregs          = 0x8138ae83
 	ioSetSregs          = 0x4138ae84
-	ioGetMSRs           = 0xc008ae88
+	ioGetVCPUEvents     = 0x8040ae9f
 	ioSetMSRs           = 0x4008ae89
 	ioSetCPUID2         = 0x4008ae90
 	ioGetXSave          = 0x9000aea4
@@ -54,6 +54,7 @@ var (
 	_ [144]byte = [unsafe.Sizeof(Regs{})]byte{}
 	_ [312]byte = [unsafe.Sizeof(Sregs{})]byte{}
 	_ [24]byte  = [unsafe.Sizeof(Segment{})]byte{}
+	_ [64]byte  = [unsafe.Sizeof(vcpuEvents{})]byte{}
 	_ [40]byte  = [unsafe.Sizeof(CPUIDEntry{})]byte{}
 	_ [16]byte  = [unsafe.Sizeof(MSR{})]byte{}
 )
@@ -285,6 +286,21 @@ func (c *VCPU) GetXSave(area *[XSaveSize]byte) error {
 func (c *VCPU) SetXSave(area *[XSaveSize]byte) error {
 	_, err := ioctl(c.fd, "KVM_SET_XSAVE", ioSetXSave, uintptr(unsafe.Pointer(area)))
 	return err
+}
+
+// vcpuEvents is struct kvm_vcpu_events.
+type vcpuEvents struct {
+	injected, nr, hasErrorCode, pending uint8 // exception
+	_                                   [60]byte
+}
+
+// ExceptionPending reports whether KVM still has to deliver an exception to the
+// guest: the last Run was cut short between the instruction that caused it and
+// the guest's handler.
+func (c *VCPU) ExceptionPending() (bool, error) {
+	var e vcpuEvents
+	_, err := ioctl(c.fd, "KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, uintptr(unsafe.Pointer(&e)))
+	return e.injected|e.pending != 0, err
 }
 
 // TSCKHz returns the frequency of the guest's time stamp counter in kHz.

@@ -24,6 +24,9 @@ type machine struct {
 	vcpu *kvm.VCPU
 	mem  *guestmem.Memory
 
+	// A kick came while an exception was being delivered; Run reports it next.
+	kicked bool
+
 	cur *platform.Context // whose general registers were run last
 	fp  *platform.Context // whose vector state is loaded
 
@@ -134,18 +137,35 @@ func (m *machine) load(c *platform.Context) (uint64, error) {
 
 // Run implements platform.Machine.
 func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
+	if m.kicked {
+		m.kicked = false
+		return platform.Exit{Kind: platform.ExitKick}, nil
+	}
 	load, err := m.load(c)
 	if err != nil {
 		return platform.Exit{}, err
 	}
 	errno := m.vcpu.Run(load)
+	for errno == unix.EINTR {
+		m.vcpu.ClearExitRequest()
+		// An exception that KVM has yet to deliver belongs to this thread: go on
+		// until its stub has exited, or another thread would get it.
+		pending, err := m.vcpu.ExceptionPending()
+		if err != nil {
+			return platform.Exit{}, err
+		}
+		if !pending {
+			break
+		}
+		m.kicked = true
+		errno = m.vcpu.Run(0)
+	}
 	c.Regs = *m.vcpu.Regs
 	s := m.vcpu.Sregs
 	c.FSBase, c.GSBase = s.FS.Base, s.GS.Base
 	switch errno {
 	case 0:
 	case unix.EINTR:
-		m.vcpu.ClearExitRequest()
 		// A kick between the entry into a stub and its OUT: finish the entry
 		// here, or a thread switch would lose the frame.
 		if s.CS.Selector&3 == 0 {
