@@ -157,6 +157,7 @@ func (vm *VM) loadProgram() error {
 	if errno := vm.mm.Map(mm.VMA{Start: mm.StackTop - task.StackSize, End: mm.StackTop, Prot: prot, Name: "[stack]", Stack: true}); errno != 0 {
 		return guestmem.ErrLimit
 	}
+	vm.mm.Prepare(mm.StackTop-prefaultStack, mm.StackTop)
 	f := k.Features()
 	spec := loader.StackSpec{
 		Top: mm.StackTop, Size: task.StackSize, Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.spec.Path,
@@ -192,6 +193,13 @@ func (vm *VM) loadProgram() error {
 	return vm.mm.Err()
 }
 
+// prefaultMax is the largest segment of an executable whose pages the host
+// prepares before the start, and prefaultStack the part of the stack.
+const (
+	prefaultMax   = 1 << 20
+	prefaultStack = 32 << 10
+)
+
 // mapImage maps the segments of an executable at base and returns the end of
 // the last, on a page boundary.
 func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
@@ -213,6 +221,9 @@ func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
 			}
 			if err := vm.mm.MapPages(mm.VMA{Start: start, End: anon, Prot: prot, Name: e.path, Off: s.Offset &^ (pageSize - 1)}, gpa); err != nil {
 				return 0, err
+			}
+			if n*pageSize <= prefaultMax {
+				vm.mem.Prefault(guestmem.Run{Start: gpa, End: gpa + n*pageSize})
 			}
 			// What follows in the last page is the file's; the program's zeros begin
 			// there. (A read-only segment keeps it, as in Linux.)

@@ -256,6 +256,15 @@ func (m *Memory) drop(r Run) error {
 // Page returns the page at gpa.
 func (m *Memory) Page(gpa uint64) []byte { return m.host[gpa : gpa+PageSize : gpa+PageSize] }
 
+// Prefault makes the host give memory to pages before the guest touches them:
+// in the guest a first touch costs several times more (22 µs against 3 µs a
+// page on the development machine). It is a service that may do nothing.
+func (m *Memory) Prefault(r Run) {
+	// MADV_POPULATE_WRITE, Linux 5.14. EINVAL before; ENOMEM and EFAULT mean that
+	// the host has no memory now, which the guest's own touch will find out.
+	_ = unix.Madvise(m.host[r.Start:r.End], unix.MADV_POPULATE_WRITE)
+}
+
 // Bytes returns n bytes from gpa.
 func (m *Memory) Bytes(gpa, n uint64) []byte { return m.host[gpa : gpa+n : gpa+n] }
 

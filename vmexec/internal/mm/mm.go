@@ -30,9 +30,15 @@ const (
 	// maxVMAs bounds the mappings of a process, as vm.max_map_count.
 	maxVMAs = 65530
 
-	// eager is the largest mapping that is populated at once, and the window
-	// populated around a fault: an exit costs as much as thousands of entries.
+	// eager is the largest mapping whose first pages are given at once: what is
+	// larger is often a reservation.
 	eager = tableSpan
+	// The window around a fault that gets pages, and host memory behind them,
+	// begins small and grows while faults follow each other through memory: a
+	// page that the host prepares in advance costs a fraction of one that the
+	// guest's touch makes it prepare, but one that is never used is lost.
+	firstWindow = 16 * pageSize
+	lastWindow  = tableSpan
 )
 
 // MM is the address space of one process. It belongs to the VM's run loop.
@@ -43,6 +49,10 @@ type MM struct {
 
 	brkStart, brk uint64
 	err           error // a failure of the host, or guestmem.ErrLimit
+
+	window       uint64         // size of the last fault's window
+	wStart, wEnd uint64         // and where it was
+	fresh        []guestmem.Run // pages that the last populate gave
 
 	touched byte // keeps the reads of at alive
 
@@ -160,6 +170,7 @@ func (m *MM) reclaim() bool {
 // populate gives pages to the part [a,b) of v that has none. It reports false
 // when the page at must could not be given one; the others are a service.
 func (m *MM) populate(v *VMA, a, b, must uint64) bool {
+	m.fresh = m.fresh[:0]
 	flags := leafFlags(v.Prot)
 	limit := b
 	if v.Src != nil {
@@ -194,6 +205,7 @@ func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 				}
 			}
 			*e = gpa | flags
+			m.fresh = guestmem.AddPage(m.fresh, gpa)
 		}
 	}
 	return true
@@ -226,7 +238,6 @@ func (m *MM) Fault(va uint64, write, exec bool) FaultKind {
 	}
 	page := va &^ (pageSize - 1)
 	if m.leaf(page)&x86.PTEOwned == 0 {
-		w := va &^ (eager - 1)
 		// The page itself first: when memory is short, only it counts.
 		if !m.populate(v, page, page+pageSize, page) {
 			m.fail(guestmem.ErrLimit)
@@ -235,16 +246,45 @@ func (m *MM) Fault(va uint64, write, exec bool) FaultKind {
 		if m.leaf(page)&x86.PTEOwned == 0 {
 			return FaultBus
 		}
-		if m.roomy() {
-			m.populate(v, max(v.Start, w), min(v.End, w+eager), page)
+		if m.plenty() {
+			m.faultAround(v, page)
 		}
 		m.Faults++
 	}
 	return FaultServed
 }
 
-// roomy reports whether memory is plenty enough to map pages in advance.
-func (m *MM) roomy() bool { return m.mem.Limit()-m.mem.Used() > 2*eager/pageSize }
+// faultAround gives pages to the window around a fault.
+func (m *MM) faultAround(v *VMA, page uint64) {
+	if page == m.wEnd || page+pageSize == m.wStart {
+		m.window = min(4*m.window, lastWindow)
+	} else {
+		m.window = firstWindow
+	}
+	m.wStart = max(v.Start, page&^(m.window-1))
+	m.wEnd = min(v.End, page&^(m.window-1)+m.window)
+	m.prefault(m.fresh)
+	m.populate(v, m.wStart, m.wEnd, page)
+	m.prefault(m.fresh)
+}
+
+func (m *MM) prefault(runs []guestmem.Run) {
+	for _, r := range runs {
+		m.mem.Prefault(r)
+	}
+}
+
+// Prepare gives pages and host memory to the mapped range [a,b), which lies in
+// one mapping, if there is plenty.
+func (m *MM) Prepare(a, b uint64) {
+	if v := m.find(a); v != nil && m.plenty() {
+		m.populate(v, a, min(b, v.End), a)
+		m.prefault(m.fresh)
+	}
+}
+
+// plenty reports whether memory may be spent on what is not asked for yet.
+func (m *MM) plenty() bool { return m.mem.Used() < m.mem.Limit()/2 }
 
 // Unmap removes every mapping in [a,b) and frees the pages.
 func (m *MM) Unmap(a, b uint64) {
@@ -261,17 +301,19 @@ func (m *MM) Unmap(a, b uint64) {
 	m.fail(m.mem.Free(runs))
 }
 
-// Map makes a mapping in place of whatever was there. Small ones are populated
-// at once.
+// Map makes a mapping in place of whatever was there. A small one gets its first
+// pages at once: an exit costs more than they do.
 func (m *MM) Map(v VMA) abi.Errno {
 	if len(m.vmas) >= maxVMAs {
 		return abi.ENOMEM
 	}
 	m.Unmap(v.Start, v.End)
 	m.insert(v)
-	if v.Prot != 0 && v.End-v.Start <= eager && m.roomy() {
+	if v.Prot != 0 && v.End-v.Start <= eager && m.plenty() {
 		w := m.find(v.Start)
-		m.populate(w, v.Start, v.End, v.Start)
+		m.window, m.wStart, m.wEnd = firstWindow, v.Start, min(v.End, v.Start+firstWindow)
+		m.populate(w, m.wStart, m.wEnd, v.Start)
+		m.prefault(m.fresh)
 	}
 	return 0
 }
