@@ -7,9 +7,9 @@ import "encoding/binary"
 
 // Ways of notification of sigevent(3type).
 const (
-	SIGEV_SIGNAL    = 0 //nolint:revive // Linux's own name
-	SIGEV_NONE      = 1 //nolint:revive // Linux's own name
-	SIGEV_THREAD_ID = 4 //nolint:revive // Linux's own name
+	SIGEV_SIGNAL    = 0
+	SIGEV_NONE      = 1
+	SIGEV_THREAD_ID = 4
 )
 
 // SigeventSize is the size of struct sigevent.

@@ -155,9 +155,17 @@ func TestBuffers(t *testing.T) {
 		b    Buffers
 		want string
 	}{
-		{"all", b, "abcde"}, {"skip 0", b.Skip(0), "abcde"}, {"skip 2", b.Skip(2), "cde"}, {"skip 3", b.Skip(3), "de"},
-		{"skip 5", b.Skip(5), ""}, {"skip 9", b.Skip(9), ""}, {"take 0", b.Take(0), ""}, {"take 3", b.Take(3), "abc"},
-		{"take 4", b.Take(4), "abcd"}, {"take 9", b.Take(9), "abcde"}, {"middle", b.Skip(1).Take(3), "bcd"},
+		{"all", b, "abcde"},
+		{"skip 0", b.Skip(0), "abcde"},
+		{"skip 2", b.Skip(2), "cde"},
+		{"skip 3", b.Skip(3), "de"},
+		{"skip 5", b.Skip(5), ""},
+		{"skip 9", b.Skip(9), ""},
+		{"take 0", b.Take(0), ""},
+		{"take 3", b.Take(3), "abc"},
+		{"take 4", b.Take(4), "abcd"},
+		{"take 9", b.Take(9), "abcde"},
+		{"middle", b.Skip(1).Take(3), "bcd"},
 	} {
 		p := make([]byte, 16)
 		if got := string(p[:tt.b.CopyTo(p)]); got != tt.want || tt.b.Len() != len(tt.want) {

@@ -103,7 +103,8 @@ func self(t *task.Thread, pid uint64) abi.Errno {
 }
 
 func getPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), self(t, a[0]) }
-func getSID(t *task.Thread, a task.Args) (uint64, abi.Errno)  { return uint64(t.P.SID), self(t, a[0]) }
+
+func getSID(t *task.Thread, a task.Args) (uint64, abi.Errno) { return uint64(t.P.SID), self(t, a[0]) }
 
 // setPGID is setpgid(2). Errors: EINVAL, ESRCH, EPERM for a session leader and
 // for a group that does not exist.

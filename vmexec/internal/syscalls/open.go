@@ -134,9 +134,12 @@ func resolveFlags(r uint64) (vfs.Flag, bool) {
 		bit uint64
 		fl  vfs.Flag
 	}{
-		{unix.RESOLVE_NO_XDEV, vfs.NoXDev}, {unix.RESOLVE_NO_MAGICLINKS, vfs.NoMagicLinks},
-		{unix.RESOLVE_NO_SYMLINKS, vfs.NoSymlinks}, {unix.RESOLVE_BENEATH, vfs.Beneath},
-		{unix.RESOLVE_IN_ROOT, vfs.InRoot}, {resolveCached, 0},
+		{unix.RESOLVE_NO_XDEV, vfs.NoXDev},
+		{unix.RESOLVE_NO_MAGICLINKS, vfs.NoMagicLinks},
+		{unix.RESOLVE_NO_SYMLINKS, vfs.NoSymlinks},
+		{unix.RESOLVE_BENEATH, vfs.Beneath},
+		{unix.RESOLVE_IN_ROOT, vfs.InRoot},
+		{resolveCached, 0},
 	} {
 		if r&v.bit != 0 {
 			fl |= v.fl

@@ -344,7 +344,8 @@ func (s *selectState) run(t *task.Thread) (uint64, abi.Errno) {
 func sysSelect(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	s, ok := t.State.(*selectState)
 	if !ok {
-		d, errno := forever, abi.OK
+		var errno abi.Errno
+		d := forever
 		if a[4] != 0 {
 			var b [16]byte
 			if errno = t.CopyIn(a[4], b[:]); errno != abi.OK {

@@ -161,6 +161,7 @@ func schedGetattr(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 func schedPriorityMax(_ *task.Thread, a task.Args) (uint64, abi.Errno) { return priorityBound(a, 99) }
+
 func schedPriorityMin(_ *task.Thread, a task.Args) (uint64, abi.Errno) { return priorityBound(a, 1) }
 
 func priorityBound(a task.Args, realtime uint64) (uint64, abi.Errno) {

@@ -128,7 +128,7 @@ func xattrs() []Entry {
 			support = Full // an empty list is the truth
 		}
 		es = append(es, Entry{Nr: c.nr, Name: c.name, Support: support, Note: "files have no extended attributes", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-			errno := abi.OK
+			var errno abi.Errno
 			if c.fd {
 				_, errno = usable(t, int32(a[0]), 0)
 			} else {

@@ -59,8 +59,10 @@ func (k *Kernel) SignalFrameSize() uint64 {
 
 func (t *Thread) mcontext() [18]*uint64 {
 	r := &t.Ctx.Regs
-	return [18]*uint64{&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15, &r.RDI, &r.RSI, &r.RBP, &r.RBX,
-		&r.RDX, &r.RAX, &r.RCX, &r.RSP, &r.RIP, &r.RFLAGS}
+	return [18]*uint64{
+		&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15, &r.RDI, &r.RSI, &r.RBP, &r.RBX,
+		&r.RDX, &r.RAX, &r.RCX, &r.RSP, &r.RIP, &r.RFLAGS,
+	}
 }
 
 // pushFrame makes the thread run the handler of a. It reports false when the

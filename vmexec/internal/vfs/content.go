@@ -4,6 +4,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"math"
 
@@ -68,7 +69,7 @@ func (in *inode) readLower(dst []byte, off int64) abi.Errno {
 			return errno
 		}
 		m, err := f.ReadAt(dst[:n], off)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return abi.EIO
 		}
 		n = int64(m) // a host file that shrank reads as zeros
@@ -284,7 +285,7 @@ func (l *lowerCache) get(in *inode) (LowerFile, abi.Errno) {
 		return nil, errno
 	}
 	if oldest.f != nil {
-		oldest.f.Close()
+		_ = oldest.f.Close()
 	}
 	oldest.in, oldest.f, oldest.used = in, f, l.clock
 	return f, 0
@@ -293,7 +294,7 @@ func (l *lowerCache) get(in *inode) (LowerFile, abi.Errno) {
 func (l *lowerCache) close(in *inode) {
 	for i := range l.slots {
 		if s := &l.slots[i]; s.in == in {
-			s.f.Close()
+			_ = s.f.Close()
 			s.in, s.f, s.used = nil, nil, 0
 		}
 	}
@@ -302,7 +303,7 @@ func (l *lowerCache) close(in *inode) {
 func (l *lowerCache) closeAll() {
 	for i := range l.slots {
 		if s := &l.slots[i]; s.in != nil {
-			s.f.Close()
+			_ = s.f.Close()
 			s.in, s.f, s.used = nil, nil, 0
 		}
 	}

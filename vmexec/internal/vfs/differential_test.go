@@ -4,6 +4,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -206,7 +207,7 @@ func (w *twin) io(i int) (op, host, guest string) {
 	var errno abi.Errno
 	var hn, gn int64
 	var more [2]string
-	var hb, gb = make([]byte, size), make([]byte, size)
+	hb, gb := make([]byte, size), make([]byte, size)
 	count := func(a, b int, e error, no abi.Errno) { hn, gn, err, errno = int64(max(a, 0)), int64(b), e, no }
 	switch w.rng.IntN(9) {
 	case 0:
@@ -285,7 +286,11 @@ func errText(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	return abi.Errno(err.(unix.Errno)).String()
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err.Error()
+	}
+	return abi.Errno(errno).String()
 }
 
 // dirLinks says that the host counts a directory's subdirectories as its links,

@@ -268,12 +268,27 @@ func TestResolveFlags(t *testing.T) {
 		fl   Flag
 		want abi.Errno
 	}{
-		{"f", Beneath, 0}, {"./f", Beneath, 0}, {"..", Beneath, abi.EXDEV}, {"../d/f", Beneath, abi.EXDEV},
-		{"abs", Beneath, abi.EXDEV}, {"out", Beneath, abi.EXDEV}, {"/tmp", Beneath, abi.EXDEV},
-		{"abs", InRoot, abi.ENOENT}, {"root", InRoot, 0}, {"/f", InRoot, 0}, {"../../../f", InRoot, 0},
-		{"abs", NoSymlinks, abi.ELOOP}, {"abs", NoSymlinks | NoFollow, 0}, {"abs", NoXDev, 0},
-		{"/dev/null", NoXDev, abi.EXDEV}, {"f", Directory, abi.ENOTDIR}, {"", EmptyPath, 0}, {"", 0, abi.ENOENT},
-		{"lN", 0, 0}, {"l" + string(rune('A'+39)), 0, 0}, {"l" + string(rune('A'+40)), 0, abi.ELOOP},
+		{"f", Beneath, 0},
+		{"./f", Beneath, 0},
+		{"..", Beneath, abi.EXDEV},
+		{"../d/f", Beneath, abi.EXDEV},
+		{"abs", Beneath, abi.EXDEV},
+		{"out", Beneath, abi.EXDEV},
+		{"/tmp", Beneath, abi.EXDEV},
+		{"abs", InRoot, abi.ENOENT},
+		{"root", InRoot, 0},
+		{"/f", InRoot, 0},
+		{"../../../f", InRoot, 0},
+		{"abs", NoSymlinks, abi.ELOOP},
+		{"abs", NoSymlinks | NoFollow, 0},
+		{"abs", NoXDev, 0},
+		{"/dev/null", NoXDev, abi.EXDEV},
+		{"f", Directory, abi.ENOTDIR},
+		{"", EmptyPath, 0},
+		{"", 0, abi.ENOENT},
+		{"lN", 0, 0},
+		{"l" + string(rune('A'+39)), 0, 0},
+		{"l" + string(rune('A'+40)), 0, abi.ELOOP},
 	} {
 		_, errno := fs.Resolve(base, c.path, c.fl)
 		want(t, c.path, errno, c.want)

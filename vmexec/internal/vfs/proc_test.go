@@ -44,7 +44,9 @@ func (f *facts) Threads() []int    { return []int{7, 8} }
 func (f *facts) Thread(tid int) ThreadStatus {
 	return ThreadStatus{Name: f.comm, State: 'R', UTime: 5e9}
 }
+
 func (f *facts) Status() Status { return Status{Parent: 1, VMSize: 1 << 20, RSS: 8192, Caught: 0x42} }
+
 func (f *facts) Limits() (l [16]unix.Rlimit) {
 	l[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: 10, Max: unix.RLIM_INFINITY}
 	return l

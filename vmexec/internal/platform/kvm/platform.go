@@ -204,8 +204,10 @@ func (p *Platform) NewMachine(mem *guestmem.Memory, root uint64) (platform.Machi
 	return m, nil
 }
 
-var userCode = kvm.Segment{Limit: 0xffff_ffff, Selector: x86.UserCS, Type: 11, Present: 1, DPL: 3, S: 1, L: 1, G: 1}
-var userData = kvm.Segment{Limit: 0xffff_ffff, Selector: x86.UserDS, Type: 3, Present: 1, DPL: 3, DB: 1, S: 1, G: 1}
+var (
+	userCode = kvm.Segment{Limit: 0xffff_ffff, Selector: x86.UserCS, Type: 11, Present: 1, DPL: 3, S: 1, L: 1, G: 1}
+	userData = kvm.Segment{Limit: 0xffff_ffff, Selector: x86.UserDS, Type: 3, Present: 1, DPL: 3, DB: 1, S: 1, G: 1}
+)
 
 // Control register bits; SDM volume 3, section 2.5.
 const (

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/bits"
 	"os"
@@ -262,7 +263,8 @@ func TestFallback(t *testing.T) {
 						call = unix.ClockGetres
 					}
 					wantR := int64(0)
-					if errno, ok := call(clock, &want).(unix.Errno); ok {
+					var errno unix.Errno
+					if errors.As(call(clock, &want), &errno) {
 						wantR = -int64(errno)
 					}
 					if diff := want.Nano() - got.Nano(); r != wantR || diff < 0 || diff > int64(10*time.Second) {
