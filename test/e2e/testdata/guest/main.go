@@ -1,0 +1,84 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Guest is the Go program of the tests; its first argument says what it does.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// version is set when it is built.
+var version = "none"
+
+func main() {
+	arg := func(i int) string {
+		if i < len(os.Args) {
+			return os.Args[i]
+		}
+		return ""
+	}
+	switch arg(1) {
+	case "version":
+		fmt.Print(version)
+	case "print": // the second argument
+		fmt.Print(arg(2))
+	case "binary": // bytes that are no text
+		fmt.Print("\x00\xff\xfe\x80 not text")
+	case "silent":
+	case "cat":
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			fail(1, err.Error())
+		}
+	case "env":
+		fmt.Print(os.Getenv(arg(2)))
+	case "exit": // with a status, and a reason on stderr
+		n, err := strconv.Atoi(arg(2))
+		if err != nil {
+			fail(2, err.Error())
+		}
+		fail(n, "first line\nthe reason why")
+	case "nil":
+		var p *int
+		*p = 1
+	case "spin":
+		for n := uint64(1); n != 0; n += 2 { // an odd number is never 0
+		}
+	case "sleep":
+		time.Sleep(time.Hour)
+	case "memory":
+		var keep [][]byte
+		for {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			keep = append(keep, b)
+		}
+	case "output":
+		line := strings.Repeat("x", 64<<10)
+		for {
+			if _, err := os.Stdout.WriteString(line); err != nil {
+				fail(3, err.Error())
+			}
+		}
+	case "stderr": // more than anyone wants to read
+		line := strings.Repeat("e", 1023) + "\n"
+		for range 4 << 10 {
+			fmt.Fprint(os.Stderr, line)
+		}
+		fail(9, strings.Repeat("é\x01\"", 1000))
+	default:
+		fail(2, "unknown mode")
+	}
+}
+
+func fail(status int, why string) {
+	fmt.Fprintln(os.Stderr, why)
+	os.Exit(status)
+}
