@@ -414,6 +414,12 @@ func fuzzProgram(t *testing.T, lower vfs.Lower, data []byte) task.Outcome {
 	install(fd.NewEventInput([]byte(strings.Repeat("input ", 100))))
 	install(fd.NewCaptureOutput(1<<16, func() { k.End(task.OutputLimit) }))
 	install(fd.NewStreamOutput(io.Discard, k.Post))
+	// Handlers, so that not every second program dies of its first signal.
+	for sig := 1; sig < int(unix.SIGTERM); sig++ {
+		if sig != int(unix.SIGKILL) {
+			p.SetAction(sig, task.SigAction{Handler: scriptHandler, Flags: 0x0400_0000, Restorer: scriptReturn})
+		}
+	}
 	for _, reg := range []*uint64{&p.Threads[0].Ctx.Regs.RIP, &p.Threads[0].Ctx.Regs.RSP} {
 		*reg = fuzzTop
 	}
