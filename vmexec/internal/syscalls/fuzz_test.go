@@ -104,7 +104,7 @@ type fuzzRun struct {
 	ops   int
 	last  map[*platform.Context]uint64 // number of the call that each thread has made
 	kept  [16]uint64                   // results of the last calls
-	nkept int
+	nkept [2]int
 
 	allocs  [1]metrics.Sample
 	before  uint64 // allocated when the call began
@@ -247,9 +247,13 @@ func (r *fuzzRun) finished(c *platform.Context) {
 			r.t.Errorf("%s gave the program %d", r.current, int64(v))
 		}
 		delete(r.last, c)
-		if v < 1<<47 {
-			r.kept[r.nkept%len(r.kept)] = v
-			r.nkept++
+		if v > 2 && v < 1<<47 { // small ones and addresses apart
+			at := 0
+			if v >= mm.MinVA {
+				at = 1
+			}
+			r.kept[8*at+r.nkept[at]%8] = v
+			r.nkept[at]++
 		}
 	}
 }
@@ -574,33 +578,103 @@ func TestRandomSyscalls(t *testing.T) {
 	}
 }
 
+// fuzzShapes are sensible arguments of calls, a letter each: f a descriptor, p a
+// path, b a buffer, n a size, i a small number, w one bit, c an address that a call
+// gave, 0 zero, a character from 3 on a descriptor that programs begin with; a
+// capital letter is the slot with the structure for the call.
+var fuzzShapes = map[int]string{
+	unix.SYS_READ: "fbn", unix.SYS_WRITE: "fbn", unix.SYS_READV: "3Ai", unix.SYS_WRITEV: "4Ai", unix.SYS_PREAD64: "fbnn", unix.SYS_PWRITE64: ":bnn",
+	unix.SYS_PREADV: ":Ain", unix.SYS_PWRITEV2: "fAin0i", unix.SYS_LSEEK: "fni", unix.SYS_SENDFILE: "f:Cn", unix.SYS_COPY_FILE_RANGE: ":C:Bn0",
+	unix.SYS_OPEN: "pwn", unix.SYS_OPENAT: "fpwn", unix.SYS_CREAT: "pn", unix.SYS_OPENAT2: "fpKn", unix.SYS_CLOSE: "f", unix.SYS_DUP: "f", unix.SYS_DUP2: "ff",
+	unix.SYS_DUP3: "ffn", unix.SYS_FCNTL: "fnn", unix.SYS_IOCTL: "fnb", unix.SYS_PIPE: "b", unix.SYS_PIPE2: "b0", unix.SYS_SPLICE: "3bf0n0", unix.SYS_TEE: "36n0",
+	unix.SYS_EPOLL_CREATE1: "0", unix.SYS_EPOLL_CTL: "7ifI", unix.SYS_EPOLL_WAIT: "7bii", unix.SYS_EPOLL_PWAIT: "7bniF", unix.SYS_EPOLL_PWAIT2: "7bnB0",
+	unix.SYS_EVENTFD2: "i0", unix.SYS_TIMERFD_CREATE: "i0", unix.SYS_TIMERFD_SETTIME: "9iEb", unix.SYS_TIMERFD_GETTIME: "9b",
+	unix.SYS_POLL: "Hii", unix.SYS_PPOLL: "HiBF", unix.SYS_SELECT: "nFFFB", unix.SYS_PSELECT6: "nFFFB0",
+	unix.SYS_TIMER_CREATE: "iNb", unix.SYS_TIMER_SETTIME: "iiEb", unix.SYS_TIMER_GETTIME: "ib", unix.SYS_TIMER_DELETE: "i", unix.SYS_TIMER_GETOVERRUN: "i",
+	unix.SYS_SETITIMER: "iEb", unix.SYS_GETDENTS64: ";bn", unix.SYS_GETDENTS: ";bn", unix.SYS_FCHDIR: "f", unix.SYS_CHDIR: "p", unix.SYS_GETCWD: "bn",
+	unix.SYS_MKDIR: "pn", unix.SYS_RENAME: "pp", unix.SYS_RENAMEAT2: "fpfpi", unix.SYS_LINK: "pp", unix.SYS_SYMLINK: "pp", unix.SYS_UNLINK: "p", unix.SYS_RMDIR: "p",
+	unix.SYS_LINKAT: "fpfpn", unix.SYS_READLINK: "pbn", unix.SYS_FTRUNCATE: ":n", unix.SYS_TRUNCATE: "pn", unix.SYS_FALLOCATE: ":inn", unix.SYS_STAT: "pb",
+	unix.SYS_STATX: "fpn0b", unix.SYS_FSTAT: "fb", unix.SYS_UTIMENSAT: "fpB0", unix.SYS_MEMFD_CREATE: "p0", unix.SYS_STATFS: "pb",
+	unix.SYS_MMAP: "0ninf0", unix.SYS_MREMAP: "cnni", unix.SYS_MPROTECT: "cni", unix.SYS_MADVISE: "cni", unix.SYS_MUNMAP: "cn", unix.SYS_MINCORE: "cnb", unix.SYS_BRK: "n",
+	unix.SYS_CLONE: "nbbbb", unix.SYS_CLONE3: "Jn", unix.SYS_FUTEX: "biiBbi", unix.SYS_SET_ROBUST_LIST: "Mn", unix.SYS_SET_TID_ADDRESS: "b",
+	unix.SYS_RT_SIGACTION: "iGbn", unix.SYS_RT_SIGPROCMASK: "iFbn", unix.SYS_RT_SIGTIMEDWAIT: "FbBn", unix.SYS_RT_SIGQUEUEINFO: "niN", unix.SYS_SIGALTSTACK: "Bb",
+	unix.SYS_NANOSLEEP: "Bb", unix.SYS_CLOCK_NANOSLEEP: "iiBb", unix.SYS_PRLIMIT64: "0iLb", unix.SYS_PRCTL: "ipii", unix.SYS_CAPGET: "Pb", unix.SYS_TGKILL: "nni",
+	unix.SYS_CLOSE_RANGE: "fii",
+}
+
+// fuzzArg spells an argument of a shape.
+func fuzzArg(r *rand.Rand, shape byte) []byte {
+	n := byte(r.IntN(16))
+	switch shape {
+	case 'f':
+		return []byte{0xb0*byte(r.IntN(2)) | n}
+	case 'p':
+		return []byte{0x40 + byte(r.IntN(48))}
+	case 'b':
+		return [][]byte{{0x30 + n}, {0x70}, {0x71 + n%15}, fuzzWord(fuzzPages), fuzzWord(fuzzPages + uint64(n)*256)}[r.IntN(5)]
+	case 'n':
+		return [][]byte{{n}, {0xc0 + n}, {0xd0 + n}, {0xe0 + n%8, byte(r.Uint32())}}[r.IntN(4)]
+	case 'i':
+		return []byte{n & byte([3]int{1, 3, 15}[r.IntN(3)])}
+	case 'w':
+		return [][]byte{{n % 4}, {0xe4 + n%4, n}, fuzzWord(uint64(unix.O_CREAT|unix.O_RDWR) | r.Uint64()&0xe00)}[r.IntN(3)]
+	case 'c':
+		return []byte{0xb8 + n%8}
+	case '0':
+		return []byte{0}
+	}
+	if shape >= '3' && shape <= '<' {
+		if r.IntN(5) == 0 {
+			return fuzzArg(r, 'f')
+		}
+		return []byte{shape - '0'}
+	}
+	if shape >= 'A' && shape <= 'P' {
+		return []byte{0x30 + shape - 'A'}
+	}
+	b := []byte{byte(r.Uint32())}
+	if b[0] >= 0xe0 {
+		b = append(b, byte(r.Uint32()))
+	}
+	return b
+}
+
 // randomProgram spells a program that does not end at once.
 func randomProgram(r *rand.Rand) []byte {
-	numbers := slices.Sorted(maps.Keys(Entries()))
-	b := make([]byte, 0, 4096)
+	all := slices.Sorted(maps.Keys(Entries()))
+	shaped := slices.Sorted(maps.Keys(fuzzShapes))
+	// Descriptors from 3 on: two pipes, a set, a counter, a timer, a file, a folder,
+	// a place.
+	b := slices.Concat(fuzzOp(unix.SYS_PIPE2, fuzzPages, unix.O_NONBLOCK), fuzzOp(unix.SYS_PIPE, fuzzPages), fuzzOp(unix.SYS_EPOLL_CREATE1),
+		fuzzOp(unix.SYS_EVENTFD2, 1, unix.O_NONBLOCK), fuzzOp(unix.SYS_TIMERFD_CREATE, 1, unix.O_NONBLOCK),
+		fuzzOp(unix.SYS_OPEN, fuzzPath("/tmp/a"), unix.O_CREAT|unix.O_RDWR, 0o644), fuzzOp(unix.SYS_OPEN, fuzzPath("/tmp"), 0),
+		fuzzOp(unix.SYS_OPEN, fuzzPath("/etc/motd"), unix.O_PATH))
 	for range 20 + r.IntN(180) {
 		if r.IntN(30) == 0 {
 			b = append(b, fuzzSpecial+byte(r.IntN(3)), byte(r.Uint32()))
 			continue
 		}
-		nr := numbers[r.IntN(len(numbers))]
+		nr := all[r.IntN(len(all))]
+		if r.IntN(4) != 0 {
+			nr = shaped[r.IntN(len(shaped))]
+		}
 		switch nr {
-		case unix.SYS_EXIT_GROUP, unix.SYS_EXIT, unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_TGKILL, unix.SYS_RT_SIGRETURN,
-			unix.SYS_PAUSE, unix.SYS_RT_SIGSUSPEND, unix.SYS_MUNMAP:
+		case unix.SYS_EXIT_GROUP, unix.SYS_EXIT, unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_RT_SIGRETURN, unix.SYS_PAUSE,
+			unix.SYS_RT_SIGSUSPEND, unix.SYS_CLOSE_RANGE, unix.SYS_CLOSE, unix.SYS_SETRLIMIT, unix.SYS_PRLIMIT64:
 			if r.IntN(20) != 0 {
 				continue
 			}
 		}
 		b = append(b, byte(nr>>8), byte(nr))
-		for range 6 {
-			kind := byte(r.IntN(16))
-			if r.IntN(3) == 0 {
-				kind = []byte{0, 3, 4, 5, 6, 11}[r.IntN(6)]
+		shape := fuzzShapes[nr]
+		for i := range 6 {
+			kind := byte('x')
+			if i < len(shape) && r.IntN(12) != 0 {
+				kind = shape[i]
+			} else if shape != "" && r.IntN(3) != 0 {
+				kind = '0'
 			}
-			b = append(b, kind<<4|byte(r.IntN(16)))
-			if kind >= 14 {
-				b = append(b, byte(r.Uint32()))
-			}
+			b = append(b, fuzzArg(r, kind)...)
 		}
 	}
 	return b
