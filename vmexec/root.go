@@ -34,7 +34,8 @@ func ProgramRoot(path string) (*Root, error) {
 	if err != nil {
 		return nil, &ProgramError{Path: path, Reason: "its absolute path is not known", Err: err}
 	}
-	f, err := os.Open(abs)
+	// Without O_NONBLOCK a named pipe would hold the caller for ever.
+	f, err := os.OpenFile(abs, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, openError(path, err)
 	}
