@@ -19,7 +19,7 @@ import (
 // Where the hand-made programs lie.
 const (
 	codeVA = 0x40_1000
-	dataVA = 0x60_0000
+	dataVA = 0x600_0000
 	// dataSize is the read-write segment: zeros.
 	dataSize = 64 << 10
 )

@@ -56,6 +56,8 @@ func (t *Thread) exception(e platform.Exit) {
 		sig, info.Code, info.Addr = unix.SIGTRAP, trapTrace, t.Ctx.Regs.RIP
 	case x86.VecAlignment:
 		sig, info.Code = unix.SIGBUS, busAdrAln
+	case x86.VecStackSegment, x86.VecSegNotPres:
+		sig = unix.SIGBUS // SI_KERNEL; a stack address that is not canonical
 	}
 	t.fault(int(sig), info)
 }

@@ -112,12 +112,11 @@ type Kernel struct {
 	yield   bool    // end the slice of running
 	futexes *futexes
 
-	timers      timerHeap
-	guestTimers int
-	armed       int64 // deadline the machine's timer is set to; 0 when it is off
-	slicing     bool  // it is set to time slices
-	refreshed   int64
-	cpuStart    int64 // processor time of the OS thread before the run
+	timers    timerHeap
+	armed     int64 // deadline the machine's timer is set to; 0 when it is off
+	slicing   bool  // it is set to time slices
+	refreshed int64
+	cpuStart  int64 // processor time of the OS thread before the run
 
 	ended   bool
 	outcome Outcome
@@ -258,10 +257,13 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { k.Post(func() { k.End(Canceled) }) })
 	defer stop()
-	k.setLimits()
+	defer k.setLimits()()
 	k.Clock.encode(k.Memory.Page(x86.ClockGPA))
-	for !k.ended {
+	for {
 		k.runPosted()
+		if k.ended { // by a post, perhaps: a program that spins must not be entered again
+			break
+		}
 		t := k.pick()
 		if t == nil {
 			k.idle()
@@ -281,24 +283,34 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	return k.outcome, nil
 }
 
-// setLimits sets the timers of the wall-clock and processor-time limits.
-func (k *Kernel) setLimits() {
+// setLimits starts the timers of the wall-clock and processor-time limits, and
+// returns what stops them. They are the host's and post, because the machine's
+// timer loses the kicks that fall between two runs: a program that spends its
+// time in calls would see few of them.
+func (k *Kernel) setLimits() (stop func()) {
 	k.cpuStart = threadCPU()
-	now := k.Clock.Monotonic()
+	var wall, cpu *time.Timer
 	if w := k.Limits.Wall; w > 0 {
-		k.after(now+int64(w), false, func() { k.End(WallLimit) })
+		wall = time.AfterFunc(w, func() { k.Post(func() { k.End(WallLimit) }) })
 	}
 	if c := k.Limits.CPU; c > 0 {
-		var check func()
-		check = func() {
-			left := int64(c) - k.CPUTime()
-			if left <= 0 {
-				k.End(CPULimit)
-				return
+		cpu = time.AfterFunc(c, func() {
+			k.Post(func() {
+				left := c - time.Duration(k.CPUTime())
+				if left <= 0 {
+					k.End(CPULimit)
+					return
+				}
+				cpu.Reset(max(left, time.Millisecond))
+			})
+		})
+	}
+	return func() {
+		for _, t := range []*time.Timer{wall, cpu} {
+			if t != nil {
+				t.Stop()
 			}
-			k.after(k.Clock.Monotonic()+left, false, check)
 		}
-		k.after(now+int64(c), false, check)
 	}
 }
 
@@ -343,7 +355,7 @@ func (k *Kernel) idle() {
 	if k.hasPost.Load() || k.ended || (len(k.runq) > 0 && !k.runq[0].P.stopped) {
 		return
 	}
-	if !k.external && k.guestTimers == 0 {
+	if !k.external && len(k.timers) == 0 {
 		k.End(Deadlock)
 		return
 	}
@@ -435,6 +447,7 @@ func (k *Kernel) step(t *Thread) {
 	if t.restart != 0 || t.restoreMask || t.deliverable() != 0 {
 		t.deliver()
 		if k.ended {
+			k.checkMemory(t) // a frame without room may be one without memory
 			return
 		}
 	}

@@ -12,7 +12,8 @@ import (
 const (
 	numSignals = 64
 	// maxQueued bounds the queued real-time signals of a process or thread, as
-	// RLIMIT_SIGPENDING does.
+	// RLIMIT_SIGPENDING does. Standard signals, faults among them, are bounded by
+	// their number and always find room.
 	maxQueued = 1024
 )
 
@@ -75,7 +76,7 @@ func (q *sigQueue) add(sig int, info SigInfo) abi.Errno {
 	if q.set&bit(sig) != 0 && sig < 32 {
 		return 0
 	}
-	if len(q.queue) >= maxQueued {
+	if sig >= 32 && len(q.queue) >= maxQueued {
 		return abi.EAGAIN
 	}
 	q.set |= bit(sig)

@@ -145,7 +145,7 @@ func (t *Thread) Block(deadline int64, qs ...*waitq.Queue) abi.Errno {
 		}
 	}
 	if deadline != NoDeadline {
-		t.timed = t.K.after(deadline, true, func() { t.wake(WakeTimeout) })
+		t.timed = t.K.after(deadline, func() { t.wake(WakeTimeout) })
 	}
 	return abi.EBLOCK
 }

@@ -8,7 +8,6 @@ import "container/heap"
 // timer calls a function on the loop at a point of the monotonic clock.
 type timer struct {
 	deadline int64
-	guest    bool // it can wake the program; a limit cannot
 	f        func()
 	index    int // in the heap; -1 when it is not there
 }
@@ -37,12 +36,9 @@ func (h *timerHeap) Pop() any {
 	return t
 }
 
-func (k *Kernel) after(deadline int64, guest bool, f func()) *timer {
-	t := &timer{deadline: deadline, guest: guest, f: f}
+func (k *Kernel) after(deadline int64, f func()) *timer {
+	t := &timer{deadline: deadline, f: f}
 	heap.Push(&k.timers, t)
-	if guest {
-		k.guestTimers++
-	}
 	return t
 }
 
@@ -51,15 +47,12 @@ func (k *Kernel) cancel(t *timer) {
 		return
 	}
 	heap.Remove(&k.timers, t.index)
-	if t.guest {
-		k.guestTimers--
-	}
 }
 
 // After calls f once on the loop when Clock.Monotonic reaches the deadline,
 // never before After has returned. stop prevents that.
 func (k *Kernel) After(deadline int64, f func()) (stop func()) {
-	t := k.after(deadline, true, f)
+	t := k.after(deadline, f)
 	return func() { k.cancel(t) }
 }
 
@@ -71,9 +64,6 @@ func (k *Kernel) expire() {
 	now := k.Clock.Monotonic()
 	for len(k.timers) > 0 && k.timers[0].deadline <= now {
 		t := heap.Pop(&k.timers).(*timer)
-		if t.guest {
-			k.guestTimers--
-		}
 		t.f()
 	}
 }
