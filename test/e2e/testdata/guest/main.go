@@ -37,6 +37,21 @@ func main() {
 		}
 	case "env":
 		fmt.Print(os.Getenv(arg(2)))
+	case "id": // the event's id, after some milliseconds
+		ms, err := strconv.Atoi(arg(2))
+		if err != nil {
+			fail(2, err.Error())
+		}
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		fmt.Print(os.Getenv("CE_ID"))
+	case "read": // the file of that name
+		b, err := os.ReadFile(arg(2))
+		if err != nil {
+			fail(1, err.Error())
+		}
+		fmt.Printf("%s", b)
+	case "args":
+		fmt.Printf("%q", os.Args[1:])
 	case "exit": // with a status, and a reason on stderr
 		n, err := strconv.Atoi(arg(2))
 		if err != nil {
