@@ -236,6 +236,9 @@ func (e *Epoll) level(seen map[*Epoll]int) int {
 	return l + 1
 }
 
+// Len returns the number of descriptors in the set.
+func (e *Epoll) Len() int { return len(e.items) }
+
 // Collect returns up to limit descriptors that are ready, and what for. Those that
 // stay ready and are not edge-triggered come last the next time, so that none
 // starves.

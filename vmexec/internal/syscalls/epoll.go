@@ -89,6 +89,9 @@ func sysEpollCtl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
+	if d.StatusFlags()&unix.O_PATH != 0 {
+		return 0, abi.EBADF
+	}
 	if d.Queue() == nil {
 		return 0, abi.EPERM
 	}
@@ -113,6 +116,9 @@ func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, abi.Errno)) (
 	if limit <= 0 || limit > math.MaxInt32/epollEventSize {
 		return 0, abi.EINVAL
 	}
+	if a[1] > userEnd-uint64(limit)*epollEventSize {
+		return 0, abi.EFAULT
+	}
 	ep, errno := epollSet(t, a[0])
 	if errno != abi.OK {
 		return 0, errno
@@ -135,8 +141,8 @@ func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, abi.Errno)) (
 		return 0, errno
 	}
 	// Events that cannot be delivered must not be taken: the place for them is
-	// looked at first.
-	dst, errno := t.Buffers(a[1], uint64(limit)*epollEventSize, true)
+	// looked at first. No more of it than can be used: looking maps memory.
+	dst, errno := t.Buffers(a[1], uint64(min(limit, int64(ep.Len())))*epollEventSize, true)
 	if errno != abi.OK {
 		return 0, errno
 	}

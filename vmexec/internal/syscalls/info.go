@@ -26,8 +26,8 @@ func infoCalls() []Entry {
 var Kernel = abi.Utsname{
 	Sysname:    "Linux",
 	Nodename:   "kontain",
-	Release:    "6.1.0-kontain",
-	Version:    "#1 SMP kontain",
+	Release:    task.Release,
+	Version:    task.Version,
 	Machine:    "x86_64",
 	Domainname: "(none)",
 }

@@ -123,6 +123,11 @@ func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if _, errno := readClock(t, clock); errno != 0 {
 		return 0, errno
 	}
+	switch clock {
+	case unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW,
+		unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM: // as on a machine without a clock that can wake it
+		return 0, abi.ENOTSUP
+	}
 	ev := abi.Sigevent{Signal: int32(unix.SIGALRM)}
 	if a[1] != 0 {
 		var b [abi.SigeventSize]byte

@@ -4,6 +4,8 @@
 package syscalls
 
 import (
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -26,9 +28,9 @@ func memoryCalls() []Entry {
 		{Nr: unix.SYS_MSYNC, Name: "msync", Fn: msync},
 		{Nr: unix.SYS_MINCORE, Name: "mincore", Fn: mincore},
 		{Nr: unix.SYS_MLOCK, Name: "mlock", Fn: mlock, Support: Stub, Note: "guest memory is never paged out by the guest kernel"},
-		{Nr: unix.SYS_MLOCK2, Name: "mlock2", Fn: mlock, Support: Stub, Note: "as mlock"},
+		{Nr: unix.SYS_MLOCK2, Name: "mlock2", Fn: mlock2, Support: Stub, Note: "as mlock"},
 		{Nr: unix.SYS_MUNLOCK, Name: "munlock", Fn: mlock, Support: Stub, Note: "as mlock"},
-		{Nr: unix.SYS_MLOCKALL, Name: "mlockall", Fn: succeed, Support: Stub, Note: "as mlock"},
+		{Nr: unix.SYS_MLOCKALL, Name: "mlockall", Fn: mlockall, Support: Stub, Note: "as mlock"},
 		{Nr: unix.SYS_MUNLOCKALL, Name: "munlockall", Fn: succeed, Support: Stub, Note: "as mlock"},
 	}
 }
@@ -55,7 +57,11 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case length == 0, off%pageSize != 0,
 		kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && kind != unix.MAP_SHARED_VALIDATE:
 		return 0, abi.EINVAL
-	case length > x86.UserEnd, off+length < off:
+	case length > x86.UserEnd:
+		return 0, abi.ENOMEM
+	case flags&unix.MAP_ANONYMOUS == 0 && length > math.MaxInt64-min(off, math.MaxInt64):
+		return 0, abi.EOVERFLOW
+	case flags&unix.MAP_HUGETLB != 0: // none are reserved, as on most machines
 		return 0, abi.ENOMEM
 	}
 	length = (length + pageSize - 1) &^ (pageSize - 1)
@@ -83,7 +89,7 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			}
 			return 0, abi.ENODEV
 		}
-		v.Src, v.Off, v.Name = &fileSource{mapper}, off, mapper.Path().String()
+		v.Src, v.Off, v.Name = &fileSource{Mapper: mapper}, off, mapper.Path().String()
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:
@@ -103,14 +109,31 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 	}
 	v.Start, v.End = addr, addr+length
-	if src, ok := v.Src.(*fileSource); ok {
+	src, ok := v.Src.(*fileSource)
+	if ok {
 		src.MapHold()
+		src.held = true
 	}
-	return addr, m.Map(v)
+	errno := m.Map(v)
+	if ok && errno != 0 {
+		src.MapDrop()
+	}
+	return addr, errno
 }
 
 // fileSource is a file behind one private mapping. It outlives the descriptor.
-type fileSource struct{ vfs.Mapper }
+type fileSource struct {
+	vfs.Mapper
+	held bool
+}
+
+// MapDrop lets go of the file once, however many pieces the mapping was cut into.
+func (s *fileSource) MapDrop() {
+	if s.held {
+		s.held = false
+		s.Mapper.MapDrop()
+	}
+}
 
 func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	end, errno := span(a[0], a[1])
@@ -166,7 +189,7 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	}
 	m := t.P.MM
-	switch a[2] {
+	switch int32(a[2]) {
 	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE:
 		return 0, m.Discard(a[0], end)
 	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTFORK, unix.MADV_DOFORK,
@@ -201,6 +224,9 @@ func mincore(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if n := (end - a[0]) / pageSize; a[2] > userEnd-n {
+		return 0, abi.EFAULT
+	}
 	if !t.P.MM.Covered(a[0], end) {
 		return 0, abi.ENOMEM
 	}
@@ -218,6 +244,20 @@ func mincore(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 	}
 	return 0, 0
+}
+
+// mlock2 is mlock2(2). Its one flag changes when pages are taken, not whether.
+func mlock2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if int32(a[2])&^unix.MLOCK_ONFAULT != 0 {
+		return 0, abi.EINVAL
+	}
+	return mlock(t, a)
+}
+
+func mlockall(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+	const known = unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT
+	flags := int32(a[0])
+	return 0, check(flags != 0 && flags != unix.MCL_ONFAULT && flags&^known == 0)
 }
 
 func mlock(t *task.Thread, a task.Args) (uint64, abi.Errno) {

@@ -154,6 +154,9 @@ func memfdCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if uint32(a[1])&^(unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL|unix.MFD_EXEC) != 0 {
 		return 0, abi.EINVAL
 	}
+	if both := uint32(unix.MFD_NOEXEC_SEAL | unix.MFD_EXEC); uint32(a[1])&both == both {
+		return 0, abi.EINVAL
+	}
 	name, errno := t.CopyInString(a[0], maxName)
 	if errno == abi.ENAMETOOLONG {
 		errno = abi.EINVAL

@@ -32,7 +32,7 @@ func getRandom(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if a[1] == 0 {
 		return 0, abi.OK
 	}
-	bufs, errno := t.Buffers(a[0], min(a[1], maxRandom), true)
+	bufs, errno := buffer(t, a[0], min(a[1], maxRandom), true)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -110,6 +110,15 @@ func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool
 	}
 }
 
+// partial is what a write comes to whose arguments are no longer valid when it is
+// made again: what was written before it waited counts.
+func partial(t *task.Thread, errno abi.Errno) (uint64, abi.Errno) {
+	if done, _ := t.State.(written); done > 0 {
+		return uint64(done), abi.OK
+	}
+	return 0, errno
+}
+
 // userEnd is one past the last address of a program (TASK_SIZE_MAX).
 const userEnd = 1<<47 - 4096
 
@@ -138,11 +147,11 @@ func sysRead(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 func sysWrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	f, errno := writable(t, a[0])
 	if errno != abi.OK {
-		return 0, errno
+		return partial(t, errno)
 	}
 	src, errno := buffer(t, a[1], a[2], false)
 	if errno != abi.OK {
-		return 0, errno
+		return partial(t, errno)
 	}
 	return doWrite(t, f, src, fd.CurrentOffset, false)
 }
@@ -192,11 +201,11 @@ func readVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, 
 func writeVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, abi.Errno) {
 	f, errno := writable(t, a[0])
 	if errno != abi.OK {
-		return 0, errno
+		return partial(t, errno)
 	}
 	src, errno := t.Iovec(a[1], vectorCount(a[2]), false)
 	if errno != abi.OK {
-		return 0, errno
+		return partial(t, errno)
 	}
 	return doWrite(t, f, src, off, nonblock)
 }
@@ -321,7 +330,7 @@ func sysSendfile(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, abi.EINVAL
 	case errno != abi.OK:
 		return 0, errno
-	case out.StatusFlags()&unix.O_APPEND != 0:
+	case out.StatusFlags()&unix.O_APPEND != 0, int64(a[3]) < 0:
 		return 0, abi.EINVAL
 	}
 	done, errno := copyBytes(t, from, a[3], func(src fd.Buffers, _ int) (int, abi.Errno) {
@@ -400,6 +409,9 @@ func sysCopyFileRange(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
+	if uint64(from.off)+a[4] < a[4] || uint64(to.off)+a[4] < a[4] {
+		return 0, abi.EOVERFLOW
+	}
 	count := min(a[4], copyMax)
 	if st[0].Dev == st[1].Dev && st[0].Ino == st[1].Ino {
 		if from.off < addOffset(to.off, count) && to.off < addOffset(from.off, count) {
@@ -441,6 +453,9 @@ func sysFadvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	f, errno := t.P.FDs.Get(int32(a[0]))
 	if errno != abi.OK {
 		return 0, errno
+	}
+	if f.StatusFlags()&unix.O_PATH != 0 {
+		return 0, abi.EBADF
 	}
 	st, errno := f.Stat()
 	switch {

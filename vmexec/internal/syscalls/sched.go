@@ -70,7 +70,7 @@ func schedGetaffinity(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, abi.EINVAL
 	}
 	if _, errno := target(t, a[0]); errno != 0 {
-		return 0, errno
+		return 0, abi.ESRCH // also for a negative id
 	}
 	return affinityWord, t.CopyOutU64(a[2], 1)
 }
@@ -79,7 +79,7 @@ func schedGetaffinity(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // others, EFAULT, ESRCH.
 func schedSetaffinity(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if _, errno := target(t, a[0]); errno != 0 {
-		return 0, errno
+		return 0, abi.ESRCH // also for a negative id
 	}
 	var set [1]byte
 	if uint32(a[1]) == 0 {

@@ -70,7 +70,7 @@ func rtSigprocmask(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if errno != 0 {
 			return 0, errno
 		}
-		switch a[0] {
+		switch int32(a[0]) {
 		case unix.SIG_BLOCK:
 			t.SetMask(old | set)
 		case unix.SIG_UNBLOCK:
@@ -130,14 +130,17 @@ func rtSigtimedwait(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if a[3] != sigsetSize {
 		return 0, abi.EINVAL
 	}
-	set, errno := t.CopyInU64(a[0])
-	if errno != 0 {
-		return 0, errno
-	}
+	set, again := t.State.(uint64) // what the call began with: memory may have changed
 	wait := int64(-1)
-	if a[2] != 0 {
-		if wait, errno = timespec(t, a[2]); errno != 0 {
+	if !again {
+		var errno abi.Errno
+		if set, errno = t.CopyInU64(a[0]); errno != 0 {
 			return 0, errno
+		}
+		if a[2] != 0 {
+			if wait, errno = timespec(t, a[2]); errno != 0 {
+				return 0, errno
+			}
 		}
 	}
 	if sig, info, ok := t.TakePending(set); ok {
@@ -161,6 +164,7 @@ func rtSigtimedwait(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, abi.EAGAIN
 	}
 	t.WaitFor(set)
+	t.State = set
 	return 0, t.Block(deadline)
 }
 
@@ -210,18 +214,15 @@ func userInfo(t *task.Thread, code int32) task.SigInfo {
 
 func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	pid, sig := int(int32(a[0])), int(int32(a[1]))
-	if sig != 0 && !task.ValidSignal(sig) {
-		return 0, abi.EINVAL
-	}
-	// The process is alone: itself, its group, and everyone are the same.
-	if pid != t.P.PID && pid != 0 && pid != -1 && pid != -t.P.PGID {
+	// The process is alone: there is itself and its group, and -1 is everyone but
+	// the caller.
+	switch {
+	case pid != t.P.PID && pid != 0 && pid != -t.P.PGID:
 		return 0, abi.ESRCH
-	}
-	if pid == -1 { // everyone but the caller
-		return 0, abi.ESRCH
-	}
-	if sig == 0 {
+	case sig == 0:
 		return 0, 0
+	case !task.ValidSignal(sig):
+		return 0, abi.EINVAL
 	}
 	return 0, t.P.Signal(sig, userInfo(t, task.CodeUser))
 }
@@ -238,12 +239,12 @@ func findThread(t *task.Thread, tgid, tid int) (*task.Thread, abi.Errno) {
 }
 
 func sendThread(t *task.Thread, tgid, tid, sig int, info task.SigInfo) (uint64, abi.Errno) {
-	if sig != 0 && !task.ValidSignal(sig) {
-		return 0, abi.EINVAL
-	}
 	x, errno := findThread(t, tgid, tid)
-	if errno != 0 || sig == 0 {
+	switch {
+	case errno != 0 || sig == 0:
 		return 0, errno
+	case !task.ValidSignal(sig):
+		return 0, abi.EINVAL
 	}
 	return 0, x.Signal(sig, info)
 }
@@ -273,10 +274,12 @@ func rtSigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch {
 	case errno != 0:
 		return 0, errno
-	case !task.ValidSignal(sig):
-		return 0, abi.EINVAL
 	case pid != t.P.PID:
 		return 0, abi.ESRCH
+	case sig == 0:
+		return 0, 0
+	case !task.ValidSignal(sig):
+		return 0, abi.EINVAL
 	}
 	return 0, t.P.Signal(sig, info)
 }

@@ -35,13 +35,14 @@ type cloneArgs struct {
 }
 
 func clone(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	return startThread(t, cloneArgs{flags: a[0] &^ 0xff, stack: a[1], parentTID: a[2], childTID: a[3], tls: a[4]})
+	return startThread(t, cloneArgs{flags: uint64(uint32(a[0])) &^ 0xff, stack: a[1], parentTID: a[2], childTID: a[3], tls: a[4]})
 }
 
 // clone3 sizes: struct clone_args of Linux 5.3, and what is accepted at most.
 const (
-	cloneArgsMin = 64
-	cloneArgsMax = 4096
+	cloneArgsMin   = 64
+	cloneArgsKnown = 88 // with set_tid and cgroup
+	cloneArgsMax   = 4096
 )
 
 func clone3(t *task.Thread, a task.Args) (uint64, abi.Errno) {
@@ -57,8 +58,12 @@ func clone3(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	le := binary.LittleEndian
 	field := func(i int) uint64 { return le.Uint64(b[8*i:]) }
-	for _, x := range b[cloneArgsMin:] { // set_tid, cgroup and what is not known
-		if x != 0 {
+	for i, x := range b[cloneArgsMin:] {
+		switch {
+		case x == 0:
+		case cloneArgsMin+i >= cloneArgsKnown:
+			return 0, abi.E2BIG
+		default: // set_tid and cgroup
 			return 0, abi.EINVAL
 		}
 	}
@@ -119,13 +124,13 @@ func exitGroup(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 func archPrctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	const setGS, setFS, getFS, getGS = 0x1001, 0x1002, 0x1003, 0x1004
-	switch a[0] {
+	switch option := int32(a[0]); option {
 	case setFS, setGS:
 		// A base that is not canonical would fail the entry into the guest.
 		if a[1] >= x86.UserEnd {
 			return 0, abi.EPERM
 		}
-		if a[0] == setFS {
+		if option == setFS {
 			t.Ctx.FSBase = a[1]
 		} else {
 			t.Ctx.GSBase = a[1]
@@ -192,10 +197,16 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if addr%4 != 0 || bits == 0 {
 			return 0, abi.EINVAL
 		}
+		if addr >= userEnd {
+			return 0, abi.EFAULT
+		}
 		return uint64(k.FutexWake(addr, count(val), bits)), 0
 	case futexRequeue, futexCmpRequeue:
 		if addr%4 != 0 || addr2%4 != 0 || int32(val) < 0 || int32(a[3]) < 0 {
 			return 0, abi.EINVAL
+		}
+		if addr >= userEnd || addr2 >= userEnd {
+			return 0, abi.EFAULT
 		}
 		if cmd == futexCmpRequeue {
 			v, errno := t.CopyInU32(addr)

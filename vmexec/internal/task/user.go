@@ -44,11 +44,15 @@ func (t *Thread) Buffers(addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
 	return t.P.MM.Buffers(addr, min(n, maxIO), write)
 }
 
+// userEnd is one past the last address of a program (TASK_SIZE_MAX).
+const userEnd = canonical - pageSize
+
 // maxIovec is UIO_MAXIOV.
 const maxIovec = 1024
 
 // Iovec returns the ranges of a struct iovec array as host slices.
-// Errors: EINVAL for a count or a length out of bounds, EFAULT.
+// Errors: EINVAL for a count or a length out of bounds; EFAULT, also for a range
+// that leaves the program's half of the address space.
 func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errno) {
 	if count < 0 || count > maxIovec {
 		return nil, abi.EINVAL
@@ -57,13 +61,25 @@ func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errn
 	if errno := t.CopyIn(addr, raw); errno != 0 {
 		return nil, errno
 	}
+	// As Linux, all ranges are checked before the first byte is moved.
+	for at := 8; at < len(raw); at += 16 {
+		if int64(binary.LittleEndian.Uint64(raw[at:])) < 0 {
+			return nil, abi.EINVAL
+		}
+	}
+	for at := 0; at < len(raw); at += 16 {
+		base, n := binary.LittleEndian.Uint64(raw[at:]), binary.LittleEndian.Uint64(raw[at+8:])
+		if count == 1 {
+			n = min(n, maxIO) // cut first, as read(2) is not
+		}
+		if n > userEnd || base > userEnd-n {
+			return nil, abi.EFAULT
+		}
+	}
 	var out fd.Buffers
 	left := uint64(maxIO)
 	for ; len(raw) > 0; raw = raw[16:] {
 		base, n := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])
-		if int64(n) < 0 {
-			return nil, abi.EINVAL
-		}
 		n = min(n, left)
 		if n == 0 {
 			continue

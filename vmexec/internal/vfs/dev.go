@@ -53,6 +53,9 @@ func (fs *FS) openDevice(d *dentry, flags int) (fd.File, abi.Errno) {
 	return &device{newHandle(d, flags)}, 0
 }
 
+// maxRandomRead is the most bytes one read of /dev/urandom gives; see random(4).
+const maxRandomRead = 32<<20 - 1
+
 func (f *device) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 	if !f.canRead() {
 		return 0, abi.EBADF
@@ -65,7 +68,7 @@ func (f *device) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 			n += len(b)
 		}
 	case devRandom, devURandom:
-		for _, b := range dst {
+		for _, b := range dst.Take(maxRandomRead) {
 			m, err := io.ReadFull(f.d.inode.fs.rand, b)
 			n += m
 			if err != nil {
