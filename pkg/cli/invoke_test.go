@@ -26,9 +26,10 @@ func replyHandler(t *testing.T) http.HandlerFunc {
 		w.Header().Set("Ce-Id", "r1")
 		w.Header().Set("Ce-Source", "/test")
 		w.Header().Set("Ce-Type", "reply")
+		w.Header().Set("Ce-Subject", "gr%C3%BC%20%2541")
 		w.Header().Set("Ce-Tenant", r.Header.Get("Ce-Tenant"))
 		w.Header().Set("Content-Type", "application/json")
-		answer := map[string]string{"type": r.Header.Get("Ce-Type"), "contentType": r.Header.Get("Content-Type"), "body": string(body)}
+		answer := map[string]string{"type": r.Header.Get("Ce-Type"), "subject": r.Header.Get("Ce-Subject"), "contentType": r.Header.Get("Content-Type"), "body": string(body)}
 		if err := json.NewEncoder(w).Encode(answer); err != nil {
 			t.Error(err)
 		}
@@ -53,10 +54,11 @@ func TestInvokeReply(t *testing.T) {
 		{
 			"flags", "",
 			[]string{"--type", "t1", "--data", `{"x":1}`, "--extension", "tenant=a", "--subject", "s"},
-			[]string{"id: r1\nsource: /test\ntype: reply\ntenant: a\ndatacontenttype: application/json\n", `"type":"t1"`, `"contentType":"application/json"`, `{\"x\":1}`},
+			[]string{"id: r1\nsource: /test\ntype: reply\nsubject: grü %41\ntenant: a\ndatacontenttype: application/json\n", `"type":"t1"`, `"contentType":"application/json"`, `{\"x\":1}`},
 		},
 		{"text", "", []string{"--type", "t1", "--data", "hello"}, []string{`"contentType":"text/plain"`, `"body":"hello"`}},
 		{"content type", "", []string{"--type", "t1", "--data", "<a/>", "--content-type", "text/xml"}, []string{`"contentType":"text/xml"`}},
+		{"percent-encoding", "", []string{"--type", "t1", "--subject", "ü 5%"}, []string{`"subject":"%C3%BC%205%25"`}},
 		{"no data", "", []string{"--type", "t1"}, []string{`"body":""`}},
 		{"file", "", []string{"--event", file}, []string{`"type":"from.file"`, `{\"a\":1}`}},
 		{"stdin", event, []string{"--event", "-"}, []string{`"type":"from.file"`}},
