@@ -339,7 +339,6 @@ func errnos() []hostile {
 		{"mmap_all", unix.ENOMEM, unix.SYS_MMAP, []uint64{0, none, rw, anon, none, 0}},
 		{"mmap_all_but_a_page", unix.ENOMEM, unix.SYS_MMAP, []uint64{0, none - 4096, rw, anon, none, 0}},
 		{"mmap_nothing", unix.EINVAL, unix.SYS_MMAP, []uint64{0, 0, rw, anon, none, 0}},
-		{"mmap_offset_wraps", unix.ENOMEM, unix.SYS_MMAP, []uint64{0, 8192, rw, anon, none, none &^ 0xfff}},
 		{"munmap_control", unix.EINVAL, unix.SYS_MUNMAP, []uint64{ctl, 4096}},
 		{"munmap_all", unix.EINVAL, unix.SYS_MUNMAP, []uint64{0, none}},
 		{"munmap_across_control", unix.EINVAL, unix.SYS_MUNMAP, []uint64{ctl - 4096, 8192}},

@@ -6,9 +6,11 @@
 package guestmem
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +41,12 @@ const (
 	nextSlot  = 128 << 20
 )
 
+// maxFiles bounds the ranges that show a file. Each costs mappings of the host,
+// of which a process may have 65530: a program that gives back every other page
+// of a large file would use them up for all VMs. Beyond it pages are cleared
+// instead, which keeps their memory.
+const maxFiles = 256
+
 // Memory is the guest physical memory of one VM. Guest physical addresses are
 // offsets into one host mapping. It belongs to the VM's run loop.
 type Memory struct {
@@ -49,6 +57,7 @@ type Memory struct {
 	bump  uint64   // first address never given out
 	free  []uint64 // pages given back; they read as zeros
 	files []Run    // ranges that show a file instead of anonymous memory
+	clone *clone   // set in a memory made from an image
 
 	used, peak, limit uint64 // pages
 }
@@ -70,6 +79,7 @@ func New(limit uint64) (*Memory, error) {
 	// The monitor's core dump is no place for guest secrets. Old kernels or
 	// sandboxes may refuse; nothing depends on it.
 	_ = unix.Madvise(host, unix.MADV_DONTDUMP)
+	_ = pagemap()
 	return &Memory{host: host, limit: span / PageSize}, nil
 }
 
@@ -207,6 +217,16 @@ func (m *Memory) MapFile(fd int, off int64, n uint64) (uint64, error) {
 // the platform still holds are dropped too.
 func (m *Memory) Free(runs []Run) error {
 	for _, r := range runs {
+		in, r := m.splitImage(r)
+		if in.Start < in.End {
+			if err := m.dropImage(in, false); err != nil {
+				return err
+			}
+			m.used -= (in.End - in.Start) / PageSize
+		}
+		if r.Start == r.End {
+			continue
+		}
 		if err := m.drop(r); err != nil {
 			return err
 		}
@@ -222,6 +242,15 @@ func (m *Memory) Free(runs []Run) error {
 // Zero makes pages read as zeros again, giving their memory back to the host.
 func (m *Memory) Zero(runs []Run) error {
 	for _, r := range runs {
+		in, r := m.splitImage(r)
+		if in.Start < in.End {
+			if err := m.dropImage(in, true); err != nil {
+				return err
+			}
+		}
+		if r.Start == r.End {
+			continue
+		}
 		if err := m.drop(r); err != nil {
 			return err
 		}
@@ -235,6 +264,10 @@ func (m *Memory) drop(r Run) error {
 		s, e := max(f.Start, r.Start), min(f.End, r.End)
 		if s >= e {
 			continue
+		}
+		if f.Start < s && e < f.End && len(m.files) >= maxFiles {
+			clear(m.host[s:e]) // all of r
+			return nil
 		}
 		if err := mapFixed(m.host[s:e], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE, -1, 0); err != nil {
 			return fmt.Errorf("drop file pages: %w", err)
@@ -284,16 +317,48 @@ func (m *Memory) Invalidate(runs []Run) error {
 	return nil
 }
 
-// Resident reports, for each page of r, whether the host has memory for it.
+// Resident reports, for each page of r, whether it may hold anything but zeros:
+// the host has memory for it, in place or swapped out, or it shows a file.
 func (m *Memory) Resident(r Run) ([]bool, error) {
-	b := m.host[r.Start:r.End]
-	vec := make([]byte, len(b)/PageSize)
-	if err := mincore(b, vec); err != nil {
-		return nil, err
+	out := make([]bool, (r.End-r.Start)/PageSize)
+	f := pagemap()
+	if f == nil {
+		for i := range out {
+			out[i] = true
+		}
+		return out, nil
 	}
-	out := make([]bool, len(vec))
-	for i, v := range vec {
-		out[i] = v&1 != 0
+	// mincore(2) will not do: it does not tell swapped-out pages from untouched ones.
+	var buf [512 * pagemapEntry]byte
+	for i := 0; i < len(out); {
+		b := buf[:min(len(buf), (len(out)-i)*pagemapEntry)]
+		page := (m.address() + r.Start) / PageSize
+		if _, err := f.ReadAt(b, int64(page+uint64(i))*pagemapEntry); err != nil {
+			return nil, err
+		}
+		for ; len(b) > 0; b = b[pagemapEntry:] {
+			const swapped, present = 1 << 62, 1 << 63
+			out[i] = binary.LittleEndian.Uint64(b)&(swapped|present) != 0
+			i++
+		}
+	}
+	for _, f := range m.files {
+		for p := max(f.Start, r.Start); p < min(f.End, r.End); p += PageSize {
+			out[(p-r.Start)/PageSize] = true
+		}
 	}
 	return out, nil
 }
+
+// pagemapEntry is the size of an entry of /proc/self/pagemap in bytes; proc_pid_pagemap(5).
+const pagemapEntry = 8
+
+// pagemap is /proc/self/pagemap, or nil where there is none: every page counts as
+// used then. It is opened with the first memory, before a jail may hide it.
+var pagemap = sync.OnceValue(func() *os.File {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return nil
+	}
+	return f
+})

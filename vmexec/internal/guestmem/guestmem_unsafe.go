@@ -25,13 +25,8 @@ func mapFixed(b []byte, prot, flags, fd int, off int64) error {
 	return nil
 }
 
-func mincore(b, vec []byte) error {
-	_, _, e := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(unsafe.Pointer(unsafe.SliceData(vec))))
-	if e != 0 {
-		return os.NewSyscallError("mincore", e)
-	}
-	return nil
-}
+// address is where the memory lies in the monitor.
+func (m *Memory) address() uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(m.host)))) }
 
 // Words returns the page at gpa as 64-bit words: a page table.
 func (m *Memory) Words(gpa uint64) *[PageSize / 8]uint64 {

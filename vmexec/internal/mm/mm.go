@@ -54,6 +54,9 @@ type MM struct {
 	wStart, wEnd uint64         // and where it was
 	fresh        []guestmem.Run // pages that the last populate gave
 
+	tables  []uint64 // guest physical addresses of the page tables
+	journal *[]undo  // what Reset undoes; nil when this is no clone
+
 	touched byte // keeps the reads of at alive
 
 	// Faults counts the faults that were served by mapping pages.
@@ -74,6 +77,7 @@ func New(mem *guestmem.Memory) (*MM, error) {
 	if m.root, err = mem.Alloc(); err != nil {
 		return nil, err
 	}
+	m.tables = append(m.tables, m.root)
 	for _, p := range x86.BuildControl(mem.Bytes(gpa, x86.ControlSize())) {
 		t := m.table(p.VA, true)
 		if t == nil {
@@ -156,7 +160,7 @@ func (m *MM) reclaim() bool {
 			}
 			for j, there := range res {
 				if !there {
-					*pages[j].e = 0
+					m.set(pages[j].e, 0)
 					freed = guestmem.AddPage(freed, pages[j].gpa)
 				}
 			}
@@ -204,7 +208,7 @@ func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 					return m.leaf(must)&x86.PTEOwned != 0
 				}
 			}
-			*e = gpa | flags
+			m.set(e, gpa|flags)
 			m.fresh = guestmem.AddPage(m.fresh, gpa)
 		}
 	}
@@ -248,6 +252,10 @@ func (m *MM) Fault(va uint64, write, exec bool) FaultKind {
 		}
 		if m.plenty() {
 			m.faultAround(v, page)
+		} else {
+			// An instruction may need several pages that are not there: reclaim
+			// must not take this one for the next before it was run again.
+			m.touched ^= m.mem.Page(m.leaf(page) & x86.PTEAddr)[0]
 		}
 		m.Faults++
 	}
@@ -296,15 +304,17 @@ func (m *MM) Unmap(a, b uint64) {
 	var runs []guestmem.Run
 	m.each(a, b, func(_ uint64, e *uint64) {
 		runs = guestmem.AddPage(runs, *e&x86.PTEAddr)
-		*e = 0
+		m.set(e, 0)
 	})
 	m.fail(m.mem.Free(runs))
 }
 
 // Map makes a mapping in place of whatever was there. A small one gets its first
-// pages at once: an exit costs more than they do.
+// pages at once: an exit costs more than they do. Errors: ENOMEM when there are
+// too many; the source is dropped then, unless another mapping uses it.
 func (m *MM) Map(v VMA) abi.Errno {
 	if len(m.vmas) >= maxVMAs {
+		m.drop([]VMA{v})
 		return abi.ENOMEM
 	}
 	m.Unmap(v.Start, v.End)
@@ -329,7 +339,7 @@ func (m *MM) MapPages(v VMA, gpa uint64) error {
 		if t == nil {
 			return m.noTable()
 		}
-		t[va>>12&511] = gpa | flags
+		m.set(&t[va>>12&511], gpa|flags)
 		gpa += pageSize
 	}
 	return nil
@@ -344,15 +354,19 @@ func (m *MM) Protect(a, b uint64, p Prot) (errno abi.Errno) {
 	if gap := m.gap(a, b); gap < b {
 		b, errno = gap, abi.ENOMEM
 	}
-	for _, v := range m.cut(a, b) {
-		v.Prot = p
-		m.insert(v)
+	parts := m.cut(a, b)
+	if len(parts) == 0 {
+		return errno
 	}
+	for i := range parts {
+		parts[i].Prot = p
+	}
+	m.insert(parts...)
 	flags := leafFlags(p)
 	var stale []guestmem.Run
 	m.each(a, b, func(_ uint64, e *uint64) {
 		old := *e
-		*e = old&x86.PTEAddr | flags
+		m.set(e, old&x86.PTEAddr|flags)
 		if loses(old, *e) {
 			stale = guestmem.AddPage(stale, old&x86.PTEAddr)
 		}
@@ -374,7 +388,7 @@ func (m *MM) Discard(a, b uint64) abi.Errno {
 				return
 			}
 			gone = guestmem.AddPage(gone, *e&x86.PTEAddr)
-			*e = 0
+			m.set(e, 0)
 		})
 		m.fail(m.mem.Zero(zero))
 		m.fail(m.mem.Free(gone))
@@ -433,11 +447,11 @@ func (m *MM) Remap(old, oldLen, newLen, dst uint64, mayMove bool) (uint64, abi.E
 			m.fail(guestmem.ErrLimit) // the page cannot be kept
 			return
 		}
-		t[(dst+(va-old))>>12&511] = *e
+		m.set(&t[(dst+(va-old))>>12&511], *e)
 		if *e&x86.PTEPresent != 0 {
 			stale = guestmem.AddPage(stale, *e&x86.PTEAddr)
 		}
-		*e = 0
+		m.set(e, 0)
 	})
 	m.fail(m.mem.Invalidate(stale))
 	return dst, 0

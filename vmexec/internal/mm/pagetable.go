@@ -4,6 +4,8 @@
 package mm
 
 import (
+	"errors"
+
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
@@ -52,15 +54,35 @@ func (m *MM) table(va uint64, make bool) *[512]uint64 {
 			if !make {
 				return nil
 			}
-			gpa, ok := m.alloc()
+			gpa, ok := m.allocTable()
 			if !ok {
 				return nil
 			}
+			m.tables = append(m.tables, gpa)
 			*e = gpa | x86.PTETable
 		}
 		t = m.mem.Words(*e & x86.PTEAddr)
 	}
 	return t
+}
+
+func (m *MM) allocTable() (uint64, bool) {
+	gpa, err := m.mem.AllocTable()
+	if errors.Is(err, guestmem.ErrLimit) && m.reclaim() {
+		gpa, err = m.mem.AllocTable()
+	}
+	if err != nil && !errors.Is(err, guestmem.ErrLimit) {
+		m.fail(err)
+	}
+	return gpa, err == nil
+}
+
+// set changes a leaf entry. Entries of higher levels are only ever added.
+func (m *MM) set(e *uint64, v uint64) {
+	if m.journal != nil {
+		*m.journal = append(*m.journal, undo{e, *e})
+	}
+	*e = v
 }
 
 // leaf returns the leaf entry of va, 0 when there is none.

@@ -4,6 +4,7 @@
 package mm
 
 import (
+	"slices"
 	"sort"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -39,10 +40,11 @@ type VMA struct {
 	Src        Source // nil: anonymous memory
 	Off        uint64 // file offset of Start, when Src is set
 	Stack      bool   // MAP_GROWSDOWN or the main stack
+	Wipe       bool   // MADV_WIPEONFORK
 }
 
 func (v *VMA) follows(p *VMA) bool {
-	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack &&
+	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack && p.Wipe == v.Wipe &&
 		(v.Src == nil || p.Off+(p.End-p.Start) == v.Off)
 }
 
@@ -61,6 +63,9 @@ func (m *MM) find(va uint64) *VMA {
 
 // cut removes [a,b) from the list and returns what was there.
 func (m *MM) cut(a, b uint64) []VMA {
+	if a >= b { // an empty range in a mapping must not split it
+		return nil
+	}
 	i := m.search(a)
 	j := i
 	var old, keep []VMA
@@ -82,42 +87,45 @@ func (m *MM) cut(a, b uint64) []VMA {
 		}
 		old = append(old, o)
 	}
-	if i != j {
-		m.vmas = append(m.vmas[:i:i], append(keep, m.vmas[j:]...)...)
-	}
+	m.vmas = slices.Replace(m.vmas, i, j, keep...)
 	return old
 }
 
 // drop ends the use of the sources of removed mappings.
 func (m *MM) drop(gone []VMA) {
-	for i, v := range gone {
-		if v.Src == nil || i > 0 && gone[i-1].Src == v.Src {
-			continue
+	unused := map[Source]bool{}
+	for _, v := range gone {
+		if v.Src != nil {
+			unused[v.Src] = true
 		}
-		used := false
-		for j := range m.vmas {
-			used = used || m.vmas[j].Src == v.Src
+	}
+	for i := 0; i < len(m.vmas) && len(unused) > 0; i++ {
+		if src := m.vmas[i].Src; src != nil {
+			delete(unused, src)
 		}
-		if !used {
-			v.Src.MapDrop()
-		}
+	}
+	for src := range unused {
+		src.MapDrop()
 	}
 }
 
-// insert adds a mapping where none is, and joins it with its neighbours.
-func (m *MM) insert(v VMA) {
-	i := sort.Search(len(m.vmas), func(i int) bool { return m.vmas[i].Start >= v.Start })
-	m.vmas = append(m.vmas, VMA{})
-	copy(m.vmas[i+1:], m.vmas[i:])
-	m.vmas[i] = v
-	if i+1 < len(m.vmas) && m.vmas[i+1].follows(&m.vmas[i]) {
-		m.vmas[i].End = m.vmas[i+1].End
-		m.vmas = append(m.vmas[:i+1], m.vmas[i+2:]...)
+// insert adds mappings that follow each other where none is, and joins all that
+// can be joined. It goes through the list once however many there are: a
+// program may have tens of thousands.
+func (m *MM) insert(vs ...VMA) {
+	i := sort.Search(len(m.vmas), func(i int) bool { return m.vmas[i].Start >= vs[0].Start })
+	m.vmas = slices.Insert(m.vmas, i, vs...)
+	end := min(i+len(vs)+1, len(m.vmas))
+	last := max(i-1, 0)
+	for j := last + 1; j < end; j++ {
+		if m.vmas[j].follows(&m.vmas[last]) {
+			m.vmas[last].End = m.vmas[j].End
+			continue
+		}
+		last++
+		m.vmas[last] = m.vmas[j]
 	}
-	if i > 0 && m.vmas[i].follows(&m.vmas[i-1]) {
-		m.vmas[i-1].End = m.vmas[i].End
-		m.vmas = append(m.vmas[:i], m.vmas[i+1:]...)
-	}
+	m.vmas = slices.Delete(m.vmas, last+1, end)
 }
 
 // gap returns the first address of [a,b) that is not mapped; b when all are.

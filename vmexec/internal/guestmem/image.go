@@ -1,0 +1,235 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package guestmem
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// tableReserve is how many pages of a clone are kept for page tables that come
+// into being during an event: they outlive resets, so they must not lie among
+// the pages that a reset drops.
+const tableReserve = 128
+
+// Image is the frozen memory of a VM at one moment. Any number of clones may
+// use it at the same time.
+type Image struct {
+	fd    int
+	bytes []byte // the whole image, read-only
+	used  uint64 // pages, as the limit counts them
+	limit uint64 // pages
+}
+
+var zeroPage = make([]byte, PageSize)
+
+// Freeze copies the memory into an image. The memory itself is not changed.
+func (m *Memory) Freeze() (*Image, error) {
+	fd, err := unix.MemfdCreate("kontain-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	img := &Image{fd: fd, used: m.used, limit: m.limit}
+	if err := img.fill(m); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("freeze %d MiB of guest memory: %w", m.bump>>20, err)
+	}
+	return img, nil
+}
+
+func (img *Image) fill(m *Memory) error {
+	if err := unix.Ftruncate(img.fd, int64(m.bump)); err != nil {
+		return os.NewSyscallError("ftruncate", err)
+	}
+	there, err := m.Resident(Run{0, m.bump})
+	if err != nil {
+		return err
+	}
+	for _, p := range m.free {
+		there[p/PageSize] = false
+	}
+	for i := 0; i < len(there); i++ {
+		gpa := uint64(i) * PageSize
+		// Pages of zeros stay holes, so that the image is no larger than it must be.
+		if !there[i] || bytes.Equal(m.Page(gpa), zeroPage) {
+			continue
+		}
+		if n, err := unix.Pwrite(img.fd, m.Page(gpa), int64(gpa)); err != nil || n != PageSize {
+			return fmt.Errorf("write page %d: %w", i, errors.Join(os.NewSyscallError("pwrite", err), shortWrite(n)))
+		}
+	}
+	if _, err := unix.FcntlInt(uintptr(img.fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
+		return os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
+	}
+	img.bytes, err = unix.Mmap(img.fd, 0, int(m.bump), unix.PROT_READ, unix.MAP_SHARED)
+	return os.NewSyscallError("mmap", err)
+}
+
+func shortWrite(n int) error {
+	if n == PageSize {
+		return nil
+	}
+	return fmt.Errorf("%d of %d bytes were written", n, PageSize)
+}
+
+// Size returns the length of the image in bytes, holes included.
+func (img *Image) Size() uint64 { return uint64(len(img.bytes)) }
+
+// Bytes returns n bytes of the image from gpa; they must not be written.
+func (img *Image) Bytes(gpa, n uint64) []byte { return img.bytes[gpa : gpa+n : gpa+n] }
+
+// Word returns the 64-bit word at gpa.
+func (img *Image) Word(gpa uint64) uint64 { return binary.LittleEndian.Uint64(img.bytes[gpa:]) }
+
+// Close frees the image once no clone uses it any more.
+func (img *Image) Close() error {
+	return errors.Join(os.NewSyscallError("munmap", unix.Munmap(img.bytes)), unix.Close(img.fd))
+}
+
+// clone is what a Memory made from an image has of its own.
+type clone struct {
+	img    *Image
+	base   uint64   // first address after the image and the reserve for tables
+	tables []uint64 // the reserve
+	dirty  []Run    // pages of the image that this clone has copies of
+	usedAt uint64   // m.used at the reset
+}
+
+// Clone makes a memory that starts as the image. Its pages are shared with the
+// image until they are written.
+func (img *Image) Clone() (*Memory, error) {
+	size := img.Size()
+	m, err := New(size + tableReserve*PageSize + img.limit*PageSize)
+	if err != nil {
+		return nil, err
+	}
+	m.limit, m.used, m.peak = img.limit, img.used, img.used
+	if err := m.mapImage(img); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	m.clone = &clone{img: img, base: size + tableReserve*PageSize, usedAt: img.used}
+	m.bump = m.clone.base
+	for p := m.clone.base; p > size; p -= PageSize {
+		m.clone.tables = append(m.clone.tables, p-PageSize)
+	}
+	return m, nil
+}
+
+func (m *Memory) mapImage(img *Image) error {
+	if err := mapFixed(m.host[:img.Size()], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, img.fd, 0); err != nil {
+		return fmt.Errorf("map a snapshot: %w", err)
+	}
+	return m.extend(img.Size() + tableReserve*PageSize)
+}
+
+// AllocTable gives out a page for a page table, which is never freed. In a
+// clone it survives resets.
+func (m *Memory) AllocTable() (uint64, error) {
+	if m.clone == nil {
+		return m.Alloc()
+	}
+	n := len(m.clone.tables)
+	if n == 0 || m.used >= m.limit {
+		return 0, ErrLimit
+	}
+	m.used++
+	m.peak = max(m.peak, m.used)
+	gpa := m.clone.tables[n-1]
+	m.clone.tables = m.clone.tables[:n-1]
+	m.clone.usedAt++
+	return gpa, nil
+}
+
+// ImageEnd is the end of the pages that belong to the image of a clone; 0 when
+// the memory is none.
+func (m *Memory) ImageEnd() uint64 {
+	if m.clone == nil {
+		return 0
+	}
+	return m.clone.img.Size()
+}
+
+// ResetStats counts what a reset did.
+type ResetStats struct {
+	Dirty   int // pages of the image copied back
+	Dropped int // pages of the event given back to the host
+}
+
+// Reset makes the memory of a clone what its image was, except for the page
+// tables: keep reports whether a page is one, and what was changed in those is
+// the business of whoever edited them. touched false says that no page can
+// have been written for the first time since the last reset, so that what was
+// dirty then is all there is.
+func (m *Memory) Reset(keep func(gpa uint64) bool, touched bool) (ResetStats, error) {
+	c := m.clone
+	var st ResetStats
+	if touched || c.dirty == nil {
+		dirty, err := privatePages(m.host[:c.img.Size()], c.dirty[:0])
+		if err != nil {
+			return st, err
+		}
+		c.dirty = dirty
+	}
+	for _, r := range c.dirty {
+		for p := r.Start; p < r.End; {
+			if keep(p) {
+				p += PageSize
+				continue
+			}
+			e := p + PageSize
+			for e < r.End && !keep(e) {
+				e += PageSize
+			}
+			copy(m.host[p:e], c.img.bytes[p:e])
+			st.Dirty += int((e - p) / PageSize)
+			p = e
+		}
+	}
+	if m.bump > c.base {
+		st.Dropped = int((m.bump - c.base) / PageSize)
+		if err := unix.Madvise(m.host[c.base:m.bump], unix.MADV_DONTNEED); err != nil {
+			return st, os.NewSyscallError("madvise(MADV_DONTNEED)", err)
+		}
+	}
+	m.bump, m.free, m.used = c.base, m.free[:0], c.usedAt
+	m.peak = m.used
+	return st, nil
+}
+
+// Differences compares a clone with its image and returns the pages that differ
+// and are not kept; a check for tests, which reads all of the memory.
+func (m *Memory) Differences(keep func(gpa uint64) bool) []uint64 {
+	var out []uint64
+	for p := uint64(0); p < m.clone.img.Size(); p += PageSize {
+		if !keep(p) && !bytes.Equal(m.Page(p), m.clone.img.Bytes(p, PageSize)) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// dropImage takes pages of the image away from the guest: they are not used
+// again before a reset brings their contents back.
+func (m *Memory) dropImage(r Run, zero bool) error {
+	if zero {
+		clear(m.host[r.Start:r.End])
+		return nil
+	}
+	return m.Invalidate([]Run{r})
+}
+
+// splitImage cuts a run in what belongs to the image and what does not.
+func (m *Memory) splitImage(r Run) (in, out Run) {
+	end := m.ImageEnd()
+	in, out = r, r
+	in.End = max(r.Start, min(r.End, end))
+	out.Start = min(r.End, max(r.Start, end))
+	return in, out
+}

@@ -1,0 +1,125 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mm
+
+import (
+	"slices"
+
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/x86"
+)
+
+// undo is the value of a leaf entry before a change.
+type undo struct {
+	entry *uint64
+	old   uint64
+}
+
+// Frozen is the address space of a snapshot. It is not changed any more and may
+// be used by several goroutines.
+type Frozen struct {
+	root, brkStart, brk uint64
+	vmas                []VMA
+	tables              map[uint64]bool // guest physical addresses
+	faults              uint64
+}
+
+// Freeze returns the state of the address space; its memory is frozen by
+// guestmem. The address space is not to be used any more.
+func (m *MM) Freeze() *Frozen {
+	z := &Frozen{root: m.root, brkStart: m.brkStart, brk: m.brk, vmas: slices.Clone(m.vmas), tables: map[uint64]bool{}, faults: m.Faults}
+	for _, gpa := range m.tables {
+		z.tables[gpa] = true
+	}
+	return z
+}
+
+// Root returns the guest physical address of the top page table.
+func (z *Frozen) Root() uint64 { return z.root }
+
+// Clone makes an address space on a clone of the memory. translate returns the
+// clone's source of a mapping for a frozen one.
+func (z *Frozen) Clone(mem *guestmem.Memory, translate func(Source) Source) *MM {
+	m := &MM{mem: mem, root: z.root, journal: new([]undo)}
+	m.restore(z, translate)
+	return m
+}
+
+func (m *MM) restore(z *Frozen, translate func(Source) Source) {
+	m.vmas = append(m.vmas[:0], z.vmas...)
+	for i := range m.vmas {
+		if src := m.vmas[i].Src; src != nil {
+			m.vmas[i].Src = translate(src)
+		}
+	}
+	m.brkStart, m.brk, m.Faults = z.brkStart, z.brk, z.faults
+	m.window, m.wStart, m.wEnd = 0, 0, 0
+	m.err = nil
+}
+
+// Wipe empties the mappings that a fork must not inherit the contents of
+// (MADV_WIPEONFORK): to its libraries a clone is a fork.
+func (m *MM) Wipe() {
+	for i := range m.vmas {
+		if v := m.vmas[i]; v.Wipe {
+			m.Discard(v.Start, v.End)
+		}
+	}
+}
+
+// Reset undoes everything since the clone was made: mappings, page tables and
+// memory. touched is as in guestmem.Memory.Reset.
+func (m *MM) Reset(z *Frozen, translate func(Source) Source, touched bool) (guestmem.ResetStats, error) {
+	end := m.mem.ImageEnd()
+	var stale []guestmem.Run
+	log := *m.journal
+	for i := len(log) - 1; i >= 0; i-- {
+		u := log[i]
+		// What lies beyond the image is dropped as a whole, translations included.
+		if gpa := *u.entry & x86.PTEAddr; loses(*u.entry, u.old) && gpa < end {
+			stale = guestmem.AddPage(stale, gpa)
+		}
+		*u.entry = u.old
+	}
+	*m.journal = log[:0]
+	if err := m.mem.Invalidate(stale); err != nil {
+		return guestmem.ResetStats{}, err
+	}
+	st, err := m.mem.Reset(z.kept, touched)
+	m.restore(z, translate)
+	return st, err
+}
+
+// kept reports whether a page of the image is not restored from it: the page
+// tables, whose leaf entries are undone one by one, and the clock page, which is
+// written anew for each run.
+func (z *Frozen) kept(gpa uint64) bool { return gpa == x86.ClockGPA || z.tables[gpa] }
+
+// Differences returns the guest physical addresses of the pages in which the
+// memory of a clone that was reset differs from its snapshot, page tables
+// included: a check for tests. A table may have entries for lower tables that
+// came into being later; they are empty then.
+func (m *MM) Differences(z *Frozen, img *guestmem.Image) []uint64 {
+	out := m.mem.Differences(z.kept)
+	for gpa := range z.tables {
+		for i, e := range m.mem.Words(gpa) {
+			old := img.Word(gpa + uint64(8*i))
+			if e != old && (old != 0 || e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
+				out = append(out, gpa)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// emptyTable reports whether a page table, with those below it, has no leaf.
+func (m *MM) emptyTable(gpa uint64) bool {
+	for _, e := range m.mem.Words(gpa) {
+		if e != 0 && (e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
+			return false
+		}
+	}
+	return true
+}
