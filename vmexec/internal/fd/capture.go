@@ -19,13 +19,15 @@ const StreamMode = unix.S_IFIFO | 0o600
 // CharDeviceMode is st_mode of standard streams that shall look like a device.
 const CharDeviceMode = unix.S_IFCHR | 0o620
 
-// EventInput is a standard input whose whole content is known: the bytes, then
+// EventInput is a standard input whose whole content comes at once: the bytes, then
 // the end, like a pipe whose writer has closed. Set Mode to CharDeviceMode before
 // use to hide the pipe.
 type EventInput struct {
 	Base
-	data []byte
-	q    waitq.Queue // never woken; there because pipes can be in an epoll set
+	data    []byte
+	waiting bool // for Deliver
+	asked   bool
+	q       waitq.Queue
 }
 
 // NewEventInput returns an input of data, which must not change any more.
@@ -33,25 +35,60 @@ func NewEventInput(data []byte) *EventInput {
 	return &EventInput{Base: Base{Flags: unix.O_RDONLY, Mode: StreamMode}, data: data}
 }
 
-// Read gives the next bytes; 0 at the end. ESPIPE for an offset.
+// NewWaitingInput returns an input that has nothing, and does not end, before
+// Deliver: a program that asks for its event waits, and can be frozen there.
+func NewWaitingInput() *EventInput {
+	e := NewEventInput(nil)
+	e.waiting = true
+	return e
+}
+
+// Asked reports whether the program has tried to read, or to find out whether it
+// can, before there was an event.
+func (e *EventInput) Asked() bool { return e.asked }
+
+// Deliver gives an input of NewWaitingInput, or a copy of one, its content, which
+// must not change any more. It belongs to the run loop and is called once.
+func (e *EventInput) Deliver(data []byte) {
+	e.data, e.waiting = data, false
+	e.q.WakeAll()
+}
+
+// CloneFile implements Cloner. The copy too waits for its own Deliver.
+func (e *EventInput) CloneFile(c *CloneContext) File {
+	n := &EventInput{Base: e.Base, data: e.data, waiting: e.waiting, asked: e.asked}
+	c.Record(e, n)
+	return n
+}
+
+// Read gives the next bytes; 0 at the end, EAGAIN before Deliver, ESPIPE for an
+// offset.
 func (e *EventInput) Read(dst Buffers, off int64) (int, abi.Errno) {
-	if off != CurrentOffset {
+	switch {
+	case off != CurrentOffset:
 		return 0, abi.ESPIPE
+	case e.waiting && dst.Len() > 0:
+		e.asked = true
+		return 0, abi.EAGAIN
 	}
 	n := dst.CopyFrom(e.data)
 	e.data = e.data[n:]
 	return n, abi.OK
 }
 
-// Readiness is that of a pipe without writers.
+// Readiness is that of a pipe without writers; nothing before Deliver.
 func (e *EventInput) Readiness() Events {
-	if len(e.data) > 0 {
+	switch {
+	case e.waiting:
+		e.asked = true
+		return 0
+	case len(e.data) > 0:
 		return In | Hup
 	}
 	return Hup
 }
 
-// Queue returns a queue that is never woken: the readiness changes by reading only.
+// Queue is woken by Deliver.
 func (e *EventInput) Queue() *waitq.Queue { return &e.q }
 
 // Available returns the number of bytes left.
@@ -65,6 +102,7 @@ type CaptureOutput struct {
 	buf      []byte // a ring once limit bytes are in it
 	start    int    // oldest byte of the ring
 	dropped  bool
+	before   []byte // what the source of a clone had kept
 	q        waitq.Queue
 }
 
@@ -121,6 +159,22 @@ func (c *CaptureOutput) keep(p []byte) {
 
 // Bytes returns a copy of what was kept, oldest byte first.
 func (c *CaptureOutput) Bytes() []byte { return slices.Concat(c.buf[c.start:], c.buf[:c.start]) }
+
+// Before returns, of a copy, what the program had written when it was frozen: it is
+// for the log and no part of any reply. It must not be changed.
+func (c *CaptureOutput) Before() []byte { return c.before }
+
+// CloneFile implements Cloner. The copy is empty and has the same limit.
+func (c *CaptureOutput) CloneFile(ctx *CloneContext) File {
+	n := &CaptureOutput{Base: c.Base, limit: c.limit, before: slices.Clip(c.buf)}
+	if c.overflow != nil {
+		n.overflow = ctx.Overflow
+	} else if len(c.buf) == c.limit { // a ring, which is written in place
+		n.before = c.Bytes()
+	}
+	ctx.Record(c, n)
+	return n
+}
 
 // Dropped reports whether more was written than is kept.
 func (c *CaptureOutput) Dropped() bool { return c.dropped }

@@ -3,7 +3,12 @@
 
 package fd
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+
+	"kontain.dev/eventing/vmexec/internal/waitq"
+)
 
 // Cloner is a file that can be copied into another VM. The source is at rest and
 // may be cloned by several goroutines at once: CloneFile only reads it, also not
@@ -12,7 +17,7 @@ type Cloner interface {
 	File
 	// CloneFile returns a copy of the open file, position and status flags
 	// included, that shares nothing that changes with the source; nil when the
-	// file cannot be copied. The same file is never asked twice with one context.
+	// file cannot be copied. A table asks each file once.
 	CloneFile(c *CloneContext) File
 }
 
@@ -21,13 +26,14 @@ type Cloner interface {
 // they share descriptions. Use it once.
 type CloneContext struct {
 	// Clock and Timers are the new VM's. The monotonic clock goes on from the moment
-	// at which the source was frozen, so that deadlines are still right.
+	// at which the source was frozen, so that deadlines are still right. Both are
+	// used while the copies are made.
 	Clock  Clock
 	Timers Timers
 	// Memory is the new VM's. It counts already what the source's System had
 	// charged: cloning charges nothing.
 	Memory Accountant
-	// Overflow replaces what CaptureOutput calls at its limit.
+	// Overflow is what copies of a CaptureOutput call at their limit.
 	Overflow func()
 	// Owner is for files of other packages to find what the copies belong to, for
 	// instance their new file system.
@@ -35,10 +41,14 @@ type CloneContext struct {
 	// System is the new VM's; the first CloneInto makes it.
 	System *System
 
-	small [8]identity // the first objects that were recorded
-	n     int         // used of small
-	more  map[any]any // the others
-	err   error
+	small    [16]identity // the first objects that were recorded
+	n        int          // used of small
+	more     map[any]any  // the others
+	replaced []File       // the new ones of Replace
+
+	// Not filled in yet: epoll sets of the source, and watched descriptions.
+	sets    []*Epoll
+	watched []*Description
 }
 
 // identity says what an object became.
@@ -56,7 +66,7 @@ func (c *CloneContext) Lookup(old any) any {
 }
 
 // Record says that the object old became new, for objects that several others
-// refer to.
+// refer to. The files of this package that need it record themselves.
 func (c *CloneContext) Record(old, new any) {
 	switch {
 	case c.n < len(c.small):
@@ -69,52 +79,69 @@ func (c *CloneContext) Record(old, new any) {
 	}
 }
 
-// Replace makes the file new, which is of the new VM already, the copy of old: for
-// standard streams of the host. It gets the status flags of old. Call it before
-// CloneInto.
+// Replace makes the file new, which belongs to the new VM already, the copy of
+// old: so standard streams of the host are given to a clone. It gets the status
+// flags of old. Call it before CloneInto.
 func (c *CloneContext) Replace(old, new File) {
 	new.SetStatusFlags(old.StatusFlags())
 	c.Record(old, new)
+	c.replaced = append(c.replaced, new)
 }
 
-// File returns the copy of a file; it makes one when no descriptor led to it, as
-// for a standard stream that the program has closed. Nil when it cannot be copied.
+// File returns the copy of a standard stream that was replaced or is an
+// EventInput or a CaptureOutput, and makes it when no descriptor led there: the
+// program may have closed it. Call it after CloneInto. Nil when old is of
+// another kind.
 func (c *CloneContext) File(old File) File {
 	if f, ok := c.Lookup(old).(File); ok {
 		return f
 	}
-	cl, ok := old.(Cloner)
-	if !ok {
-		return nil
+	switch old := old.(type) {
+	case *EventInput:
+		return old.CloneFile(c)
+	case *CaptureOutput:
+		return old.CloneFile(c)
 	}
-	f := cl.CloneFile(c)
-	if f != nil {
-		c.Record(old, f)
-	}
-	return f
+	return nil
 }
 
 // description returns the copy of d, which has no references yet when it is new.
-func (c *CloneContext) description(d *Description) *Description {
-	if n, ok := c.Lookup(d).(*Description); ok {
-		return n
-	}
-	f := c.File(d.File)
-	if f == nil {
-		if c.err == nil {
-			c.err = fmt.Errorf("an open file of type %T cannot be copied", d.File)
+func (c *CloneContext) description(d *Description, spare *[]Description) (*Description, error) {
+	shared := d.refs > 1 || d.items != nil
+	if shared {
+		if n, ok := c.Lookup(d).(*Description); ok {
+			return n, nil
 		}
-		return nil
 	}
-	n := &Description{File: f}
-	c.Record(d, n)
-	return n
+	f, replaced := c.Lookup(d.File).(File)
+	if !replaced {
+		if cl, ok := d.File.(Cloner); ok {
+			f = cl.CloneFile(c)
+		}
+		if f == nil {
+			return nil, fmt.Errorf("an open file of type %T cannot be copied", d.File)
+		}
+	}
+	var n *Description
+	if len(*spare) > 0 {
+		n, *spare = &(*spare)[0], (*spare)[1:]
+	} else {
+		n = &Description{}
+	}
+	n.File = f
+	if shared {
+		c.Record(d, n)
+	}
+	if d.items != nil {
+		c.watched = append(c.watched, d)
+	}
+	return n, nil
 }
 
 // CloneInto returns a copy of the table for the VM of c: descriptions that were
 // shared are shared, and nothing that changes is shared with t. It only reads t.
-// It fails when a file cannot be copied: one that is neither a Cloner nor was
-// replaced; then no table of c may be used.
+// It fails when a file cannot be copied: one that is no Cloner and was not
+// replaced; then nothing of c may be used.
 func (t *Table) CloneInto(c *CloneContext) (*Table, error) {
 	if c.System == nil {
 		s := *t.sys
@@ -122,16 +149,103 @@ func (t *Table) CloneInto(c *CloneContext) (*Table, error) {
 		c.System = &s
 	}
 	n := &Table{sys: c.System, slots: make([]slot, len(t.slots)), limit: t.limit, free: t.free}
+	open := 0
+	for i := range t.slots {
+		if t.slots[i].desc != nil {
+			open++
+		}
+	}
+	spare := make([]Description, open)
 	for i, s := range t.slots {
 		if s.desc == nil {
 			continue
 		}
-		d := c.description(s.desc)
-		if d == nil {
-			return nil, fmt.Errorf("clone descriptor %d: %w", i, c.err)
+		d, err := c.description(s.desc, &spare)
+		if err != nil {
+			return nil, fmt.Errorf("clone descriptor %d: %w", i, err)
 		}
 		d.refs++
 		n.slots[i] = slot{desc: d, cloexec: s.cloexec}
 	}
+	if err := c.watch(); err != nil {
+		return nil, err
+	}
 	return n, nil
+}
+
+// watch fills in the epoll sets that were copied. Every item has the same place in
+// its set, in the queue of its file and in the ready list as its source, so that
+// the copy reports the same events in the same order, edges included.
+func (c *CloneContext) watch() error {
+	// A set may watch what only a table that comes later has open, and the other
+	// way round: both lists grow meanwhile.
+	var none []Description
+	for i, j := 0, 0; i < len(c.sets) || j < len(c.watched); {
+		if i < len(c.sets) {
+			for _, it := range c.sets[i].items {
+				if _, err := c.description(it.key.desc, &none); err != nil {
+					return fmt.Errorf("clone an epoll set: %w", err)
+				}
+			}
+			i++
+			continue
+		}
+		for it := c.watched[j].items; it != nil; it = it.descNext {
+			if c.Lookup(it.ep) == nil {
+				it.ep.CloneFile(c)
+			}
+		}
+		j++
+	}
+	for _, d := range c.watched {
+		if err := c.attach(d); err != nil {
+			return err
+		}
+	}
+	for _, e := range c.sets {
+		n := c.Lookup(e).(*Epoll)
+		for it := e.ready.next; it != &e.ready; it = it.next {
+			n.items[it.at].link()
+		}
+	}
+	if len(c.replaced) > 0 {
+		c.recheck()
+	}
+	c.sets, c.watched = nil, nil
+	return nil
+}
+
+// attach puts the copies of the items that watch d on the queue of its copy.
+func (c *CloneContext) attach(d *Description) error {
+	n := c.Lookup(d).(*Description)
+	q := n.Queue()
+	if q == nil {
+		return fmt.Errorf("a file of type %T replaces one of type %T that is in an epoll set, which it cannot be", n.File, d.File)
+	}
+	d.Queue().Each(func(w waitq.Waiter) {
+		it, ok := w.(*epollItem)
+		if !ok || it.key.desc != d {
+			return
+		}
+		e := c.Lookup(it.ep).(*Epoll)
+		m := e.items[it.at]
+		m.key = epollKey{n, it.key.fd}
+		m.join(n)
+		q.Insert(&m.entry, m)
+	})
+	if inner, ok := n.File.(*Epoll); ok {
+		inner.desc = n
+	}
+	return nil
+}
+
+// recheck looks at the items whose file was replaced: what is ready now is news.
+func (c *CloneContext) recheck() {
+	for _, e := range c.sets {
+		for _, it := range c.Lookup(e).(*Epoll).items {
+			if slices.Contains(c.replaced, it.key.desc.File) {
+				it.check()
+			}
+		}
+	}
 }

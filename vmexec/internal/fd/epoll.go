@@ -44,29 +44,57 @@ type epollItem struct {
 	key        epollKey
 	ev         EpollEvent
 	disabled   bool // EPOLLONESHOT has fired
-	entry      *waitq.Entry
+	at         int  // in ep.items
+	entry      waitq.Entry
 	prev, next *epollItem // ready list; nil when not on it
+	// Those that watch the same description.
+	descPrev, descNext *epollItem
 }
 
 // Epoll is an epoll set as in epoll(7). What a wait costs depends on how many
 // descriptors may be ready, not on how many there are.
 type Epoll struct {
 	Base
-	sys     *System
-	items   map[epollKey]*epollItem
-	ready   epollItem               // sentinel
-	parents map[*epollItem]struct{} // items of other sets that watch this one
-	q       waitq.Queue
+	sys   *System
+	items []*epollItem
+	index map[epollKey]*epollItem // of items; nil until there are many
+	ready epollItem               // sentinel
+	desc  *Description            // that other sets watch this one by; nil when none did
+	q     waitq.Queue
 }
+
+// epollScan is how many items are searched one by one: a copy of a small set needs
+// no index.
+const epollScan = 8
 
 // NewEpoll returns an empty set.
 func NewEpoll(sys *System) *Epoll {
-	e := &Epoll{
-		Base: Base{Flags: unix.O_RDWR, Ino: sys.NextInode()}, sys: sys,
-		items: map[epollKey]*epollItem{}, parents: map[*epollItem]struct{}{},
-	}
+	return newEpoll(Base{Flags: unix.O_RDWR, Ino: sys.NextInode()}, sys)
+}
+
+func newEpoll(b Base, sys *System) *Epoll {
+	e := &Epoll{Base: b, sys: sys}
 	e.ready.prev, e.ready.next = &e.ready, &e.ready
 	return e
+}
+
+// find returns the item of a descriptor, or nil.
+func (e *Epoll) find(key epollKey) *epollItem {
+	if e.index == nil {
+		if len(e.items) <= epollScan {
+			for _, it := range e.items {
+				if it.key == key {
+					return it
+				}
+			}
+			return nil
+		}
+		e.index = make(map[epollKey]*epollItem, len(e.items))
+		for _, it := range e.items {
+			e.index[it.key] = it
+		}
+	}
+	return e.index[key]
 }
 
 // interest is what the item reports: also an error and a hang-up, always.
@@ -80,7 +108,7 @@ func (it *epollItem) interest() Events {
 // Wake puts the item on the ready list: the wake-up says only that its file may
 // have changed.
 func (it *epollItem) Wake() {
-	it.entry = it.key.desc.Queue().Add(it)
+	it.key.desc.Queue().Insert(&it.entry, it)
 	if it.disabled {
 		return
 	}
@@ -129,33 +157,54 @@ func (e *Epoll) Add(d *Description, fd int32, ev EpollEvent) abi.Errno {
 	switch {
 	case q == nil:
 		return abi.EPERM
-	case e.items[key] != nil:
+	case e.find(key) != nil:
 		return abi.EEXIST
 	case nested && !e.mayWatch(inner):
 		return abi.ELOOP
 	case e.sys.watches >= maxWatches || nested && e.sys.nestedWatches >= maxNestedWatches:
 		return abi.ENOSPC
 	}
-	it := &epollItem{ep: e, key: key, ev: ev}
-	e.items[key] = it
+	it := &epollItem{ep: e, key: key, ev: ev, at: len(e.items)}
+	e.items = append(e.items, it)
+	if e.index != nil {
+		e.index[key] = it
+	}
 	e.sys.watches++
 	if nested {
 		e.sys.nestedWatches++
-		inner.parents[it] = struct{}{}
+		inner.desc = d
 	}
-	if d.items == nil {
-		d.items = map[*epollItem]struct{}{}
-	}
-	d.items[it] = struct{}{}
-	it.entry = q.Add(it)
+	it.join(d)
+	q.Insert(&it.entry, it)
 	it.check()
 	return abi.OK
+}
+
+// join makes the item one of those that watch d.
+func (it *epollItem) join(d *Description) {
+	it.descNext = d.items
+	if d.items != nil {
+		d.items.descPrev = it
+	}
+	d.items = it
+}
+
+func (it *epollItem) leave() {
+	if it.descPrev != nil {
+		it.descPrev.descNext = it.descNext
+	} else {
+		it.key.desc.items = it.descNext
+	}
+	if it.descNext != nil {
+		it.descNext.descPrev = it.descPrev
+	}
+	it.descPrev, it.descNext = nil, nil
 }
 
 // Modify is EPOLL_CTL_MOD: it also enables an item that EPOLLONESHOT disabled.
 // ENOENT when the descriptor is not in the set, EINVAL with EPOLLEXCLUSIVE.
 func (e *Epoll) Modify(d *Description, fd int32, ev EpollEvent) abi.Errno {
-	it := e.items[epollKey{d, fd}]
+	it := e.find(epollKey{d, fd})
 	switch {
 	case d.File == File(e):
 		return abi.EINVAL
@@ -176,7 +225,7 @@ func (e *Epoll) Delete(d *Description, fd int32) abi.Errno {
 	if d.File == File(e) {
 		return abi.EINVAL
 	}
-	it := e.items[epollKey{d, fd}]
+	it := e.find(epollKey{d, fd})
 	if it == nil {
 		return abi.ENOENT
 	}
@@ -187,11 +236,15 @@ func (e *Epoll) Delete(d *Description, fd int32) abi.Errno {
 func (e *Epoll) remove(it *epollItem) {
 	it.entry.Remove()
 	it.unlink()
-	delete(e.items, it.key)
-	delete(it.key.desc.items, it)
+	it.leave()
+	last := len(e.items) - 1
+	e.items[it.at] = e.items[last]
+	e.items[it.at].at = it.at
+	e.items[last] = nil
+	e.items = e.items[:last]
+	delete(e.index, it.key)
 	e.sys.watches--
-	if inner, ok := it.key.desc.File.(*Epoll); ok {
-		delete(inner.parents, it)
+	if _, nested := it.key.desc.File.(*Epoll); nested {
 		e.sys.nestedWatches--
 	}
 }
@@ -214,8 +267,8 @@ func (e *Epoll) height(seen map[*Epoll]int) int {
 		return h
 	}
 	h := 0
-	for k := range e.items {
-		if inner, ok := k.desc.File.(*Epoll); ok {
+	for _, it := range e.items {
+		if inner, ok := it.key.desc.File.(*Epoll); ok {
 			h = max(h, inner.height(seen))
 		}
 	}
@@ -229,8 +282,10 @@ func (e *Epoll) level(seen map[*Epoll]int) int {
 		return l
 	}
 	l := 0
-	for it := range e.parents {
-		l = max(l, it.ep.level(seen))
+	if e.desc != nil {
+		for it := e.desc.items; it != nil; it = it.descNext {
+			l = max(l, it.ep.level(seen))
+		}
 	}
 	seen[e] = l + 1
 	return l + 1
@@ -282,8 +337,25 @@ func (e *Epoll) Name() string { return "anon_inode:[eventpoll]" }
 
 // Release empties the set.
 func (e *Epoll) Release() {
-	for _, it := range e.items {
-		e.remove(it)
+	for len(e.items) > 0 {
+		e.remove(e.items[len(e.items)-1])
 	}
 	e.q.WakeAll()
+}
+
+// CloneFile implements Cloner. The context fills the copy in when it knows all
+// descriptions.
+func (e *Epoll) CloneFile(c *CloneContext) File {
+	n := newEpoll(e.Base, c.System)
+	if len(e.items) > 0 {
+		items := make([]epollItem, len(e.items))
+		n.items = make([]*epollItem, len(e.items))
+		for i, it := range e.items {
+			n.items[i] = &items[i]
+			items[i].ep, items[i].at, items[i].ev, items[i].disabled = n, i, it.ev, it.disabled
+		}
+	}
+	c.Record(e, n)
+	c.sets = append(c.sets, e)
+	return n
 }

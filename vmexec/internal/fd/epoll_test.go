@@ -181,7 +181,7 @@ func TestEpollRelease(t *testing.T) {
 	r.add(rd, 3, unix.EPOLLIN, abi.OK)
 	r.ep.Release()
 	wantWrite(t, wr, "x", 1, abi.OK)
-	if !rd.Queue().Empty() || len(rd.items) != 0 || r.sys.watches != 0 {
+	if !rd.Queue().Empty() || rd.items != nil || r.sys.watches != 0 {
 		t.Error("the file is still watched")
 	}
 	rd.Unref()

@@ -90,3 +90,8 @@ func (e *EventFD) Queue() *waitq.Queue { return &e.q }
 
 // Name is that of Linux.
 func (e *EventFD) Name() string { return "anon_inode:[eventfd]" }
+
+// CloneFile implements Cloner.
+func (e *EventFD) CloneFile(*CloneContext) File {
+	return &EventFD{Base: e.Base, count: e.count, semaphore: e.semaphore}
+}

@@ -27,6 +27,7 @@ type pipe struct {
 	buf              []byte
 	start, n         int // oldest byte, bytes held
 	capacity         int
+	pages            int // charged for buf, which may be smaller in a clone
 	readable         waitq.Queue
 	writable         waitq.Queue
 	readers, writers bool
@@ -60,6 +61,25 @@ func NewPipe(sys *System, flags int) (*PipeReader, *PipeWriter) {
 	return r, w
 }
 
+// clone returns the copy that both ends share. An empty ring is not copied: most
+// pipes of a program that waits are empty.
+func (p *pipe) clone(c *CloneContext) *pipe {
+	if n, ok := c.Lookup(p).(*pipe); ok {
+		return n
+	}
+	n := &pipe{sys: c.System, n: p.n, capacity: p.capacity, pages: p.pages, readers: p.readers, writers: p.writers}
+	if p.n > 0 {
+		size := pipeBuf
+		for size < p.n {
+			size *= 2
+		}
+		n.buf = make([]byte, size)
+		p.peek(p.n).CopyTo(n.buf)
+	}
+	c.Record(p, n)
+	return n
+}
+
 // grow makes the ring hold n bytes, n ≤ capacity, unless the VM has no memory left.
 func (p *pipe) grow(n int) bool {
 	if n <= len(p.buf) {
@@ -69,8 +89,11 @@ func (p *pipe) grow(n int) bool {
 	for size < n {
 		size *= 2
 	}
-	if m := p.sys.Memory; m != nil && !m.Charge(uint64(size-len(p.buf))/pipeBuf) {
-		return false
+	if more := size/pipeBuf - p.pages; more > 0 {
+		if m := p.sys.Memory; m != nil && !m.Charge(uint64(more)) {
+			return false
+		}
+		p.pages += more
 	}
 	buf := make([]byte, size)
 	p.peek(p.n).CopyTo(buf)
@@ -129,9 +152,9 @@ func (p *pipe) release() {
 	if !p.readers && !p.writers {
 		p.sys.pipeBytes -= p.capacity
 		if m := p.sys.Memory; m != nil {
-			m.Release(uint64(len(p.buf)) / pipeBuf)
+			m.Release(uint64(p.pages))
 		}
-		p.buf, p.n, p.start = nil, 0, 0
+		p.buf, p.n, p.start, p.pages = nil, 0, 0, 0
 	}
 	p.readable.WakeAll()
 	p.writable.WakeAll()
@@ -222,6 +245,11 @@ func (r *PipeReader) SetPipeSize(n int) (int, abi.Errno) { return r.p.setSize(n)
 // SamePipe reports whether w is the other end.
 func (r *PipeReader) SamePipe(w *PipeWriter) bool { return r.p == w.p }
 
+// CloneFile implements Cloner.
+func (r *PipeReader) CloneFile(c *CloneContext) File {
+	return &PipeReader{Base: r.Base, p: r.p.clone(c)}
+}
+
 // Release closes the end: the writer gets EPIPE from now on.
 func (r *PipeReader) Release() {
 	r.p.readers = false
@@ -283,6 +311,11 @@ func (w *PipeWriter) PipeSize() int { return w.p.capacity }
 
 // SetPipeSize is PipeReader.SetPipeSize.
 func (w *PipeWriter) SetPipeSize(n int) (int, abi.Errno) { return w.p.setSize(n) }
+
+// CloneFile implements Cloner.
+func (w *PipeWriter) CloneFile(c *CloneContext) File {
+	return &PipeWriter{Base: w.Base, p: w.p.clone(c)}
+}
 
 // Release closes the end: the reader gets what is left and then the end of file.
 func (w *PipeWriter) Release() {

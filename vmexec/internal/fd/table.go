@@ -40,7 +40,7 @@ func (s *System) NextInode() uint64 {
 type Description struct {
 	File
 	refs  int
-	items map[*epollItem]struct{} // epoll sets that watch it
+	items *epollItem // the first of those that watch it, linked by descNext
 }
 
 // NewDescription wraps a file with a count of one.
@@ -59,8 +59,8 @@ func (d *Description) Unref() {
 	if d.refs != 0 {
 		return
 	}
-	for it := range d.items {
-		it.ep.remove(it)
+	for d.items != nil {
+		d.items.ep.remove(d.items)
 	}
 	d.File.Release()
 }

@@ -32,8 +32,9 @@ type TimerFD struct {
 	clock    Clock
 	timers   Timers
 	realtime bool
+	absolute bool // next is of the timer's clock; else of the monotonic one
 	armed    bool
-	next     int64 // of the timer's clock
+	next     int64
 	interval int64 // 0: fires once
 	ticks    uint64
 	stop     func() // of the loop's timer; nil when there is none
@@ -49,8 +50,11 @@ func NewTimerFD(sys *System, clock Clock, timers Timers, realtime bool, flags in
 	}
 }
 
+// now is the clock of next. Linux too counts a relative time of the realtime clock
+// on the monotonic one: setting the clock does not move it, and nor does the jump
+// from a snapshot to its clone.
 func (t *TimerFD) now() int64 {
-	if t.realtime {
+	if t.realtime && t.absolute {
 		return t.clock.Realtime()
 	}
 	return t.clock.Monotonic()
@@ -110,7 +114,7 @@ type Setting struct{ Value, Interval int64 }
 // before. Values are not negative. Expirations that were not read are forgotten.
 func (t *TimerFD) Set(s Setting, absolute bool) Setting {
 	old := t.Get()
-	t.armed = s.Value > 0
+	t.armed, t.absolute = s.Value > 0, absolute
 	t.next, t.interval, t.ticks = s.Value, s.Interval, 0
 	if !absolute {
 		t.next = addClamp(t.now(), s.Value)
@@ -163,6 +167,16 @@ func (t *TimerFD) Readiness() Events {
 
 // Queue is woken when the timer expires.
 func (t *TimerFD) Queue() *waitq.Queue { return &t.q }
+
+// CloneFile implements Cloner. The copy expires at the same time of its clock.
+func (t *TimerFD) CloneFile(c *CloneContext) File {
+	n := &TimerFD{
+		Base: t.Base, clock: c.Clock, timers: c.Timers, realtime: t.realtime, absolute: t.absolute,
+		armed: t.armed, next: t.next, interval: t.interval, ticks: t.ticks,
+	}
+	n.arm()
+	return n
+}
 
 // Name is that of Linux.
 func (t *TimerFD) Name() string { return "anon_inode:[timerfd]" }

@@ -19,7 +19,7 @@ type Waiter interface {
 	Wake()
 }
 
-// Entry is one waiter on one queue.
+// Entry is one waiter on one queue. The zero value is on none.
 type Entry struct {
 	w          Waiter
 	prev, next *Entry // nil when on no queue
@@ -45,12 +45,26 @@ type Queue struct {
 // Add puts w at the end of the queue and returns its entry, which a caller that
 // leaves early removes.
 func (q *Queue) Add(w Waiter) *Entry {
+	e := &Entry{}
+	q.Insert(e, w)
+	return e
+}
+
+// Insert is Add for an entry that the caller holds, for instance as a part of the
+// waiter. The entry must be on no queue.
+func (q *Queue) Insert(e *Entry, w Waiter) {
 	if q.ring.next == nil {
 		q.ring.next, q.ring.prev = &q.ring, &q.ring
 	}
-	e := &Entry{w: w, prev: q.ring.prev, next: &q.ring}
+	e.w, e.prev, e.next = w, q.ring.prev, &q.ring
 	e.prev.next, e.next.prev = e, e
-	return e
+}
+
+// Each calls f for every waiter in order. f must not change the queue.
+func (q *Queue) Each(f func(Waiter)) {
+	for e := q.ring.next; e != nil && e != &q.ring; e = e.next {
+		f(e.w)
+	}
 }
 
 // Remove takes the first entry of w off the queue, if there is one. It searches
