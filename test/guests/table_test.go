@@ -125,6 +125,8 @@ var guests = []guest{
 	{name: "files_musl", source: "files", flavour: build.Musl},
 	{name: "folders"},
 	{name: "descriptors"},
+	{name: "file_attributes"},
+	{name: "transfer"},
 	{name: "mmap_file"},
 	{name: "dev_files"},
 	{name: "proc_self", args: []string{"second", "third one"}},
@@ -143,6 +145,7 @@ var guests = []guest{
 
 	// The process and the processor.
 	{name: "system"},
+	{name: "identity"},
 	{name: "auxv"},
 	{name: "auxv_pie", source: "auxv", flavour: build.PIE},
 	{name: "cpu_features"},
