@@ -6,7 +6,11 @@
 // is single-threaded, so nothing here is locked.
 package itimer
 
-import "math"
+import (
+	"maps"
+	"math"
+	"slices"
+)
 
 // minPeriod is the least time in nanoseconds between two expiries of a timer,
 // so that an interval of one nanosecond cannot keep the monitor busy. Expiries
@@ -26,11 +30,16 @@ type Alarms interface {
 
 // Timer expires once or periodically on some clock. Use New.
 type Timer struct {
+	// Wall says that the clock is a wall clock, which can be set. As in Linux, times
+	// from now (SetAfter) are then counted on the monotonic clock instead.
+	Wall bool
+
 	alarms   Alarms
 	now      func() int64
 	fire     func(overruns int64)
-	deadline int64 // on the timer's clock; 0 when disarmed
+	deadline int64 // 0 when disarmed
 	interval int64 // 0 when it expires once
+	relative bool  // deadline is of the monotonic clock, not of the timer's
 	stop     func()
 }
 
@@ -47,10 +56,41 @@ func New(a Alarms, now func() int64, fire func(overruns int64)) *Timer {
 // less disarms it. interval must not be negative.
 func (t *Timer) Set(deadline, interval int64) {
 	t.disarm()
+	t.start(deadline, interval)
+}
+
+// SetAfter arms the timer for d nanoseconds from now, and then for every interval
+// nanoseconds unless that is 0. A d of 0 disarms it. Neither may be negative.
+func (t *Timer) SetAfter(d, interval int64) {
+	t.disarm()
+	if d > 0 {
+		t.relative = t.Wall
+		t.start(Add(t.time(), d), interval)
+	}
+}
+
+func (t *Timer) start(deadline, interval int64) {
 	if deadline > 0 {
 		t.deadline, t.interval = deadline, interval
 		t.arm(0)
 	}
+}
+
+// time is the clock of the deadline.
+func (t *Timer) time() int64 {
+	if t.relative {
+		return t.alarms.Monotonic()
+	}
+	return t.now()
+}
+
+// clone returns the timer on other clocks. It expires at the same time of them.
+func (t *Timer) clone(a Alarms, now func() int64, fire func(overruns int64)) *Timer {
+	n := &Timer{Wall: t.Wall, alarms: a, now: now, fire: fire, deadline: t.deadline, interval: t.interval, relative: t.relative}
+	if n.deadline != 0 {
+		n.arm(0)
+	}
+	return n
 }
 
 // Get returns the nanoseconds to the next expiry, at least 1, or 0 when the
@@ -59,7 +99,7 @@ func (t *Timer) Get() (left, interval int64) {
 	if t.deadline == 0 {
 		return 0, t.interval
 	}
-	return max(1, t.deadline-t.now()), t.interval
+	return max(1, t.deadline-t.time()), t.interval
 }
 
 // Later returns the time of the timer's clock d nanoseconds from now, for Set. d
@@ -71,19 +111,19 @@ func (t *Timer) disarm() {
 		t.stop()
 		t.stop = nil
 	}
-	t.deadline, t.interval = 0, 0
+	t.deadline, t.interval, t.relative = 0, 0, false
 }
 
 // arm asks for a call when the clock can first have come to the deadline, no
 // sooner than after least nanoseconds.
 func (t *Timer) arm(least int64) {
-	left := max(0, least, t.deadline-t.now())
+	left := max(0, least, t.deadline-t.time())
 	t.stop = t.alarms.After(Add(t.alarms.Monotonic(), left), t.check)
 }
 
 func (t *Timer) check() {
 	t.stop = nil
-	now := t.now()
+	now := t.time()
 	if now < t.deadline {
 		// The timer's clock went slower than the monotonic one.
 		t.arm(minPeriod)
@@ -117,6 +157,7 @@ type POSIX struct {
 	Signal int    // 0: SIGEV_NONE
 	Thread int    // SIGEV_THREAD_ID: the thread to signal; 0: the process
 	Value  uint64 // si_value
+	Clock  int32  // as in timer_create; for Bind
 
 	sent   bool  // a signal was sent and may not have been delivered yet
 	missed int64 // expiries since then
@@ -153,6 +194,12 @@ func (p *POSIX) Overruns(pending bool) int64 {
 func (p *POSIX) Rearm(deadline, interval int64) {
 	p.missed, p.last = 0, 0
 	p.Set(deadline, interval)
+}
+
+// RearmAfter is Rearm for a time from now.
+func (p *POSIX) RearmAfter(d, interval int64) {
+	p.missed, p.last = 0, 0
+	p.SetAfter(d, interval)
 }
 
 // Set is the timers of one process. The zero value has none. A forked child
@@ -205,4 +252,40 @@ func (s *Set) Clear() {
 			*t = nil
 		}
 	}
+}
+
+// The timers of setitimer(2), for Bind.
+const (
+	Real    = 0
+	Virtual = 1
+	Prof    = 2
+)
+
+// Bind returns the clock and the callback of a timer, as New takes them. p is the
+// timer of timer_create with the id, or nil: then id is Real, Virtual or Prof.
+type Bind func(id int32, p *POSIX) (now func() int64, fire func(overruns int64))
+
+// Clone returns the timers for a copy of the process in another VM, whose clocks go
+// on from where those of s stopped; they are read at once. It only reads s.
+func (s *Set) Clone(a Alarms, bind Bind) Set {
+	n := Set{next: s.next}
+	copies := [...]**Timer{Real: &n.Real, Virtual: &n.Virtual, Prof: &n.Prof}
+	for id, t := range [...]*Timer{Real: s.Real, Virtual: s.Virtual, Prof: s.Prof} {
+		if t != nil {
+			now, fire := bind(int32(id), nil)
+			*copies[id] = t.clone(a, now, fire)
+		}
+	}
+	if len(s.posix) == 0 {
+		return n
+	}
+	n.posix = make(map[int32]*POSIX, len(s.posix))
+	// In order, so that timers that expire at once do so in the same order always.
+	for _, id := range slices.Sorted(maps.Keys(s.posix)) {
+		p := *s.posix[id]
+		now, fire := bind(id, &p)
+		p.Timer = p.Timer.clone(a, now, fire)
+		n.posix[id] = &p
+	}
+	return n
 }
