@@ -17,13 +17,13 @@ import (
 // descriptorCalls are the calls on descriptors themselves.
 func descriptorCalls() []Entry {
 	return []Entry{
-		{Nr: unix.SYS_CLOSE, Name: "close", Fn: sysClose, Support: Full, Guests: []string{"descriptors", "go_files"}},
+		{Nr: unix.SYS_CLOSE, Name: "close", Fn: sysClose, Support: Full},
 		{Nr: unix.SYS_CLOSE_RANGE, Name: "close_range", Fn: sysCloseRange, Support: Partial, Note: "CLOSE_RANGE_UNSHARE is EINVAL"},
-		{Nr: unix.SYS_DUP, Name: "dup", Fn: sysDup, Support: Full, Guests: []string{"descriptors"}},
-		{Nr: unix.SYS_DUP2, Name: "dup2", Fn: sysDup2, Support: Full, Guests: []string{"descriptors"}},
-		{Nr: unix.SYS_DUP3, Name: "dup3", Fn: sysDup3, Support: Full, Guests: []string{"descriptors"}},
-		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification, owners, seals or F_OFD_* locks (EINVAL); record locks do not exclude other processes", Guests: []string{"descriptors", "pipes"}},
-		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; the rest is ENOTTY: there are no terminals", Guests: []string{"descriptors"}},
+		{Nr: unix.SYS_DUP, Name: "dup", Fn: sysDup, Support: Full},
+		{Nr: unix.SYS_DUP2, Name: "dup2", Fn: sysDup2, Support: Full},
+		{Nr: unix.SYS_DUP3, Name: "dup3", Fn: sysDup3, Support: Full},
+		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification, owners, seals or F_OFD_* locks (EINVAL); record locks do not exclude other processes"},
+		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; the rest is ENOTTY: there are no terminals"},
 	}
 }
 

@@ -19,9 +19,9 @@ import (
 func epollCalls() []Entry {
 	return []Entry{
 		{Nr: unix.SYS_EPOLL_CREATE, Name: "epoll_create", Fn: sysEpollCreate, Support: Full},
-		{Nr: unix.SYS_EPOLL_CREATE1, Name: "epoll_create1", Fn: sysEpollCreate1, Support: Full, Guests: []string{"epoll"}},
-		{Nr: unix.SYS_EPOLL_CTL, Name: "epoll_ctl", Fn: sysEpollCtl, Support: Partial, Note: "EPOLLEXCLUSIVE wakes every waiter, which it may; 65536 watches a VM, 64 of them on other epoll sets", Guests: []string{"epoll"}},
-		{Nr: unix.SYS_EPOLL_WAIT, Name: "epoll_wait", Fn: sysEpollWait, Support: Full, Guests: []string{"epoll"}},
+		{Nr: unix.SYS_EPOLL_CREATE1, Name: "epoll_create1", Fn: sysEpollCreate1, Support: Full},
+		{Nr: unix.SYS_EPOLL_CTL, Name: "epoll_ctl", Fn: sysEpollCtl, Support: Partial, Note: "EPOLLEXCLUSIVE wakes every waiter, which it may; 65536 watches a VM, 64 of them on other epoll sets"},
+		{Nr: unix.SYS_EPOLL_WAIT, Name: "epoll_wait", Fn: sysEpollWait, Support: Full},
 		{Nr: unix.SYS_EPOLL_PWAIT, Name: "epoll_pwait", Fn: sysEpollPwait, Support: Full},
 		{Nr: unix.SYS_EPOLL_PWAIT2, Name: "epoll_pwait2", Fn: sysEpollPwait2, Support: Full},
 	}

@@ -15,7 +15,7 @@ import (
 func eventfdCalls() []Entry {
 	return []Entry{
 		{Nr: unix.SYS_EVENTFD, Name: "eventfd", Fn: sysEventfd, Support: Full},
-		{Nr: unix.SYS_EVENTFD2, Name: "eventfd2", Fn: sysEventfd2, Support: Full, Guests: []string{"epoll"}},
+		{Nr: unix.SYS_EVENTFD2, Name: "eventfd2", Fn: sysEventfd2, Support: Full},
 	}
 }
 

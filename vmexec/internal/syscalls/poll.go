@@ -18,10 +18,10 @@ import (
 // pollCalls are the calls that wait for any of several descriptors.
 func pollCalls() []Entry {
 	return []Entry{
-		{Nr: unix.SYS_POLL, Name: "poll", Fn: sysPoll, Support: Full, Guests: []string{"poll_select"}},
-		{Nr: unix.SYS_PPOLL, Name: "ppoll", Fn: sysPpoll, Support: Full, Guests: []string{"poll_select"}},
+		{Nr: unix.SYS_POLL, Name: "poll", Fn: sysPoll, Support: Full},
+		{Nr: unix.SYS_PPOLL, Name: "ppoll", Fn: sysPpoll, Support: Full},
 		{Nr: unix.SYS_SELECT, Name: "select", Fn: sysSelect, Support: Full},
-		{Nr: unix.SYS_PSELECT6, Name: "pselect6", Fn: sysPselect6, Support: Full, Guests: []string{"poll_select"}},
+		{Nr: unix.SYS_PSELECT6, Name: "pselect6", Fn: sysPselect6, Support: Full},
 	}
 }
 

@@ -46,7 +46,7 @@ type Entry struct {
 	Fn      task.Handler
 	Support Support
 	Note    string   // what is missing, or why nothing needs to be done
-	Guests  []string // golden guests that exercise it
+	Guests  []string // golden guests that exercise it; see exercisedBy
 }
 
 // families lists the functions that give the entries of each file.
@@ -83,6 +83,7 @@ var build = sync.OnceValues(func() (*task.Table, map[int]Entry) {
 			if _, twice := names[e.Nr]; twice || e.Nr < 0 || e.Nr >= task.Calls {
 				panic(fmt.Sprintf("syscalls: entry %d (%s) is there twice or out of range", e.Nr, e.Name))
 			}
+			e.Guests = exercisedBy[e.Name]
 			t[e.Nr], names[e.Nr] = e.Fn, e
 		}
 	}

@@ -16,8 +16,8 @@ import (
 // timerfdCalls are the calls of timerfd_create(2).
 func timerfdCalls() []Entry {
 	return []Entry{
-		{Nr: unix.SYS_TIMERFD_CREATE, Name: "timerfd_create", Fn: sysTimerfdCreate, Support: Partial, Note: "the alarm clocks are EPERM; CLOCK_BOOTTIME is CLOCK_MONOTONIC: a VM does not sleep", Guests: []string{"timers"}},
-		{Nr: unix.SYS_TIMERFD_SETTIME, Name: "timerfd_settime", Fn: sysTimerfdSettime, Support: Partial, Note: "TFD_TIMER_CANCEL_ON_SET changes nothing: a program cannot set the clock", Guests: []string{"timers"}},
+		{Nr: unix.SYS_TIMERFD_CREATE, Name: "timerfd_create", Fn: sysTimerfdCreate, Support: Partial, Note: "the alarm clocks are EPERM; CLOCK_BOOTTIME is CLOCK_MONOTONIC: a VM does not sleep"},
+		{Nr: unix.SYS_TIMERFD_SETTIME, Name: "timerfd_settime", Fn: sysTimerfdSettime, Support: Partial, Note: "TFD_TIMER_CANCEL_ON_SET changes nothing: a program cannot set the clock"},
 		{Nr: unix.SYS_TIMERFD_GETTIME, Name: "timerfd_gettime", Fn: sysTimerfdGettime, Support: Full},
 	}
 }
