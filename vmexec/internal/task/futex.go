@@ -69,6 +69,9 @@ func (f *futexes) requeue(from, to uint64, n int) int {
 		return min(n, len(ws))
 	}
 	n = max(0, min(n, len(ws)))
+	if n == 0 { // or the map would keep every address that the program names
+		return 0
+	}
 	for _, w := range ws[:n] {
 		w.addr = to
 	}
