@@ -12,20 +12,93 @@ import (
 )
 
 // content is the data of a regular file: the pages that the overlay has, over
-// what is still valid of the lower file, over zeros.
+// what is still valid of the lower file, over zeros. In a clone, the pages of the
+// image lie under its own.
 type content struct {
 	size      int64
 	lowerSize int64 // bytes before this that no page covers are the lower file's
-	pages     map[int64]*[pageSize]byte
+	own       map[int64]*[pageSize]byte
+	n         int64    // pages there are
+	base      *content // of an image, without a base of its own; nil for none
+	baseEnd   int64    // pages of base from here on do not count
+}
+
+// over makes c, a copy of the image's b, a change of b.
+func (c *content) over(b *content) {
+	if b.own != nil {
+		c.own, c.base, c.baseEnd = nil, b, math.MaxInt64
+	}
+}
+
+// under returns the page of the image, whether or not it was replaced.
+func (c *content) under(idx int64) *[pageSize]byte {
+	if c.base == nil || idx >= c.baseEnd {
+		return nil
+	}
+	return c.base.own[idx]
+}
+
+// get returns a page to be read; nil where there is none.
+func (c *content) get(idx int64) *[pageSize]byte {
+	if pg, ok := c.own[idx]; ok { // nil: the image's page is gone
+		return pg
+	}
+	return c.under(idx)
+}
+
+// each calls f with the index of every page, in any order. f may drop that page.
+func (c *content) each(f func(idx int64)) {
+	if c.base != nil {
+		for i := range c.base.own {
+			if _, changed := c.own[i]; !changed && i < c.baseEnd {
+				f(i)
+			}
+		}
+	}
+	for i, pg := range c.own {
+		if pg != nil {
+			f(i)
+		}
+	}
+}
+
+func (c *content) put(idx int64, pg *[pageSize]byte) {
+	if c.own == nil {
+		c.own = map[int64]*[pageSize]byte{}
+	}
+	c.own[idx] = pg
+}
+
+// drop removes a page, if there is one.
+func (c *content) drop(idx int64) {
+	if c.get(idx) == nil {
+		return
+	}
+	c.n--
+	if c.under(idx) != nil {
+		c.put(idx, nil)
+	} else {
+		delete(c.own, idx)
+	}
+}
+
+// flatten makes c stand without its base.
+func (c *content) flatten() {
+	if c.base == nil {
+		return
+	}
+	own := make(map[int64]*[pageSize]byte, c.n)
+	c.each(func(i int64) { own[i] = c.get(i) })
+	c.own, c.base, c.baseEnd = own, nil, 0
 }
 
 func (c *content) blocks() int64 {
-	return (min(c.lowerSize, c.size)+511)/512 + int64(len(c.pages))*(pageSize/512)
+	return (min(c.lowerSize, c.size)+511)/512 + c.n*(pageSize/512)
 }
 
 // readAt reads up to the end of the file.
-func (in *inode) readAt(dst []byte, off int64) (int, abi.Errno) {
-	c := &in.content
+func (fs *FS) readAt(in *inode, dst []byte, off int64) (int, abi.Errno) {
+	c := &fs.st(in).content
 	if off >= c.size {
 		return 0, 0
 	}
@@ -35,20 +108,20 @@ func (in *inode) readAt(dst []byte, off int64) (int, abi.Errno) {
 		pos := off + int64(done)
 		rest := dst[done:]
 		idx, in0 := pos/pageSize, int(pos%pageSize)
-		if pg := c.pages[idx]; pg != nil {
+		if pg := c.get(idx); pg != nil {
 			done += copy(rest, pg[in0:])
 			continue
 		}
 		// As far as the next page of the overlay: one read of the lower file.
 		n := min(len(rest), pageSize-in0)
-		if len(c.pages) == 0 {
+		if c.n == 0 {
 			n = len(rest)
 		} else {
-			for i := idx + 1; n < len(rest) && c.pages[i] == nil; i++ {
+			for i := idx + 1; n < len(rest) && c.get(i) == nil; i++ {
 				n = min(n+pageSize, len(rest))
 			}
 		}
-		if errno := in.readLower(rest[:n], pos); errno != 0 {
+		if errno := fs.readLower(in, c.lowerSize, rest[:n], pos); errno != 0 {
 			if done > 0 {
 				return done, 0
 			}
@@ -59,12 +132,13 @@ func (in *inode) readAt(dst []byte, off int64) (int, abi.Errno) {
 	return done, 0
 }
 
-// readLower fills dst with what lies under the overlay's pages.
-func (in *inode) readLower(dst []byte, off int64) abi.Errno {
+// readLower fills dst with what lies under the overlay's pages: the lower file up
+// to size, and zeros.
+func (fs *FS) readLower(in *inode, size int64, dst []byte, off int64) abi.Errno {
 	n := int64(0)
-	if off < in.content.lowerSize {
-		n = min(int64(len(dst)), in.content.lowerSize-off)
-		f, errno := in.fs.open.get(in)
+	if off < size {
+		n = min(int64(len(dst)), size-off)
+		f, errno := fs.open.get(fs.lower, in)
 		if errno != 0 {
 			return errno
 		}
@@ -80,31 +154,36 @@ func (in *inode) readLower(dst []byte, off int64) abi.Errno {
 
 // page returns a page to be changed. With fill it has the file's bytes,
 // otherwise the caller overwrites all of it.
-func (in *inode) page(idx int64, fill bool) (*[pageSize]byte, abi.Errno) {
-	c := &in.content
-	if pg := c.pages[idx]; pg != nil {
+func (fs *FS) page(in *inode, idx int64, fill bool) (*[pageSize]byte, abi.Errno) {
+	c := &fs.mut(in).content
+	if pg := c.own[idx]; pg != nil {
 		return pg, 0
 	}
-	if errno := in.fs.charge(1); errno != 0 {
+	if old := c.get(idx); old != nil { // charged with the image
+		pg := new([pageSize]byte)
+		if fill {
+			*pg = *old
+		}
+		c.put(idx, pg)
+		return pg, 0
+	}
+	if errno := fs.charge(1); errno != 0 {
 		return nil, errno
 	}
 	pg := new([pageSize]byte)
 	if fill && idx*pageSize < c.lowerSize {
-		if errno := in.readLower(pg[:], idx*pageSize); errno != 0 {
-			in.fs.release(1)
+		if errno := fs.readLower(in, c.lowerSize, pg[:], idx*pageSize); errno != 0 {
+			fs.release(1)
 			return nil, errno
 		}
 	}
-	if c.pages == nil {
-		c.pages = map[int64]*[pageSize]byte{}
-	}
-	c.pages[idx] = pg
+	c.put(idx, pg)
+	c.n++
 	return pg, 0
 }
 
 // writeAt writes and grows the file. A short count means that the budget is used up.
-func (in *inode) writeAt(src []byte, off int64) (int, abi.Errno) {
-	c := &in.content
+func (fs *FS) writeAt(in *inode, src []byte, off int64) (int, abi.Errno) {
 	if off > math.MaxInt64-int64(len(src)) {
 		if off == math.MaxInt64 {
 			return 0, abi.EFBIG
@@ -116,7 +195,7 @@ func (in *inode) writeAt(src []byte, off int64) (int, abi.Errno) {
 		pos := off + int64(done)
 		in0 := int(pos % pageSize)
 		n := min(len(src)-done, pageSize-in0)
-		pg, errno := in.page(pos/pageSize, n < pageSize)
+		pg, errno := fs.page(in, pos/pageSize, n < pageSize)
 		if errno != 0 {
 			if done > 0 {
 				break
@@ -125,49 +204,63 @@ func (in *inode) writeAt(src []byte, off int64) (int, abi.Errno) {
 		}
 		copy(pg[in0:], src[done:done+n])
 		done += n
+		c := &fs.mut(in).content
 		c.size = max(c.size, pos+int64(n))
 	}
 	if done > 0 {
-		in.touch()
+		fs.touch(in)
 	}
 	return done, 0
 }
 
 // truncate sets the size. The bytes a growing file gains are zeros.
-func (in *inode) truncate(size int64) {
-	c := &in.content
+func (fs *FS) truncate(in *inode, size int64) {
+	c := &fs.mut(in).content
 	if size < c.size {
-		in.dropPages((size+pageSize-1)/pageSize, math.MaxInt64/pageSize+1)
-		if pg := c.pages[size/pageSize]; pg != nil {
+		fs.dropPages(c, (size+pageSize-1)/pageSize, math.MaxInt64/pageSize+1)
+		if c.get(size/pageSize) != nil {
+			pg, _ := fs.page(in, size/pageSize, true) // it is there, so nothing fails
 			clear(pg[size%pageSize:])
 		}
 		c.lowerSize = min(c.lowerSize, size)
 	}
 	c.size = size
-	in.touch()
+	fs.touch(in)
 }
 
 // dropPages frees the overlay's pages first to end-1.
-func (in *inode) dropPages(first, end int64) {
-	c := &in.content
-	n := int64(len(c.pages))
-	if end-first < n {
+func (fs *FS) dropPages(c *content, first, end int64) {
+	n := c.n
+	switch {
+	case n == 0:
+		return
+	case first == 0 && end > math.MaxInt64/pageSize:
+		c.own, c.base, c.n = nil, nil, 0
+	case end-first < n:
 		for i := first; i < end; i++ {
-			delete(c.pages, i)
+			c.drop(i)
 		}
-	} else {
-		for i := range c.pages {
-			if i >= first && i < end {
-				delete(c.pages, i)
+	default:
+		if c.base != nil && end > math.MaxInt64/pageSize && first < c.baseEnd {
+			for i := range c.base.own {
+				if _, changed := c.own[i]; !changed && i >= first && i < c.baseEnd {
+					c.n--
+				}
 			}
+			c.baseEnd = first
 		}
+		c.each(func(i int64) {
+			if i >= first && i < end {
+				c.drop(i)
+			}
+		})
 	}
-	in.fs.release(n - int64(len(c.pages)))
+	fs.release(n - c.n)
 }
 
 // zero makes a range inside the file read as zeros.
-func (in *inode) zero(off, end int64) abi.Errno {
-	c := &in.content
+func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
+	c := &fs.mut(in).content
 	end = min(end, c.size)
 	if off >= end {
 		return 0
@@ -178,7 +271,7 @@ func (in *inode) zero(off, end int64) abi.Errno {
 	}
 	for off < end && off%pageSize != 0 || off < end && end-off < pageSize {
 		n := min(end-off, pageSize-off%pageSize)
-		if errno := in.zeroPart(off, n); errno != 0 {
+		if errno := fs.zeroPart(in, off, n); errno != 0 {
 			return errno
 		}
 		off += n
@@ -187,31 +280,31 @@ func (in *inode) zero(off, end int64) abi.Errno {
 		return 0
 	}
 	if n := end % pageSize; n != 0 {
-		if errno := in.zeroPart(end-n, n); errno != 0 {
+		if errno := fs.zeroPart(in, end-n, n); errno != 0 {
 			return errno
 		}
 		end -= n
 	}
 	for i := off / pageSize; i < end/pageSize && i*pageSize < c.lowerSize; i++ {
-		pg, errno := in.page(i, false)
+		pg, errno := fs.page(in, i, false)
 		if errno != 0 {
 			return errno
 		}
 		clear(pg[:])
 		off += pageSize
 	}
-	in.dropPages(off/pageSize, end/pageSize)
+	fs.dropPages(c, off/pageSize, end/pageSize)
 	return 0
 }
 
 // zeroPart zeros bytes inside one page.
-func (in *inode) zeroPart(off, n int64) abi.Errno {
-	c := &in.content
+func (fs *FS) zeroPart(in *inode, off, n int64) abi.Errno {
+	c := &fs.mut(in).content
 	idx := off / pageSize
-	if c.pages[idx] == nil && off >= c.lowerSize {
+	if c.get(idx) == nil && off >= c.lowerSize {
 		return 0
 	}
-	pg, errno := in.page(idx, true)
+	pg, errno := fs.page(in, idx, true)
 	if errno != 0 {
 		return errno
 	}
@@ -220,54 +313,60 @@ func (in *inode) zeroPart(off, n int64) abi.Errno {
 }
 
 // allocate reserves the pages of a range, or none of them.
-func (in *inode) allocate(off, end int64) abi.Errno {
-	c := &in.content
+func (fs *FS) allocate(in *inode, off, end int64) abi.Errno {
+	c := &fs.st(in).content
 	first, last := off/pageSize, (end-1)/pageSize
 	missing := last - first + 1
-	if missing < int64(len(c.pages)) {
+	if missing < c.n {
 		for i := first; i <= last; i++ {
-			if c.pages[i] != nil {
+			if c.get(i) != nil {
 				missing--
 			}
 		}
 	} else {
-		for i := range c.pages {
+		c.each(func(i int64) {
 			if i >= first && i <= last {
 				missing--
 			}
-		}
+		})
 	}
 	// Asking once for all refuses a huge range before any of it is allocated.
-	if errno := in.fs.charge(missing); errno != 0 {
+	if errno := fs.charge(missing); errno != 0 {
 		return errno
 	}
-	in.fs.release(missing)
+	fs.release(missing)
 	for i := first; i <= last; i++ {
-		if _, errno := in.page(i, true); errno != 0 {
+		if fs.st(in).content.get(i) != nil {
+			continue
+		}
+		if _, errno := fs.page(in, i, true); errno != 0 {
 			return errno
 		}
 	}
 	return 0
 }
 
-func (c *content) free(in *inode) {
-	in.fs.release(int64(len(c.pages)))
-	*c = content{}
-}
-
 // lowerCache keeps a few files of the lower root open, so that a guest with many
 // open files does not use up the host's descriptors.
 type lowerCache struct {
-	slots [32]struct {
-		in   *inode
-		f    LowerFile
-		used uint64
-	}
+	slots []lowerSlot // made at the first use
 	clock uint64
 }
 
+type lowerSlot struct {
+	in   *inode
+	f    LowerFile
+	used uint64
+}
+
+// lowerOpen is the most files of the lower root that an FS keeps open.
+const lowerOpen = 32
+
 // get returns the lower file of in, valid until the next get.
-func (l *lowerCache) get(in *inode) (LowerFile, abi.Errno) {
+func (l *lowerCache) get(lower Lower, in *inode) (LowerFile, abi.Errno) {
+	if l.slots == nil {
+		l.slots = make([]lowerSlot, lowerOpen)
+	}
 	l.clock++
 	oldest := &l.slots[0]
 	for i := range l.slots {
@@ -280,7 +379,7 @@ func (l *lowerCache) get(in *inode) (LowerFile, abi.Errno) {
 			oldest = s
 		}
 	}
-	f, errno := in.fs.lower.Open(in.lowerPath, in.lowerStat)
+	f, errno := lower.Open(in.lowerPath, in.lowerStat)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -291,20 +390,19 @@ func (l *lowerCache) get(in *inode) (LowerFile, abi.Errno) {
 	return f, 0
 }
 
-func (l *lowerCache) close(in *inode) {
+// closeIf closes the files that f is true for.
+func (l *lowerCache) closeIf(f func(in *inode) bool) {
 	for i := range l.slots {
-		if s := &l.slots[i]; s.in == in {
+		if s := &l.slots[i]; s.in != nil && f(s.in) {
 			_ = s.f.Close()
-			s.in, s.f, s.used = nil, nil, 0
+			*s = lowerSlot{}
 		}
 	}
 }
 
-func (l *lowerCache) closeAll() {
-	for i := range l.slots {
-		if s := &l.slots[i]; s.in != nil {
-			_ = s.f.Close()
-			s.in, s.f, s.used = nil, nil, 0
-		}
-	}
-}
+func (l *lowerCache) close(in *inode) { l.closeIf(func(x *inode) bool { return x == in }) }
+
+// closeOwn closes the files that were first seen in a layer.
+func (l *lowerCache) closeOwn(own *layer) { l.closeIf(func(in *inode) bool { return in.owner == own }) }
+
+func (l *lowerCache) closeAll() { l.closeIf(func(*inode) bool { return true }) }

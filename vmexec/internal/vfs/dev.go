@@ -32,10 +32,10 @@ type zeroDevice struct{ device }
 // zeroSize is the size of a mapping of /dev/zero: none ends before it.
 const zeroSize = 1 << 62
 
-func (f *zeroDevice) MapID() MapID                   { return MapID{f.d.inode.dev, f.d.inode.ino} }
+func (f *zeroDevice) MapID() MapID                   { return f.id() }
 func (*zeroDevice) MapSize() int64                   { return zeroSize }
-func (f *zeroDevice) MapHold()                       { f.d.inode.hold() }
-func (f *zeroDevice) MapDrop()                       { f.d.inode.drop() }
+func (f *zeroDevice) MapHold()                       { f.fs.hold(f.d.inode) }
+func (f *zeroDevice) MapDrop()                       { f.fs.drop(f.d.inode) }
 func (*zeroDevice) MapWrite(int64, []byte) abi.Errno { return 0 }
 
 func (*zeroDevice) MapRead(_ int64, dst []byte) (int, abi.Errno) {
@@ -48,9 +48,9 @@ func (fs *FS) openDevice(d *dentry, flags int) (fd.File, abi.Errno) {
 	case devTTY: // there is no controlling terminal
 		return nil, abi.ENXIO
 	case devZero:
-		return &zeroDevice{device{newHandle(d, flags)}}, 0
+		return &zeroDevice{device{newHandle(fs, d, flags)}}, 0
 	}
-	return &device{newHandle(d, flags)}, 0
+	return &device{newHandle(fs, d, flags)}, 0
 }
 
 // maxRandomRead is the most bytes one read of /dev/urandom gives; see random(4).
@@ -69,7 +69,7 @@ func (f *device) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 		}
 	case devRandom, devURandom:
 		for _, b := range dst.Take(maxRandomRead) {
-			m, err := io.ReadFull(f.d.inode.fs.rand, b)
+			m, err := io.ReadFull(f.fs.rand, b)
 			n += m
 			if err != nil {
 				if n == 0 {

@@ -37,8 +37,8 @@ type dirFile struct {
 	read    bool
 }
 
-func newDirFile(d *dentry, flags int) *dirFile {
-	return &dirFile{handle: newHandle(d, flags|unix.O_DIRECTORY)}
+func newDirFile(fs *FS, d *dentry, flags int) *dirFile {
+	return &dirFile{handle: newHandle(fs, d, flags|unix.O_DIRECTORY)}
 }
 
 func (*dirFile) Read(fd.Buffers, int64) (int, abi.Errno)  { return 0, abi.EISDIR }
@@ -53,8 +53,8 @@ func (f *dirFile) Lseek(off int64, whence int) (int64, abi.Errno) {
 }
 
 func (f *dirFile) ReadDir(emit func(Dirent) bool) abi.Errno {
-	fs, in := f.d.inode.fs, f.d.inode
-	if in.dead {
+	fs, in := f.fs, f.d.inode
+	if fs.st(in).dead {
 		return abi.ENOENT
 	}
 	if f.pos == 0 || !f.read {
@@ -69,8 +69,8 @@ func (f *dirFile) ReadDir(emit func(Dirent) bool) abi.Errno {
 			e = Dirent{Ino: in.ino, Type: unix.DT_DIR, Name: "."}
 		case 1:
 			up := in.ino
-			if f.d.parent != nil {
-				up = f.d.parent.inode.ino
+			if p := fs.up(f.d); p != nil {
+				up = p.inode.ino
 			}
 			e = Dirent{Ino: up, Type: unix.DT_DIR, Name: ".."}
 		default:
@@ -89,7 +89,7 @@ func (f *dirFile) ReadDir(emit func(Dirent) bool) abi.Errno {
 
 // load takes the names of the directory.
 func (f *dirFile) load() abi.Errno {
-	fs := f.d.inode.fs
+	fs := f.fs
 	es, errno := fs.list(f.d)
 	if errno != 0 {
 		return errno
@@ -108,11 +108,12 @@ func (f *dirFile) load() abi.Errno {
 
 // has reports whether a name that a listing of the directory showed is still there.
 func (fs *FS) has(in *inode, name string) bool {
-	return in.children[name] != nil || in.lower && !in.hidden[name]
+	e := &fs.st(in).entries
+	return e.get(name) != nil || in.lower && !e.isHidden(name)
 }
 
 func (f *dirFile) Release() {
-	f.d.inode.fs.releaseMeta(f.charged)
+	f.fs.releaseMeta(f.charged)
 	f.entries, f.charged = nil, 0
 	f.handle.Release()
 }

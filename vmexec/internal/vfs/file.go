@@ -15,23 +15,27 @@ import (
 
 // handle is what every open file of the tree has.
 type handle struct {
+	fs    *FS
 	d     *dentry
 	flags int
 	pos   int64
 }
 
-func newHandle(d *dentry, flags int) handle {
-	d.inode.hold()
-	return handle{d: d, flags: flags & statusMask}
+func newHandle(fs *FS, d *dentry, flags int) handle {
+	fs.hold(d.inode)
+	return handle{fs: fs, d: d, flags: flags & statusMask}
 }
 
-func (h *handle) Path() Path                  { return Path{h.d} }
-func (h *handle) Stat() (abi.Stat, abi.Errno) { return h.d.inode.stat() }
+func (h *handle) Path() Path                  { return Path{h.fs, h.d} }
+func (h *handle) Stat() (abi.Stat, abi.Errno) { return h.fs.stat(h.d.inode) }
 func (h *handle) Queue() *waitq.Queue         { return nil }
 func (h *handle) StatusFlags() int            { return h.flags }
 func (h *handle) SetStatusFlags(flags int)    { h.flags = h.flags&^setMask | flags&setMask }
-func (h *handle) Release()                    { h.d.inode.drop() }
+func (h *handle) Release()                    { h.fs.drop(h.d.inode) }
 func (h *handle) Readiness() fd.Events        { return fd.In | fd.Out }
+
+func (h *handle) id() MapID   { return MapID{h.d.inode.dev, h.d.inode.ino} }
+func (h *handle) size() int64 { return h.fs.st(h.d.inode).content.size }
 
 func (h *handle) canRead() bool {
 	return h.flags&unix.O_ACCMODE == unix.O_RDONLY || h.flags&unix.O_ACCMODE == unix.O_RDWR
@@ -122,7 +126,7 @@ type Truncater interface {
 // file is an open regular file.
 type file struct{ handle }
 
-func newFile(d *dentry, flags int) *file { return &file{newHandle(d, flags)} }
+func newFile(fs *FS, d *dentry, flags int) *file { return &file{newHandle(fs, d, flags)} }
 
 // Read reads as read(2) or pread(2).
 func (f *file) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
@@ -135,7 +139,7 @@ func (f *file) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 	}
 	done := 0
 	for _, b := range dst {
-		n, errno := f.d.inode.readAt(b, pos)
+		n, errno := f.fs.readAt(f.d.inode, b, pos)
 		if errno != 0 && done == 0 {
 			return 0, errno
 		}
@@ -159,14 +163,14 @@ func (f *file) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 		return 0, errno
 	}
 	if f.flags&unix.O_APPEND != 0 {
-		pos = f.d.inode.content.size // pwrite too: see its BUGS section
+		pos = f.size() // pwrite too: see its BUGS section
 	}
 	done := 0
 	for _, b := range src {
 		if len(b) == 0 {
 			continue
 		}
-		n, errno := f.d.inode.writeAt(b, pos)
+		n, errno := f.fs.writeAt(f.d.inode, b, pos)
 		if errno != 0 && done == 0 {
 			return 0, errno
 		}
@@ -182,14 +186,14 @@ func (f *file) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 
 // Lseek moves the position. A file counts as all data, with a hole at its end.
 func (f *file) Lseek(off int64, whence int) (int64, abi.Errno) {
-	return f.seek(off, whence, f.d.inode.content.size)
+	return f.seek(off, whence, f.size())
 }
 
 func (f *file) Truncate(size int64) abi.Errno {
 	if !f.canWrite() || size < 0 {
 		return abi.EINVAL
 	}
-	f.d.inode.truncate(size)
+	f.fs.truncate(f.d.inode, size)
 	return 0
 }
 
@@ -207,53 +211,53 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 	const keep, punch, zero = unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE
 	switch mode {
 	case 0, keep:
-		if errno := in.allocate(off, end); errno != 0 {
+		if errno := f.fs.allocate(in, off, end); errno != 0 {
 			return errno
 		}
 	case punch | keep:
-		if errno := in.zero(off, end); errno != 0 {
+		if errno := f.fs.zero(in, off, end); errno != 0 {
 			return errno
 		}
 	case zero, zero | keep:
-		if errno := in.zero(off, end); errno != 0 {
+		if errno := f.fs.zero(in, off, end); errno != 0 {
 			return errno
 		}
 	default:
 		return abi.EOPNOTSUPP
 	}
-	if mode&keep == 0 && end > in.content.size {
-		in.content.size = end
+	if c := &f.fs.mut(in).content; mode&keep == 0 && end > c.size {
+		c.size = end
 	}
-	in.touch()
+	f.fs.touch(in)
 	return 0
 }
 
-func (f *file) MapID() MapID { return MapID{f.d.inode.dev, f.d.inode.ino} }
+func (f *file) MapID() MapID { return f.id() }
 
 func (f *file) MapRead(off int64, dst []byte) (int, abi.Errno) {
 	if off < 0 {
 		return 0, abi.EINVAL
 	}
-	return f.d.inode.readAt(dst, off)
+	return f.fs.readAt(f.d.inode, dst, off)
 }
 
 func (f *file) MapWrite(off int64, src []byte) abi.Errno {
-	size := f.d.inode.content.size
+	size := f.size()
 	if off < 0 || off >= size {
 		return 0
 	}
 	src = src[:min(int64(len(src)), size-off)]
-	n, errno := f.d.inode.writeAt(src, off)
+	n, errno := f.fs.writeAt(f.d.inode, src, off)
 	if errno == 0 && n < len(src) {
 		return abi.ENOSPC
 	}
 	return errno
 }
 
-func (f *file) MapSize() int64 { return f.d.inode.content.size }
+func (f *file) MapSize() int64 { return f.size() }
 
-func (f *file) MapHold() { f.d.inode.hold() }
-func (f *file) MapDrop() { f.d.inode.drop() }
+func (f *file) MapHold() { f.fs.hold(f.d.inode) }
+func (f *file) MapDrop() { f.fs.drop(f.d.inode) }
 
 // pathFile is a file opened with O_PATH: it only names a place.
 type pathFile struct{ handle }
@@ -280,7 +284,7 @@ func (f *textFile) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 		return 0, errno
 	}
 	if pos == 0 {
-		if f.text, errno = f.d.inode.gen(); errno != 0 {
+		if f.text, errno = f.d.inode.gen(f.fs); errno != 0 {
 			return 0, errno
 		}
 	}
@@ -308,7 +312,7 @@ func (f *textFile) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 		}
 		text = append(text, b...)
 	}
-	if errno := f.d.inode.set(text); errno != 0 {
+	if errno := f.d.inode.set(f.fs, text); errno != 0 {
 		return 0, errno
 	}
 	return len(text), 0

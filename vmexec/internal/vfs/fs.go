@@ -16,11 +16,9 @@
 package vfs
 
 import (
-	"crypto/rand"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -66,16 +64,21 @@ type Config struct {
 	Rand     io.Reader    // source of /dev/random and /dev/urandom; nil for crypto/rand
 	Proc     ProcInfo     // facts for /proc; nil leaves out everything about processes
 	Hostname string       // in /etc/hosts and /proc; "kontain" when empty
+
+	// Generation is what /run/kontain/generation shows: a number that is another one
+	// after each restore of a snapshot. Nil for 0.
+	Generation func() uint64
 }
 
 // FS is the file tree of one VM.
 type FS struct {
-	lower    Lower
-	budget   Budget
-	now      func() int64
-	rand     io.Reader
-	proc     ProcInfo
-	hostname string
+	lower      Lower
+	budget     Budget
+	now        func() int64
+	rand       io.Reader
+	proc       ProcInfo
+	generation func() uint64
+	hostname   string
 
 	root     *dentry
 	memSuper *super // holds the files of Memfd
@@ -86,9 +89,17 @@ type FS struct {
 	metaPgs  int64 // pages charged for them
 	pages    int64 // pages of contents in use
 
-	// links finds the inode of a lower file that has several names.
-	links map[lowerID]*inode
-	open  lowerCache
+	// base is the image that the tree started as or last became; nil before the
+	// first freeze. The maps have what was changed since: states, the inodes of lower
+	// files that have several names, and further holds on files of the image.
+	base   *Frozen
+	layer  *layer
+	inodes map[*inode]*inodeState
+	names  map[*dentry]*dentryState
+	links  map[lowerID]*inode
+	holds  map[*inode]int
+
+	open lowerCache
 }
 
 type lowerID struct{ dev, ino uint64 }
@@ -105,25 +116,18 @@ type super struct {
 	opts   string
 }
 
-// New makes a file tree: the lower root, and over it /tmp, /dev, /proc, /sys and
-// those of the files in /etc that every C library asks for and the root lacks.
+// New makes a file tree: the lower root, and over it /tmp, /dev, /proc, /sys,
+// /run/kontain and those of the files in /etc that every C library asks for and
+// the root lacks.
 // The error says which part of the lower root could not be read.
 func New(cfg Config) (*FS, error) {
 	fs := &FS{
 		lower: cfg.Lower, budget: cfg.Budget, now: cfg.Now, rand: cfg.Rand,
-		proc: cfg.Proc, hostname: cfg.Hostname,
+		proc: cfg.Proc, hostname: cfg.Hostname, generation: cfg.Generation,
 		nextIno: overlayIno, nextDev: unix.Mkdev(0, 30+maxLowerDevs),
-		links: map[lowerID]*inode{},
+		layer: &layer{},
 	}
-	if fs.budget == nil {
-		fs.budget = &fixedBudget{total: defaultBudget, free: defaultBudget}
-	}
-	if fs.now == nil {
-		fs.now = func() int64 { return time.Now().UnixNano() }
-	}
-	if fs.rand == nil {
-		fs.rand = rand.Reader
-	}
+	fs.defaults()
 	if fs.hostname == "" {
 		fs.hostname = "kontain"
 	}
@@ -140,15 +144,16 @@ func New(cfg Config) (*FS, error) {
 		}
 		root.fromLower("", st)
 	}
-	fs.root = &dentry{name: "/", inode: root, mount: true}
-	fs.root.parent = fs.root
+	fs.root = fs.newDentry(nil, "/", root)
+	fs.root.mount, fs.root.first.parent = true, fs.root
 	if errno := fs.populate(); errno != 0 {
 		return nil, fmt.Errorf("vfs: set up the root: %s", errno)
 	}
 	return fs, nil
 }
 
-// Close gives back what the FS holds of its budget and of the lower root.
+// Close gives back what the FS holds of its budget and of the lower root. Images
+// and clones of it are not touched.
 func (fs *FS) Close() {
 	fs.open.closeAll()
 	fs.budget.Release(fs.pages + fs.metaPgs)
@@ -156,7 +161,7 @@ func (fs *FS) Close() {
 }
 
 // Root returns the root directory.
-func (fs *FS) Root() Path { return Path{fs.root} }
+func (fs *FS) Root() Path { return Path{fs, fs.root} }
 
 // charge takes pages for file contents.
 func (fs *FS) charge(n int64) abi.Errno {

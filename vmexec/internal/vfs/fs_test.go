@@ -95,7 +95,7 @@ func want(t *testing.T, what string, got, want abi.Errno) {
 func TestEmptyRoot(t *testing.T) {
 	fs := newFS(t, nil)
 	for path, wantNames := range map[string][]string{
-		"/":        {"dev", "etc", "proc", "sys", "tmp"},
+		"/":        {"dev", "etc", "proc", "run", "sys", "tmp"},
 		"/dev":     {"fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"},
 		"/etc":     {"group", "hosts", "nsswitch.conf", "passwd", "resolv.conf"},
 		"/tmp":     {},

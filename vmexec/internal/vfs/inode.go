@@ -20,23 +20,17 @@ const overlayIno = 1 << 52
 // maxLowerDevs bounds the device numbers that a Lower may use.
 const maxLowerDevs = 64
 
-// inode is a file, whatever its names.
+// inode is a file, whatever its names. What is here does not change once the
+// file is made, so that an image and all of its clones know the file by the
+// same pointer; what changes is in the state, which FS.st and FS.mut find.
 type inode struct {
-	fs    *FS
-	sb    *super
-	dev   uint64
-	ino   uint64
-	mode  uint32 // type and permission bits
-	nlink uint32
-	uid   uint32
-	gid   uint32
-	rdev  uint64
-
-	atime, mtime, ctime, btime int64 // ns since 1970
-
-	meta   int64 // bytes charged for the description
-	holds  int   // open files and mappings
-	dead   bool  // directory that was removed
+	owner  *layer // of the FS that made it
+	sb     *super
+	dev    uint64
+	ino    uint64
+	kind   uint32 // type: S_IFREG and so on
+	rdev   uint64
+	btime  int64 // ns since 1970
 	noLink bool  // O_TMPFILE|O_EXCL: never gets a name
 
 	// The file's place in the lower root; its type decides what is used of it.
@@ -44,109 +38,139 @@ type inode struct {
 	lowerPath string
 	lowerStat LowerStat
 
-	content  content            // regular file
-	target   string             // symbolic link, once known
-	children map[string]*dentry // directory: entries known so far
-	hidden   map[string]bool    // directory: names of the lower one that are gone or replaced
-	dyn      dynDir             // directory of /proc or /sys
-	gen      func() ([]byte, abi.Errno)
-	set      func([]byte) abi.Errno // takes what is written to a gen file
-	link     func() (string, abi.Errno)
-	jump     func() (*dentry, abi.Errno) // magic link: where it leads
-	anon     fd.File                     // a file without a place in the tree
-	reopen   func(flags int) (fd.File, abi.Errno)
-	sock     any // what a socket's name leads to
+	dyn    dynDir // directory of /proc or /sys
+	gen    func(*FS) ([]byte, abi.Errno)
+	set    func(*FS, []byte) abi.Errno // takes what is written to a gen file
+	link   func(*FS) (string, abi.Errno)
+	jump   func(*FS) (*dentry, abi.Errno) // magic link: where it leads
+	anon   *fd.Description                // a file without a place in the tree
+	sock   any                            // what a socket's name leads to
+	target string                         // of a symbolic link that is not the lower root's
+
+	first inodeState // the state until the first freeze after it was made
+}
+
+// inodeState is what changes of an inode.
+type inodeState struct {
+	mode  uint32 // type and permission bits
+	nlink uint32
+	uid   uint32
+	gid   uint32
+
+	atime, mtime, ctime int64 // ns since 1970
+
+	meta  int64 // bytes charged for the description
+	holds int   // open files and mappings
+	dead  bool  // directory that was removed
+
+	content content // regular file
+	entries entries // directory
+	target  string  // symbolic link of the lower root, once known
 }
 
 // dentry is a name of an inode in a directory. A removed one stays with those
-// who have it open.
+// who have it open. As with inodes, what changes is in the state.
 type dentry struct {
+	owner *layer
+	inode *inode
+	mount bool // root of a mounted file system: cannot be removed or renamed
+	first dentryState
+}
+
+type dentryState struct {
 	name   string
 	parent *dentry
-	inode  *inode
-	mount  bool // root of a mounted file system: cannot be removed or renamed
 	lower  bool // the lower directory has the name
 	gone   bool // removed from its directory
 }
 
-func (in *inode) typ() uint32  { return in.mode & unix.S_IFMT }
-func (in *inode) isDir() bool  { return in.typ() == unix.S_IFDIR }
-func (in *inode) isLink() bool { return in.typ() == unix.S_IFLNK }
-func (in *inode) isReg() bool  { return in.typ() == unix.S_IFREG }
+func (in *inode) isDir() bool  { return in.kind == unix.S_IFDIR }
+func (in *inode) isLink() bool { return in.kind == unix.S_IFLNK }
+func (in *inode) isReg() bool  { return in.kind == unix.S_IFREG }
 
 // newInode makes a file of the overlay with no name yet.
 func (fs *FS) newInode(sb *super, mode uint32) *inode {
 	t := fs.now()
-	in := &inode{fs: fs, sb: sb, dev: sb.dev, ino: fs.nextIno, mode: mode, nlink: 1, atime: t, mtime: t, ctime: t, btime: t}
+	in := &inode{
+		owner: fs.layer, sb: sb, dev: sb.dev, ino: fs.nextIno, kind: mode & unix.S_IFMT, btime: t,
+		first: inodeState{mode: mode, nlink: 1, atime: t, mtime: t, ctime: t},
+	}
 	fs.nextIno++
 	if in.isDir() {
-		in.nlink = 2
-		in.children = map[string]*dentry{}
+		in.first.nlink = 2
 	}
 	return in
 }
 
-// fromLower makes in show a file of the lower root.
+// newDentry makes a name that is not in its directory yet.
+func (fs *FS) newDentry(parent *dentry, name string, in *inode) *dentry {
+	return &dentry{owner: fs.layer, inode: in, first: dentryState{name: name, parent: parent}}
+}
+
+// fromLower makes in, which is new, show a file of the lower root.
 func (in *inode) fromLower(path string, st LowerStat) {
 	in.lower, in.lowerPath, in.lowerStat = true, path, st
-	in.mode, in.nlink, in.uid, in.gid = st.Mode, st.Nlink, st.UID, st.GID
-	in.ino = st.Ino
+	in.ino, in.kind, in.btime = st.Ino, st.Mode&unix.S_IFMT, st.Ctime
 	in.dev = in.sb.dev + min(st.Dev, maxLowerDevs-1)
-	in.atime, in.mtime, in.ctime, in.btime = st.Atime, st.Mtime, st.Ctime, st.Ctime
-	in.content.size, in.content.lowerSize = st.Size, st.Size
-	if in.isDir() && in.children == nil {
-		in.children = map[string]*dentry{}
-	}
+	s := &in.first
+	s.mode, s.nlink, s.uid, s.gid = st.Mode, st.Nlink, st.UID, st.GID
+	s.atime, s.mtime, s.ctime = st.Atime, st.Mtime, st.Ctime
+	s.content.size, s.content.lowerSize = st.Size, st.Size
 }
+
+// up returns the directory that holds d; nil for a file that never had a name.
+func (fs *FS) up(d *dentry) *dentry { return fs.name(d).parent }
 
 // child finds a name in a directory. A nil dentry with no errno means that the
 // directory does not have it.
 func (fs *FS) child(p *dentry, name string) (*dentry, abi.Errno) {
 	in := p.inode
-	if in.dead {
+	st := fs.st(in)
+	if st.dead {
 		return nil, 0
 	}
 	if len(name) > NameMax {
 		return nil, abi.ENAMETOOLONG
 	}
 	if in.dyn != nil {
-		e, ok := in.dyn.find(name)
+		e, ok := in.dyn.find(fs, name)
 		if !ok {
 			return nil, 0
 		}
-		return &dentry{name: name, parent: p, inode: fs.dynInode(in, e)}, 0
+		return fs.newDentry(p, name, fs.dynInode(in, e)), 0
 	}
-	if d := in.children[name]; d != nil {
+	if d := st.entries.get(name); d != nil {
 		return d, 0
 	}
-	if !in.lower || in.hidden[name] {
+	if !in.lower || st.entries.isHidden(name) {
 		return nil, 0
 	}
 	path := join(in.lowerPath, name)
-	st, errno := fs.lower.Stat(path)
+	ls, errno := fs.lower.Stat(path)
 	switch {
 	case errno == abi.ENOENT || errno == abi.ENOTDIR:
 		return nil, 0
 	case errno != 0:
 		return nil, errno
 	}
-	id := lowerID{st.Dev, st.Ino}
-	c := fs.links[id]
-	if c == nil || c.typ() != st.Mode&unix.S_IFMT {
-		c = &inode{fs: fs, sb: in.sb}
-		c.fromLower(path, st)
-		c.meta = metaCost + int64(len(path)+len(name))
-		if !fs.chargeMeta(c.meta) {
+	id := lowerID{ls.Dev, ls.Ino}
+	c := fs.linked(id)
+	if c == nil || c.kind != ls.Mode&unix.S_IFMT {
+		c = &inode{owner: fs.layer, sb: in.sb}
+		c.fromLower(path, ls)
+		c.first.meta = metaCost + int64(len(path)+len(name))
+		if !fs.chargeMeta(c.first.meta) {
 			return nil, abi.ENOMEM
 		}
-		if st.Nlink > 1 && !c.isDir() {
-			fs.links[id] = c
+		if ls.Nlink > 1 && !c.isDir() {
+			fs.setLinked(id, c)
 		}
 	} else if !fs.chargeMeta(entryCost(name)) {
 		return nil, abi.ENOMEM
 	}
-	d := &dentry{name: name, parent: p, inode: c, lower: true}
-	in.children[name] = d
+	d := fs.newDentry(p, name, c)
+	d.first.lower = true
+	fs.mut(in).entries.put(name, d)
 	return d, 0
 }
 
@@ -158,90 +182,120 @@ func (fs *FS) attach(p *dentry, name string, in *inode) (*dentry, abi.Errno) {
 	if !fs.chargeMeta(entryCost(name)) {
 		return nil, abi.ENOSPC
 	}
-	d := &dentry{name: name, parent: p, inode: in}
-	p.inode.children[name] = d
-	p.inode.touch()
+	d := fs.newDentry(p, name, in)
+	fs.mut(p.inode).entries.put(name, d)
+	fs.touch(p.inode)
 	return d, 0
 }
 
 // detach takes a name out of its directory. The inode's link count is the caller's.
 func (fs *FS) detach(d *dentry) {
-	p := d.parent.inode
-	delete(p.children, d.name)
-	if d.lower {
-		if p.hidden == nil {
-			p.hidden = map[string]bool{}
-		}
-		p.hidden[d.name] = true // no more of these than the lower directory has names
+	n := fs.name(d)
+	p := n.parent.inode
+	e := &fs.mut(p).entries
+	e.remove(n.name)
+	if n.lower {
+		e.hide(n.name) // no more of these than the lower directory has names
 	} else {
-		fs.releaseMeta(entryCost(d.name))
+		fs.releaseMeta(entryCost(n.name))
 	}
-	p.touch()
+	fs.touch(p)
 }
 
 // touch marks a change of the contents.
-func (in *inode) touch() {
-	in.mtime = in.fs.now()
-	in.ctime = in.mtime
+func (fs *FS) touch(in *inode) {
+	s := fs.mut(in)
+	s.mtime = fs.now()
+	s.ctime = s.mtime
 }
 
 // unlinked takes one link off and frees the file when nothing holds it.
-func (in *inode) unlinked() {
-	in.ctime = in.fs.now()
+func (fs *FS) unlinked(in *inode) {
+	s := fs.mut(in)
+	s.ctime = fs.now()
 	if in.isDir() {
-		in.nlink, in.dead = 0, true
-	} else if in.nlink > 0 {
-		in.nlink--
+		s.nlink, s.dead = 0, true
+	} else if s.nlink > 0 {
+		s.nlink--
 	}
-	in.maybeFree()
+	fs.maybeFree(in)
 }
 
-func (in *inode) hold() { in.holds++ }
+// hold counts an open file or a mapping. Of a file of the image the difference
+// is counted apart, so that to open and close a file changes nothing.
+func (fs *FS) hold(in *inode) {
+	if in.owner == fs.layer {
+		in.first.holds++
+		return
+	}
+	fs.addHold(in, 1)
+}
 
-func (in *inode) drop() {
-	in.holds--
-	in.maybeFree()
+func (fs *FS) drop(in *inode) {
+	if in.owner == fs.layer {
+		in.first.holds--
+	} else {
+		fs.addHold(in, -1)
+	}
+	fs.maybeFree(in)
+}
+
+func (fs *FS) addHold(in *inode, n int) {
+	if n += fs.holds[in]; n == 0 {
+		delete(fs.holds, in)
+		return
+	}
+	if fs.holds == nil {
+		fs.holds = map[*inode]int{}
+	}
+	fs.holds[in] = n
 }
 
 // maybeFree gives back what a file without name or user holds.
-func (in *inode) maybeFree() {
-	if in.nlink > 0 || in.holds > 0 {
+func (fs *FS) maybeFree(in *inode) {
+	s := fs.st(in)
+	if s.nlink > 0 || s.holds+fs.holds[in] > 0 {
 		return
 	}
+	s = fs.mut(in)
 	if in.isReg() {
-		in.content.free(in)
+		fs.release(s.content.n)
+		s.content = content{}
 	}
-	in.fs.open.close(in)
-	in.fs.releaseMeta(in.meta)
-	in.meta = 0
+	fs.open.close(in)
+	fs.releaseMeta(s.meta)
+	s.meta = 0
 	if in.lower {
-		delete(in.fs.links, lowerID{in.lowerStat.Dev, in.lowerStat.Ino})
+		if id := (lowerID{in.lowerStat.Dev, in.lowerStat.Ino}); fs.linked(id) == in {
+			fs.setLinked(id, nil)
+		}
 	}
 }
 
 // addSubdir and dropSubdir keep the link count of a directory, which counts the
 // ".." of its subdirectories. Some host file systems keep it at 1 instead.
-func (in *inode) addSubdir() {
-	if in.nlink > 1 {
-		in.nlink++
+func (fs *FS) addSubdir(in *inode) {
+	if s := fs.mut(in); s.nlink > 1 {
+		s.nlink++
 	}
 }
 
-func (in *inode) dropSubdir() {
-	if in.nlink > 2 {
-		in.nlink--
+func (fs *FS) dropSubdir(in *inode) {
+	if s := fs.mut(in); s.nlink > 2 {
+		s.nlink--
 	}
 }
 
 // list returns the entries of a directory, without "." and "..", by name.
 func (fs *FS) list(p *dentry) ([]Dirent, abi.Errno) {
 	in := p.inode
-	if in.dead {
+	st := fs.st(in)
+	if st.dead {
 		return nil, 0
 	}
 	var out []Dirent
 	if in.dyn != nil {
-		for _, e := range in.dyn.list() {
+		for _, e := range in.dyn.list(fs) {
 			out = append(out, Dirent{Ino: dynIno(in.ino, e.name), Type: uint8(e.mode >> 12), Name: e.name})
 		}
 		return out, 0
@@ -252,21 +306,21 @@ func (fs *FS) list(p *dentry) ([]Dirent, abi.Errno) {
 			return nil, errno
 		}
 		for _, e := range es {
-			if in.children[e.Name] == nil && !in.hidden[e.Name] && validName(e.Name) {
+			if st.entries.get(e.Name) == nil && !st.entries.isHidden(e.Name) && validName(e.Name) {
 				out = append(out, Dirent{Ino: e.Ino, Type: uint8(e.Type >> 12), Name: e.Name})
 			}
 		}
 	}
-	for name, d := range in.children {
-		out = append(out, Dirent{Ino: d.inode.ino, Type: uint8(d.inode.mode >> 12), Name: name})
-	}
+	st.entries.each(func(name string, d *dentry) {
+		out = append(out, Dirent{Ino: d.inode.ino, Type: uint8(d.inode.kind >> 12), Name: name})
+	})
 	slices.SortFunc(out, func(a, b Dirent) int { return cmp.Compare(a.Name, b.Name) })
 	return out, 0
 }
 
 // empty reports whether a directory has no entries.
 func (fs *FS) empty(p *dentry) (bool, abi.Errno) {
-	if len(p.inode.children) > 0 {
+	if fs.st(p.inode).entries.n > 0 {
 		return false, 0
 	}
 	es, errno := fs.list(p)
@@ -274,21 +328,27 @@ func (fs *FS) empty(p *dentry) (bool, abi.Errno) {
 }
 
 // readlink returns the target of a symbolic link.
-func (in *inode) readlink() (string, abi.Errno) {
-	if in.link != nil {
-		return in.link()
+func (fs *FS) readlink(in *inode) (string, abi.Errno) {
+	switch {
+	case in.link != nil:
+		return in.link(fs)
+	case !in.lower:
+		return in.target, 0
 	}
-	if in.target == "" && in.lower {
-		t, errno := in.fs.lower.Readlink(in.lowerPath)
-		if errno != 0 {
-			return "", errno
-		}
-		if len(t) >= PathMax {
-			return "", abi.ENAMETOOLONG
-		}
-		in.target = t
+	if t := fs.st(in).target; t != "" {
+		return t, 0
 	}
-	return in.target, 0
+	t, errno := fs.lower.Readlink(in.lowerPath)
+	if errno != 0 {
+		return "", errno
+	}
+	if len(t) >= PathMax {
+		return "", abi.ENAMETOOLONG
+	}
+	if in.owner == fs.layer { // to remember it is not worth a change of the image
+		in.first.target = t
+	}
+	return t, 0
 }
 
 // Attr is what stat(2) and statx(2) say about a file.
@@ -299,19 +359,20 @@ type Attr struct {
 	Mount bool   // the root of a mount
 }
 
-func (in *inode) stat() (abi.Stat, abi.Errno) {
+func (fs *FS) stat(in *inode) (abi.Stat, abi.Errno) {
 	if in.anon != nil {
 		return in.anon.Stat()
 	}
+	s := fs.st(in)
 	st := abi.Stat{
-		Dev: in.dev, Ino: in.ino, Nlink: uint64(in.nlink), Mode: in.mode, Uid: in.uid, Gid: in.gid, Rdev: in.rdev,
+		Dev: in.dev, Ino: in.ino, Nlink: uint64(s.nlink), Mode: s.mode, Uid: s.uid, Gid: s.gid, Rdev: in.rdev,
 		Blksize: pageSize,
-		Atim:    unix.NsecToTimespec(in.atime), Mtim: unix.NsecToTimespec(in.mtime), Ctim: unix.NsecToTimespec(in.ctime),
+		Atim:    unix.NsecToTimespec(s.atime), Mtim: unix.NsecToTimespec(s.mtime), Ctim: unix.NsecToTimespec(s.ctime),
 	}
-	switch in.typ() {
+	switch in.kind {
 	case unix.S_IFREG:
 		if in.gen == nil {
-			st.Size, st.Blocks = in.content.size, in.content.blocks()
+			st.Size, st.Blocks = s.content.size, s.content.blocks()
 		}
 	case unix.S_IFDIR:
 		if in.dyn == nil {
@@ -320,7 +381,7 @@ func (in *inode) stat() (abi.Stat, abi.Errno) {
 	case unix.S_IFLNK:
 		if in.jump != nil {
 			st.Size = 64
-		} else if t, errno := in.readlink(); errno == 0 {
+		} else if t, errno := fs.readlink(in); errno == 0 {
 			st.Size = int64(len(t))
 		}
 	}

@@ -71,18 +71,18 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	case l.d != nil && l.d.inode.isDir():
 		return nil, abi.EISDIR
 	case l.d != nil:
-		return fs.openPath(Path{l.d}, flags)
+		return fs.openPath(Path{fs, l.d}, flags)
 	case l.parent.inode.dyn != nil:
 		return nil, abi.ENOENT
 	}
-	if errno := l.parent.inode.writable(); errno != 0 {
+	if errno := fs.writable(l.parent.inode); errno != 0 {
 		return nil, errno
 	}
 	d, errno := fs.create(l, unix.S_IFREG|mode&permMask)
 	if errno != 0 {
 		return nil, errno
 	}
-	return newFile(d, flags&^unix.O_TRUNC), 0
+	return newFile(fs, d, flags&^unix.O_TRUNC), 0
 }
 
 // openTemp makes a file without a name in the directory that path leads to.
@@ -94,16 +94,16 @@ func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) 
 	if p.d.inode.dyn != nil {
 		return nil, abi.EOPNOTSUPP
 	}
-	if p.d.inode.dead {
+	if fs.st(p.d.inode).dead {
 		return nil, abi.ENOENT
 	}
 	if !fs.chargeMeta(metaCost) {
 		return nil, abi.ENOSPC
 	}
 	in := fs.newInode(p.d.inode.sb, unix.S_IFREG|mode&permMask)
-	in.meta, in.nlink, in.noLink = metaCost, 0, flags&unix.O_EXCL != 0
-	in.inherit(p.d.inode)
-	return newFile(&dentry{name: "#" + strconv.FormatUint(in.ino, 10), inode: in}, flags), 0
+	in.first.meta, in.first.nlink, in.noLink = metaCost, 0, flags&unix.O_EXCL != 0
+	fs.inherit(in, p.d.inode)
+	return newFile(fs, fs.newDentry(nil, "#"+strconv.FormatUint(in.ino, 10), in), flags), 0
 }
 
 // Memfd makes a file without a name for memfd_create(2), open for reading and
@@ -114,28 +114,28 @@ func (fs *FS) Memfd(name string) (fd.File, abi.Errno) {
 		return nil, abi.ENOMEM
 	}
 	in := fs.newInode(fs.memSuper, unix.S_IFREG|0o777)
-	in.meta, in.nlink, in.noLink = cost, 0, true
-	return newFile(&dentry{name: "memfd:" + name, inode: in}, unix.O_RDWR), 0
+	in.first.meta, in.first.nlink, in.noLink = cost, 0, true
+	return newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR), 0
 }
 
 // openPath opens a resolved file, as open(2) with no O_CREAT.
 func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 	in := p.d.inode
 	if flags&unix.O_PATH != 0 {
-		return &pathFile{newHandle(p.d, flags)}, 0
+		return &pathFile{newHandle(fs, p.d, flags)}, 0
 	}
 	write := flags&unix.O_ACCMODE != unix.O_RDONLY
 	if in.anon != nil {
-		return in.reopen(flags)
+		return reopen(in.anon, flags)
 	}
-	switch in.typ() {
+	switch in.kind {
 	case unix.S_IFLNK:
 		return nil, abi.ELOOP
 	case unix.S_IFDIR:
 		if write || flags&unix.O_TRUNC != 0 {
 			return nil, abi.EISDIR
 		}
-		return newDirFile(p.d, flags), 0
+		return newDirFile(fs, p.d, flags), 0
 	case unix.S_IFCHR:
 		return fs.openDevice(p.d, flags)
 	case unix.S_IFREG:
@@ -146,14 +146,14 @@ func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 		if write && in.set == nil {
 			return nil, abi.EACCES
 		}
-		text, errno := in.gen()
+		text, errno := in.gen(fs)
 		if errno != 0 {
 			return nil, errno
 		}
-		return &textFile{handle: newHandle(p.d, flags), text: text}, 0
+		return &textFile{handle: newHandle(fs, p.d, flags), text: text}, 0
 	}
 	if flags&unix.O_TRUNC != 0 {
-		in.truncate(0)
+		fs.truncate(in, 0)
 	}
-	return newFile(p.d, flags), 0
+	return newFile(fs, p.d, flags), 0
 }

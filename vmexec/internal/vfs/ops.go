@@ -14,11 +14,11 @@ const permMask = 0o7777
 
 // writable returns EPERM or ENOENT for a directory in which no name can be made
 // or removed.
-func (in *inode) writable() abi.Errno {
+func (fs *FS) writable(in *inode) abi.Errno {
 	switch {
 	case in.dyn != nil:
 		return abi.EPERM
-	case in.dead:
+	case fs.st(in).dead:
 		return abi.ENOENT
 	}
 	return 0
@@ -39,7 +39,7 @@ func (fs *FS) free(base Path, path string, dir bool) (last, abi.Errno) {
 	case l.parent.inode.dyn != nil:
 		return l, abi.ENOENT
 	}
-	return l, l.parent.inode.writable()
+	return l, fs.writable(l.parent.inode)
 }
 
 // create makes a file with a name. The mode has been masked by the umask.
@@ -49,25 +49,25 @@ func (fs *FS) create(l last, mode uint32) (*dentry, abi.Errno) {
 		return nil, abi.ENOSPC
 	}
 	in := fs.newInode(p.sb, mode)
-	in.meta = metaCost
-	in.inherit(p)
+	in.first.meta = metaCost
+	fs.inherit(in, p)
 	d, errno := fs.attach(l.parent, l.name, in)
 	if errno != 0 {
 		fs.releaseMeta(metaCost)
 		return nil, errno
 	}
 	if in.isDir() {
-		p.addSubdir()
+		fs.addSubdir(p)
 	}
 	return d, 0
 }
 
-// inherit passes on the group of a set-group-ID directory.
-func (in *inode) inherit(p *inode) {
-	if p.mode&unix.S_ISGID != 0 {
-		in.gid = p.gid
+// inherit passes on the group of a set-group-ID directory to a new file.
+func (fs *FS) inherit(in, dir *inode) {
+	if p := fs.st(dir); p.mode&unix.S_ISGID != 0 {
+		in.first.gid = p.gid
 		if in.isDir() {
-			in.mode |= unix.S_ISGID
+			in.first.mode |= unix.S_ISGID
 		}
 	}
 }
@@ -109,7 +109,8 @@ func (fs *FS) Mknod(base Path, path string, mode uint32) abi.Errno {
 }
 
 // Bind gives a socket a name, as bind(2) of a unix(7) address. What Socket
-// returns for the path is sock. A taken name is EADDRINUSE for the guest, EEXIST here.
+// returns for the path is sock, in every clone too: let it be a key, not an object
+// that belongs to one VM. A taken name is EADDRINUSE for the guest, EEXIST here.
 func (fs *FS) Bind(base Path, path string, mode uint32, sock any) (Path, abi.Errno) {
 	l, errno := fs.free(base, path, false)
 	if errno != 0 {
@@ -120,7 +121,7 @@ func (fs *FS) Bind(base Path, path string, mode uint32, sock any) (Path, abi.Err
 		return Path{}, errno
 	}
 	d.inode.sock = sock
-	return Path{d}, 0
+	return Path{fs, d}, 0
 }
 
 // Socket returns what Bind gave the file; nil when it is not a socket.
@@ -147,7 +148,7 @@ func (fs *FS) Symlink(target string, base Path, path string) abi.Errno {
 		return errno
 	}
 	d.inode.target = target
-	d.inode.meta += int64(len(target))
+	d.inode.first.meta += int64(len(target))
 	return 0
 }
 
@@ -163,14 +164,15 @@ func (fs *FS) Link(old Path, base Path, path string) abi.Errno {
 		return abi.EXDEV
 	case in.isDir() || in.gen != nil || in.dyn != nil:
 		return abi.EPERM
-	case in.noLink, in.nlink == 0 && old.d.parent != nil:
+	case in.noLink, fs.st(in).nlink == 0 && fs.up(old.d) != nil:
 		return abi.ENOENT
 	}
 	if _, errno := fs.attach(l.parent, l.name, in); errno != 0 {
 		return errno
 	}
-	in.nlink++
-	in.ctime = fs.now()
+	st := fs.mut(in)
+	st.nlink++
+	st.ctime = fs.now()
 	return 0
 }
 
@@ -190,8 +192,8 @@ func (fs *FS) Unlink(base Path, path string) abi.Errno {
 		return abi.EISDIR
 	case l.slash:
 		return abi.ENOTDIR
-	case l.parent.inode.writable() != 0:
-		return l.parent.inode.writable()
+	case fs.writable(l.parent.inode) != 0:
+		return fs.writable(l.parent.inode)
 	case l.d.inode.isDir():
 		return abi.EISDIR
 	}
@@ -202,11 +204,12 @@ func (fs *FS) Unlink(base Path, path string) abi.Errno {
 // remove takes a name away and its link off the file.
 func (fs *FS) remove(d *dentry) {
 	fs.detach(d)
-	d.gone = true
+	n := fs.mutName(d)
+	n.gone = true
 	if d.inode.isDir() {
-		d.parent.inode.dropSubdir()
+		fs.dropSubdir(n.parent.inode)
 	}
-	d.inode.unlinked()
+	fs.unlinked(d.inode)
 }
 
 // Rmdir removes an empty directory as rmdir(2).
@@ -225,8 +228,8 @@ func (fs *FS) Rmdir(base Path, path string) abi.Errno {
 		return l.errno
 	case l.d == nil:
 		return abi.ENOENT
-	case l.parent.inode.writable() != 0:
-		return l.parent.inode.writable()
+	case fs.writable(l.parent.inode) != 0:
+		return fs.writable(l.parent.inode)
 	case !l.d.inode.isDir():
 		return abi.ENOTDIR
 	case l.d.mount:
@@ -281,19 +284,19 @@ func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string,
 		return abi.ENOTDIR
 	case !o.d.inode.isDir() && (o.slash || !exchange && n.slash):
 		return abi.ENOTDIR
-	case o.d.contains(n.parent):
+	case fs.contains(o.d, n.parent):
 		return abi.EINVAL
-	case n.d != nil && n.d.contains(o.parent) && exchange:
+	case n.d != nil && fs.contains(n.d, o.parent) && exchange:
 		return abi.EINVAL
-	case n.d != nil && n.d.contains(o.parent):
+	case n.d != nil && fs.contains(n.d, o.parent):
 		return abi.ENOTEMPTY
 	case n.d != nil && n.d.inode == o.d.inode:
 		return 0
 	}
-	if errno := o.parent.inode.writable(); errno != 0 {
+	if errno := fs.writable(o.parent.inode); errno != 0 {
 		return errno
 	}
-	if errno := n.parent.inode.writable(); errno != 0 {
+	if errno := fs.writable(n.parent.inode); errno != 0 {
 		return errno
 	}
 	if n.d != nil && !exchange {
@@ -331,11 +334,11 @@ func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string,
 
 // exchange swaps two names.
 func (fs *FS) exchange(a, b *dentry) abi.Errno {
-	cost := entryCost(a.name) + entryCost(b.name)
+	cost := entryCost(fs.name(a).name) + entryCost(fs.name(b).name)
 	if !fs.chargeMeta(cost) {
 		return abi.ENOSPC
 	}
-	ap, an, bp, bn := a.parent, a.name, b.parent, b.name
+	ap, an, bp, bn := fs.up(a), fs.name(a).name, fs.up(b), fs.name(b).name
 	fs.detach(a)
 	fs.detach(b)
 	fs.place(a, bp, bn)
@@ -345,25 +348,28 @@ func (fs *FS) exchange(a, b *dentry) abi.Errno {
 
 // place puts a detached, already charged name elsewhere.
 func (fs *FS) place(d *dentry, p *dentry, name string) {
-	if d.inode.isDir() && d.parent != p {
-		d.parent.inode.dropSubdir()
-		p.inode.addSubdir()
+	n := fs.mutName(d)
+	if d.inode.isDir() && n.parent != p {
+		fs.dropSubdir(n.parent.inode)
+		fs.addSubdir(p.inode)
 	}
-	d.parent, d.name, d.lower = p, name, false
-	p.inode.children[name] = d
-	p.inode.touch()
-	d.inode.ctime = fs.now()
+	n.parent, n.name, n.lower = p, name, false
+	fs.mut(p.inode).entries.put(name, d)
+	fs.touch(p.inode)
+	fs.mut(d.inode).ctime = fs.now()
 }
 
 // contains reports whether x is d or below it.
-func (d *dentry) contains(x *dentry) bool {
-	for ; x != nil; x = x.parent {
+func (fs *FS) contains(d, x *dentry) bool {
+	for x != nil {
 		if x == d {
 			return true
 		}
-		if x.parent == x {
+		up := fs.up(x)
+		if up == x {
 			return false
 		}
+		x = up
 	}
 	return false
 }
@@ -373,7 +379,7 @@ func (fs *FS) Readlink(p Path) (string, abi.Errno) {
 	if !p.d.inode.isLink() {
 		return "", abi.EINVAL
 	}
-	return p.d.inode.readlink()
+	return fs.readlink(p.d.inode)
 }
 
 // fixed returns EPERM for a file whose attributes cannot be changed.
@@ -393,8 +399,9 @@ func (fs *FS) Chmod(p Path, mode uint32) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
-	in.mode = in.mode&^permMask | mode&permMask
-	in.ctime = fs.now()
+	s := fs.mut(in)
+	s.mode = s.mode&^permMask | mode&permMask
+	s.ctime = fs.now()
 	return 0
 }
 
@@ -404,19 +411,20 @@ func (fs *FS) Chown(p Path, uid, gid uint32) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
+	s := fs.mut(in)
 	if uid != ^uint32(0) {
-		in.uid = uid
+		s.uid = uid
 	}
 	if gid != ^uint32(0) {
-		in.gid = gid
+		s.gid = gid
 	}
 	if !in.isDir() && !in.isLink() {
-		in.mode &^= unix.S_ISUID
-		if in.mode&0o010 != 0 {
-			in.mode &^= unix.S_ISGID
+		s.mode &^= unix.S_ISUID
+		if s.mode&0o010 != 0 {
+			s.mode &^= unix.S_ISGID
 		}
 	}
-	in.ctime = fs.now()
+	s.ctime = fs.now()
 	return 0
 }
 
@@ -445,9 +453,10 @@ func (fs *FS) Utimes(p Path, atime, mtime int64) abi.Errno {
 			*t = v
 		}
 	}
-	set(&in.atime, atime)
-	set(&in.mtime, mtime)
-	in.ctime = now
+	s := fs.mut(in)
+	set(&s.atime, atime)
+	set(&s.mtime, mtime)
+	s.ctime = now
 	return 0
 }
 
@@ -465,7 +474,7 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
-	in.truncate(size)
+	fs.truncate(in, size)
 	return 0
 }
 
@@ -476,7 +485,7 @@ func (fs *FS) Access(p Path, mode uint32) abi.Errno {
 	if mode&^uint32(unix.R_OK|unix.W_OK|unix.X_OK) != 0 {
 		return abi.EINVAL
 	}
-	if mode&unix.X_OK != 0 && !in.isDir() && in.mode&0o111 == 0 {
+	if mode&unix.X_OK != 0 && !in.isDir() && fs.st(in).mode&0o111 == 0 {
 		return abi.EACCES
 	}
 	if mode&unix.W_OK != 0 && in.sb != nil && in.sb.flags&unix.ST_RDONLY != 0 {

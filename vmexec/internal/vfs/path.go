@@ -13,7 +13,10 @@ import (
 
 // Path is a place in the tree: a file together with the name it was reached by.
 // It stays valid when the file is renamed or removed. The zero Path is none.
-type Path struct{ d *dentry }
+type Path struct {
+	fs *FS
+	d  *dentry
+}
 
 // Valid reports whether p is a place at all.
 func (p Path) Valid() bool { return p.d != nil }
@@ -24,18 +27,18 @@ func (p Path) String() string {
 	if p.d == nil {
 		return ""
 	}
+	n := p.fs.name(p.d)
 	if p.d.inode.anon != nil {
-		return p.d.name
+		return n.name
 	}
 	s := ""
-	deleted := p.d.gone
-	d := p.d
-	for d.parent != d {
-		if d.parent == nil { // O_TMPFILE
-			return "/" + d.name + s + " (deleted)"
+	deleted := n.gone
+	for d := p.d; n.parent != d; n = p.fs.name(d) {
+		if n.parent == nil { // O_TMPFILE
+			return "/" + n.name + s + " (deleted)"
 		}
-		s = "/" + d.name + s
-		d = d.parent
+		s = "/" + n.name + s
+		d = n.parent
 	}
 	if s == "" {
 		s = "/"
@@ -48,7 +51,7 @@ func (p Path) String() string {
 
 // Deleted reports whether the name has been removed.
 func (p Path) Deleted() bool {
-	return p.d.gone
+	return p.fs.name(p.d).gone
 }
 
 // IsDir reports whether the file is a directory.
@@ -60,7 +63,7 @@ func (p Path) IsRegular() bool { return p.d.inode.isReg() }
 // Attr describes the file.
 func (p Path) Attr() (Attr, abi.Errno) {
 	in := p.d.inode
-	st, errno := in.stat()
+	st, errno := p.fs.stat(in)
 	a := Attr{Stat: st, Btime: in.btime, Mount: p.d.mount}
 	if in.sb != nil {
 		a.MntID = in.sb.mntID
@@ -139,7 +142,7 @@ func (fs *FS) Resolve(base Path, path string, fl Flag) (Path, abi.Errno) {
 	if (l.slash || fl&Directory != 0) && !l.d.inode.isDir() {
 		return Path{}, abi.ENOTDIR
 	}
-	return Path{l.d}, 0
+	return Path{fs, l.d}, 0
 }
 
 // walk resolves all but the last component, and the last one too as far as it is
@@ -181,7 +184,7 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 	for {
 		rest = strings.TrimLeft(rest, "/")
 		if rest == "" {
-			return last{parent: cur.parent, d: cur, kind: kind}, 0
+			return last{parent: fs.up(cur), d: cur, kind: kind}, 0
 		}
 		if !cur.inode.isDir() {
 			return last{}, abi.ENOTDIR
@@ -203,10 +206,10 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 			case cur == beneath && fl&Beneath != 0:
 				return last{}, abi.EXDEV
 			case cur == root:
-			case fl&NoXDev != 0 && cur.inode.sb != cur.parent.inode.sb:
+			case fl&NoXDev != 0 && cur.inode.sb != fs.up(cur).inode.sb:
 				return last{}, abi.EXDEV
 			default:
-				cur = cur.parent
+				cur = fs.up(cur)
 			}
 			continue
 		}
@@ -242,17 +245,17 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 				if fl&(Beneath|InRoot) != 0 {
 					return last{}, abi.EXDEV
 				}
-				to, errno := d.inode.jump()
+				to, errno := d.inode.jump(fs)
 				if errno != 0 {
 					return last{}, errno
 				}
 				if final {
-					return last{parent: to.parent, d: to, slash: slash, kind: dot}, 0
+					return last{parent: fs.up(to), d: to, slash: slash, kind: dot}, 0
 				}
 				cur = to
 				continue
 			}
-			target, errno := d.inode.readlink()
+			target, errno := fs.readlink(d.inode)
 			if errno != 0 {
 				return last{}, errno
 			}

@@ -4,6 +4,8 @@
 package vfs
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -62,7 +64,7 @@ func (fs *FS) populate() abi.Errno {
 	if errno != 0 {
 		return errno
 	}
-	proc.inode.dyn = fs.procRoot()
+	proc.inode.dyn = procRoot
 	ro := fs.newSuper(unix.SYSFS_MAGIC, "sysfs")
 	ro.flags, ro.opts = unix.ST_RDONLY, "ro,nosuid,noatime"
 	sys, errno := fs.mountDir(fs.root, "sys", ro, 0o555)
@@ -71,6 +73,9 @@ func (fs *FS) populate() abi.Errno {
 	}
 	sys.inode.dyn = sysRoot
 	if _, errno := fs.ensureDir("tmp", 0o1777); errno != 0 {
+		return errno
+	}
+	if errno := fs.populateRun(); errno != 0 {
 		return errno
 	}
 	etc, errno := fs.ensureDir("etc", 0o755)
@@ -92,10 +97,42 @@ func (fs *FS) populate() abi.Errno {
 		if errno != 0 {
 			return errno
 		}
-		if _, errno := f.inode.writeAt([]byte(v[1]), 0); errno != 0 {
+		if _, errno := fs.writeAt(f.inode, []byte(v[1]), 0); errno != 0 {
 			return errno
 		}
 	}
+	return 0
+}
+
+// runDir is /run/kontain: what a program can ask its VM.
+var runDir = table{
+	text("generation", func(fs *FS) ([]byte, abi.Errno) { return fmt.Appendln(nil, fs.generation()), 0 }),
+}
+
+// populateRun mounts /run/kontain. Where the lower root has a /run that leads to
+// no directory, /run itself is mounted over.
+func (fs *FS) populateRun() abi.Errno {
+	run, errno := fs.child(fs.root, "run")
+	if errno != 0 {
+		return errno
+	}
+	if run == nil {
+		run, errno = fs.create(last{parent: fs.root, name: "run"}, unix.S_IFDIR|0o755)
+	} else if p, e := fs.Resolve(fs.Root(), "/run", Directory); e == 0 {
+		run = p.d
+	} else {
+		run, errno = fs.mountDir(fs.root, "run", fs.newSuper(unix.TMPFS_MAGIC, "tmpfs"), 0o755)
+	}
+	if errno != 0 {
+		return errno
+	}
+	ro := fs.newSuper(unix.TMPFS_MAGIC, "tmpfs")
+	ro.flags, ro.opts = unix.ST_RDONLY, "ro,nosuid,noatime"
+	d, errno := fs.mountDir(run, "kontain", ro, 0o555)
+	if errno != 0 {
+		return errno
+	}
+	d.inode.dyn = runDir
 	return 0
 }
 
@@ -110,10 +147,15 @@ func (fs *FS) mountDir(p *dentry, name string, sb *super, mode uint32) (*dentry,
 	if !fs.chargeMeta(metaCost + entryCost(name)) {
 		return nil, abi.ENOSPC
 	}
-	d := &dentry{name: name, parent: p, inode: fs.newInode(sb, unix.S_IFDIR|mode), mount: true}
-	p.inode.children[name] = d
-	p.inode.addSubdir()
-	sb.parent, sb.dir = p.inode.sb.mntID, Path{d}.String()
+	d := fs.newDentry(p, name, fs.newInode(sb, unix.S_IFDIR|mode))
+	d.mount = true
+	e := &fs.mut(p.inode).entries
+	if e.get(name) != nil {
+		e.remove(name)
+	}
+	e.put(name, d)
+	fs.addSubdir(p.inode)
+	sb.parent, sb.dir = p.inode.sb.mntID, Path{fs, d}.String()
 	sb.mntID = uint64(len(fs.mounts)) + 1
 	fs.mounts = append(fs.mounts, sb)
 	return d, 0

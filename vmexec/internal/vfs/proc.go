@@ -86,25 +86,26 @@ type System struct {
 type dynEntry struct {
 	name string
 	mode uint32
-	gen  func() ([]byte, abi.Errno)
-	set  func([]byte) abi.Errno
-	link func() (string, abi.Errno)
-	jump func() (*dentry, abi.Errno)
+	gen  func(*FS) ([]byte, abi.Errno)
+	set  func(*FS, []byte) abi.Errno
+	link func(*FS) (string, abi.Errno)
+	jump func(*FS) (*dentry, abi.Errno)
 	dir  dynDir
 }
 
-// dynDir is a directory of /proc or /sys.
+// dynDir is a directory of /proc or /sys. It belongs to no FS: images and clones
+// share it, and what it shows comes from the FS that asks.
 type dynDir interface {
-	list() []dynEntry
-	find(name string) (dynEntry, bool)
+	list(fs *FS) []dynEntry
+	find(fs *FS, name string) (dynEntry, bool)
 }
 
 // table is a dynDir whose entries are always the same.
 type table []dynEntry
 
-func (t table) list() []dynEntry { return t }
+func (t table) list(*FS) []dynEntry { return t }
 
-func (t table) find(name string) (dynEntry, bool) {
+func (t table) find(_ *FS, name string) (dynEntry, bool) {
 	if i := slices.IndexFunc(t, func(e dynEntry) bool { return e.name == name }); i >= 0 {
 		return t[i], true
 	}
@@ -112,20 +113,20 @@ func (t table) find(name string) (dynEntry, bool) {
 }
 
 // text makes a read-only file.
-func text(name string, gen func() ([]byte, abi.Errno)) dynEntry {
+func text(name string, gen func(*FS) ([]byte, abi.Errno)) dynEntry {
 	return dynEntry{name: name, mode: unix.S_IFREG | 0o444, gen: gen}
 }
 
 // str makes a read-only file that never changes.
 func str(name, s string) dynEntry {
-	return text(name, func() ([]byte, abi.Errno) { return []byte(s), 0 })
+	return text(name, func(*FS) ([]byte, abi.Errno) { return []byte(s), 0 })
 }
 
 func folder(name string, d dynDir) dynEntry {
 	return dynEntry{name: name, mode: unix.S_IFDIR | 0o555, dir: d}
 }
 
-func symlink(name string, link func() (string, abi.Errno)) dynEntry {
+func symlink(name string, link func(*FS) (string, abi.Errno)) dynEntry {
 	return dynEntry{name: name, mode: unix.S_IFLNK | 0o777, link: link}
 }
 
@@ -140,12 +141,12 @@ func dynIno(dir uint64, name string) uint64 {
 func (fs *FS) dynInode(dir *inode, e dynEntry) *inode {
 	t := fs.now()
 	in := &inode{
-		fs: fs, sb: dir.sb, dev: dir.dev, ino: dynIno(dir.ino, e.name), mode: e.mode, nlink: 1,
-		atime: t, mtime: t, ctime: t, btime: t,
+		owner: fs.layer, sb: dir.sb, dev: dir.dev, ino: dynIno(dir.ino, e.name), kind: e.mode & unix.S_IFMT, btime: t,
 		gen: e.gen, set: e.set, link: e.link, jump: e.jump, dyn: e.dir,
+		first: inodeState{mode: e.mode, nlink: 1, atime: t, mtime: t, ctime: t},
 	}
 	if in.isDir() {
-		in.nlink = 2
+		in.first.nlink = 2
 	}
 	return in
 }
@@ -165,15 +166,13 @@ var sysRoot = table{
 const filesystems = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\toverlay\n"
 
 // procDir is /proc.
-type procDir struct {
-	fs    *FS
-	fixed table
-}
+type procDir struct{ fixed table }
 
-func (fs *FS) procRoot() dynDir {
-	d := &procDir{fs: fs}
-	sys := func(f func(s System) string) func() ([]byte, abi.Errno) {
-		return func() ([]byte, abi.Errno) {
+var procRoot = newProcRoot()
+
+func newProcRoot() *procDir {
+	sys := func(f func(s System) string) func(*FS) ([]byte, abi.Errno) {
+		return func(fs *FS) ([]byte, abi.Errno) {
 			var s System
 			if fs.proc != nil {
 				s = fs.proc.System()
@@ -181,18 +180,18 @@ func (fs *FS) procRoot() dynDir {
 			return []byte(f(s)), 0
 		}
 	}
-	self := func(f func(pid, tid int) string) func() (string, abi.Errno) {
-		return func() (string, abi.Errno) {
+	self := func(f func(pid, tid int) string) func(*FS) (string, abi.Errno) {
+		return func(fs *FS) (string, abi.Errno) {
 			if fs.proc == nil {
 				return "", abi.ENOENT
 			}
 			return f(fs.proc.Self()), 0
 		}
 	}
-	d.fixed = table{
+	return &procDir{table{
 		symlink("self", self(func(pid, _ int) string { return strconv.Itoa(pid) })),
 		symlink("thread-self", self(func(pid, tid int) string { return fmt.Sprintf("%d/task/%d", pid, tid) })),
-		symlink("mounts", func() (string, abi.Errno) { return "self/mounts", 0 }),
+		symlink("mounts", func(*FS) (string, abi.Errno) { return "self/mounts", 0 }),
 		text("meminfo", sys(meminfo)), text("cpuinfo", sys(cpuinfo)), text("stat", sys(sysStat)),
 		text("uptime", sys(func(s System) string {
 			return fmt.Sprintf("%s %s\n", centi(s.Uptime), centi(max(s.Uptime-s.Busy, 0)))
@@ -206,40 +205,43 @@ func (fs *FS) procRoot() dynDir {
 			folder("kernel", table{
 				text("osrelease", sys(func(s System) string { return s.Release + "\n" })),
 				text("version", sys(func(s System) string { return s.Version + "\n" })),
-				str("ostype", "Linux\n"), str("hostname", fs.hostname+"\n"), str("pid_max", "32768\n"),
+				str("ostype", "Linux\n"), text("hostname", func(fs *FS) ([]byte, abi.Errno) { return []byte(fs.hostname + "\n"), 0 }), str("pid_max", "32768\n"),
 				str("threads-max", "32768\n"), str("ngroups_max", "65536\n"), str("cap_last_cap", "40\n"),
 			}),
 			folder("vm", table{str("overcommit_memory", "1\n"), str("max_map_count", "65530\n"), str("mmap_min_addr", "65536\n")}),
 			folder("net", table{folder("core", table{str("somaxconn", "4096\n")})}),
 			folder("fs", table{str("file-max", "1048576\n"), str("nr_open", "1048576\n"), str("pipe-max-size", "1048576\n")}),
 		}),
-	}
-	return d
+	}}
 }
 
-func (d *procDir) list() []dynEntry {
+func (d *procDir) list(fs *FS) []dynEntry {
 	out := slices.Clone(d.fixed)
-	if d.fs.proc != nil {
-		for _, pid := range d.fs.proc.PIDs() {
+	if fs.proc != nil {
+		for _, pid := range fs.proc.PIDs() {
 			out = append(out, folder(strconv.Itoa(pid), nil))
 		}
 	}
 	return out
 }
 
-func (d *procDir) find(name string) (dynEntry, bool) {
-	if e, ok := d.fixed.find(name); ok {
+func (d *procDir) find(fs *FS, name string) (dynEntry, bool) {
+	if e, ok := d.fixed.find(fs, name); ok {
 		return e, true
 	}
 	pid, ok := number(name)
-	if !ok || d.fs.proc == nil {
+	if !ok || fs.process(pid) == nil {
 		return dynEntry{}, false
 	}
-	p := d.fs.proc.Process(pid)
-	if p == nil {
-		return dynEntry{}, false
+	return folder(name, processDir(pid)), true
+}
+
+// process returns a process that there is now; nil for none.
+func (fs *FS) process(pid int) Process {
+	if fs.proc == nil {
+		return nil
 	}
-	return folder(name, d.fs.processDir(pid, p)), true
+	return fs.proc.Process(pid)
 }
 
 // number parses a decimal file name with no sign and no leading zero.
@@ -248,82 +250,134 @@ func number(name string) (int, bool) {
 	return n, err == nil && n >= 0 && strconv.Itoa(n) == name
 }
 
-// processDir is /proc/<pid>.
-func (fs *FS) processDir(pid int, p Process) table {
-	data := func(name string, f func() []byte) dynEntry {
-		return text(name, func() ([]byte, abi.Errno) { return f(), 0 })
+// ofProcess makes a file of a process. Once the process is gone, or in a clone
+// where it has another number, reading it is ESRCH.
+func ofProcess(name string, pid int, f func(p Process) []byte) dynEntry {
+	return text(name, func(fs *FS) ([]byte, abi.Errno) {
+		p := fs.process(pid)
+		if p == nil {
+			return nil, abi.ESRCH
+		}
+		return f(p), 0
+	})
+}
+
+// firstThread is the thread that speaks for a process.
+func firstThread(pid int, p Process) int {
+	if ts := p.Threads(); len(ts) > 0 {
+		return ts[0]
 	}
+	return pid
+}
+
+// processDir is /proc/<pid>.
+func processDir(pid int) table {
+	data := func(name string, f func(p Process) []byte) dynEntry { return ofProcess(name, pid, f) }
 	// magic makes a link that leads to a place whatever its text says.
-	magic := func(name string, text func() string, to func() (*dentry, abi.Errno)) dynEntry {
-		e := symlink(name, func() (string, abi.Errno) { return text(), 0 })
-		e.jump = to
+	magic := func(name string, text func(p Process) string, to func(fs *FS, p Process) (*dentry, abi.Errno)) dynEntry {
+		e := symlink(name, func(fs *FS) (string, abi.Errno) {
+			p := fs.process(pid)
+			if p == nil {
+				return "", abi.ENOENT
+			}
+			return text(p), 0
+		})
+		e.jump = func(fs *FS) (*dentry, abi.Errno) {
+			p := fs.process(pid)
+			if p == nil {
+				return nil, abi.ENOENT
+			}
+			return to(fs, p)
+		}
 		return e
 	}
-	first := func() int {
-		if ts := p.Threads(); len(ts) > 0 {
-			return ts[0]
-		}
-		return pid
-	}
-	comm := data("comm", func() []byte { return []byte(p.Thread(first()).Name + "\n") })
+	comm := data("comm", func(p Process) []byte { return []byte(p.Thread(firstThread(pid, p)).Name + "\n") })
 	comm.mode |= 0o200
-	comm.set = func(b []byte) abi.Errno {
+	comm.set = func(fs *FS, b []byte) abi.Errno {
+		p := fs.process(pid)
+		if p == nil {
+			return abi.ESRCH
+		}
 		name, _, _ := bytes.Cut(b, []byte{'\n'})
 		name, _, _ = bytes.Cut(name, []byte{0})
 		p.SetComm(string(name[:min(len(name), 15)]))
 		return 0
 	}
 	return table{
-		data("auxv", p.Auxv),
-		data("cmdline", func() []byte { return nulList(p.Cmdline()) }),
-		data("environ", func() []byte { return nulList(p.Environ()) }),
-		data("maps", p.Maps),
-		data("limits", func() []byte { return limits(p.Limits()) }),
-		data("stat", func() []byte { return procStat(pid, first(), p) }),
-		data("statm", func() []byte { return statm(p.Status()) }),
-		data("status", func() []byte { return procStatus(pid, first(), p) }),
-		data("mounts", fs.mountsText),
-		data("mountinfo", fs.mountinfoText),
+		data("auxv", Process.Auxv),
+		data("cmdline", func(p Process) []byte { return nulList(p.Cmdline()) }),
+		data("environ", func(p Process) []byte { return nulList(p.Environ()) }),
+		data("maps", Process.Maps),
+		data("limits", func(p Process) []byte { return limits(p.Limits()) }),
+		data("stat", func(p Process) []byte { return procStat(pid, firstThread(pid, p), p) }),
+		data("statm", func(p Process) []byte { return statm(p.Status()) }),
+		data("status", func(p Process) []byte { return procStatus(pid, firstThread(pid, p), p) }),
+		text("mounts", func(fs *FS) ([]byte, abi.Errno) { return fs.mountsText(), 0 }),
+		text("mountinfo", func(fs *FS) ([]byte, abi.Errno) { return fs.mountinfoText(), 0 }),
 		str("cgroup", "0::/\n"),
 		str("oom_score_adj", "0\n"),
 		str("oom_score", "0\n"),
 		comm,
-		magic("cwd", func() string { return p.Cwd().String() }, func() (*dentry, abi.Errno) { return p.Cwd().d, 0 }),
-		magic("root", func() string { return "/" }, func() (*dentry, abi.Errno) { return fs.root, 0 }),
-		magic("exe", p.Exe, func() (*dentry, abi.Errno) {
+		magic("cwd", func(p Process) string { return p.Cwd().String() }, func(_ *FS, p Process) (*dentry, abi.Errno) { return p.Cwd().d, 0 }),
+		magic("root", func(Process) string { return "/" }, func(fs *FS, _ Process) (*dentry, abi.Errno) { return fs.root, 0 }),
+		magic("exe", Process.Exe, func(fs *FS, p Process) (*dentry, abi.Errno) {
 			to, errno := fs.Resolve(fs.Root(), p.Exe(), 0)
 			return to.d, errno
 		}),
-		folder("fd", &fdDir{fs, p}),
-		folder("task", &taskDir{pid, p}),
+		folder("fd", fdDir(pid)),
+		folder("task", taskDir(pid)),
 	}
 }
 
 // fdDir is /proc/<pid>/fd.
-type fdDir struct {
-	fs *FS
-	p  Process
-}
+type fdDir int
 
-func (d *fdDir) list() []dynEntry {
+func (d fdDir) list(fs *FS) []dynEntry {
+	p := fs.process(int(d))
+	if p == nil {
+		return nil
+	}
 	var out []dynEntry
-	for _, v := range d.p.Table().List() {
+	for _, v := range p.Table().List() {
 		out = append(out, symlink(strconv.Itoa(int(v.FD)), nil))
 	}
 	return out
 }
 
-func (d *fdDir) find(name string) (dynEntry, bool) {
+// open returns an open descriptor of the process.
+func (d fdDir) open(fs *FS, n int32) (*fd.Description, abi.Errno) {
+	p := fs.process(int(d))
+	if p == nil {
+		return nil, abi.ENOENT
+	}
+	desc, errno := p.Table().Description(n)
+	if errno != 0 {
+		return nil, abi.ENOENT
+	}
+	return desc, 0
+}
+
+func (d fdDir) find(fs *FS, name string) (dynEntry, bool) {
 	n, ok := number(name)
 	if !ok || n > 1<<30 {
 		return dynEntry{}, false
 	}
-	desc, errno := d.p.Table().Description(int32(n))
+	desc, errno := d.open(fs, int32(n))
 	if errno != 0 {
 		return dynEntry{}, false
 	}
-	to := d.fs.describe(desc)
-	e := symlink(name, func() (string, abi.Errno) { return Path{to}.String(), 0 })
+	jump := func(fs *FS) (*dentry, abi.Errno) {
+		desc, errno := d.open(fs, int32(n))
+		if errno != 0 {
+			return nil, errno
+		}
+		return fs.describe(desc), 0
+	}
+	e := symlink(name, func(fs *FS) (string, abi.Errno) {
+		to, errno := jump(fs)
+		return Path{fs, to}.String(), errno
+	})
+	e.jump = jump
 	e.mode = unix.S_IFLNK | 0o100
 	if m := desc.StatusFlags() & unix.O_ACCMODE; m != unix.O_WRONLY {
 		e.mode |= 0o400
@@ -331,6 +385,5 @@ func (d *fdDir) find(name string) (dynEntry, bool) {
 	if m := desc.StatusFlags() & unix.O_ACCMODE; m != unix.O_RDONLY {
 		e.mode |= 0o200
 	}
-	e.jump = func() (*dentry, abi.Errno) { return to, 0 }
 	return e, true
 }

@@ -5,6 +5,7 @@ package vfs
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,44 +32,51 @@ func (fs *FS) describe(desc *fd.Description) *dentry {
 	} else if st.Mode&unix.S_IFMT == unix.S_IFIFO {
 		name = fmt.Sprintf("pipe:[%d]", st.Ino)
 	}
-	return &dentry{name: name, inode: &inode{fs: fs, anon: desc.File, mode: st.Mode, reopen: func(flags int) (fd.File, abi.Errno) {
-		have := desc.StatusFlags() & unix.O_ACCMODE
-		if want := flags & unix.O_ACCMODE; have != unix.O_RDWR && want != have {
-			return nil, abi.EACCES
-		}
-		return Existing{desc}, 0
-	}}}
+	return fs.anonymous(name, desc, st.Mode)
+}
+
+// anonymous makes up a place for an open file that has none.
+func (fs *FS) anonymous(name string, desc *fd.Description, mode uint32) *dentry {
+	return fs.newDentry(nil, name, &inode{
+		owner: fs.layer, kind: mode & unix.S_IFMT, anon: desc, first: inodeState{mode: mode, nlink: 1},
+	})
+}
+
+// reopen opens an open file that has no place, by a magic link.
+func reopen(desc *fd.Description, flags int) (fd.File, abi.Errno) {
+	have := desc.StatusFlags() & unix.O_ACCMODE
+	if want := flags & unix.O_ACCMODE; have != unix.O_RDWR && want != have {
+		return nil, abi.EACCES
+	}
+	return Existing{desc}, 0
 }
 
 // taskDir is /proc/<pid>/task.
-type taskDir struct {
-	pid int
-	p   Process
-}
+type taskDir int
 
-func (d *taskDir) list() []dynEntry {
+func (d taskDir) list(fs *FS) []dynEntry {
+	p := fs.process(int(d))
+	if p == nil {
+		return nil
+	}
 	var out []dynEntry
-	for _, tid := range d.p.Threads() {
+	for _, tid := range p.Threads() {
 		out = append(out, folder(strconv.Itoa(tid), nil))
 	}
 	return out
 }
 
-func (d *taskDir) find(name string) (dynEntry, bool) {
+func (d taskDir) find(fs *FS, name string) (dynEntry, bool) {
+	pid, p := int(d), fs.process(int(d))
 	tid, ok := number(name)
-	if !ok {
+	if !ok || p == nil || !slices.Contains(p.Threads(), tid) {
 		return dynEntry{}, false
 	}
-	for _, t := range d.p.Threads() {
-		if t == tid {
-			return folder(name, table{
-				text("comm", func() ([]byte, abi.Errno) { return []byte(d.p.Thread(tid).Name + "\n"), 0 }),
-				text("stat", func() ([]byte, abi.Errno) { return procStat(d.pid, tid, d.p), 0 }),
-				text("status", func() ([]byte, abi.Errno) { return procStatus(d.pid, tid, d.p), 0 }),
-			}), true
-		}
-	}
-	return dynEntry{}, false
+	return folder(name, table{
+		ofProcess("comm", pid, func(p Process) []byte { return []byte(p.Thread(tid).Name + "\n") }),
+		ofProcess("stat", pid, func(p Process) []byte { return procStat(pid, tid, p) }),
+		ofProcess("status", pid, func(p Process) []byte { return procStatus(pid, tid, p) }),
+	}), true
 }
 
 // nulList ends each string with a NUL.
