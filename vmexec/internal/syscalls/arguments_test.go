@@ -183,3 +183,60 @@ func TestMappingIsDroppedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestMaskOfWait: the mask of a wait lets a signal through only when the call has
+// nothing else to return; as it was seen on Linux 6.18.
+func TestMaskOfWait(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ready  bool
+		want   int64
+		caught int
+		call   func(g *guest, e, set, none, zero uint64) int64
+	}{
+		{"ppoll, ready", true, 1, 0, ppollMasked},
+		{"ppoll, not ready", false, -int64(abi.EINTR), 1, ppollMasked},
+		{"pselect6, ready", true, 1, 0, pselectMasked},
+		{"pselect6, not ready", false, -int64(abi.EINTR), 1, pselectMasked},
+		{"epoll_pwait, ready", true, 1, 0, epollMasked(100)},
+		{"epoll_pwait, not ready", false, -int64(abi.EINTR), 1, epollMasked(100)},
+		{"epoll_pwait at once", false, 0, 0, epollMasked(0)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			runScript(t, allCalls(), func(g *guest) {
+				g.handle(unix.SIGUSR1, 0)
+				usr1, none, zero := g.put(words(1<<(unix.SIGUSR1-1))), g.put(words(0)), g.put(words(0, 0))
+				count := uint64(0)
+				if c.ready {
+					count = 1
+				}
+				e := uint64(g.call(unix.SYS_EVENTFD2, count, 0))
+				set := uint64(g.call(unix.SYS_EPOLL_CREATE1, 0))
+				g.must(0, unix.SYS_EPOLL_CTL, set, unix.EPOLL_CTL_ADD, e, g.put(appendU32(nil, unix.EPOLLIN, 0, 0)))
+				g.must(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, usr1, 0, 8)
+				g.must(0, unix.SYS_KILL, 100, uint64(unix.SIGUSR1))
+				if got := c.call(g, e, set, none, zero); got != c.want {
+					t.Errorf("%s, want %s", result(got), result(c.want))
+				}
+				g.call(unix.SYS_GETPID)
+				if len(g.caught) != c.caught {
+					t.Errorf("the handler ran %d times, want %d", len(g.caught), c.caught)
+				}
+			})
+		})
+	}
+}
+
+func ppollMasked(g *guest, e, _, none, zero uint64) int64 {
+	return g.call(unix.SYS_PPOLL, g.put(appendU32(nil, uint32(e), unix.POLLIN)), 1, zero, none, 8)
+}
+
+func pselectMasked(g *guest, e, _, none, zero uint64) int64 {
+	return g.call(unix.SYS_PSELECT6, e+1, g.put(words(1<<e)), 0, 0, zero, g.put(words(none, 8)))
+}
+
+func epollMasked(ms uint64) func(g *guest, e, set, none, zero uint64) int64 {
+	return func(g *guest, _, set, none, _ uint64) int64 {
+		return g.call(unix.SYS_EPOLL_PWAIT, set, g.alloc(12), 1, ms, none, 8)
+	}
+}

@@ -111,7 +111,7 @@ func sysEpollCtl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 // waitEpoll serves the three forms; first is called once, before the wait begins.
-func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, abi.Errno)) (uint64, abi.Errno) {
+func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, *uint64, abi.Errno)) (uint64, abi.Errno) {
 	limit := int64(int32(a[2]))
 	if limit <= 0 || limit > math.MaxInt32/epollEventSize {
 		return 0, abi.EINVAL
@@ -125,15 +125,19 @@ func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, abi.Errno)) (
 	}
 	w, ok := t.State.(*wait)
 	if !ok {
-		d, errno := first()
+		d, mask, errno := first()
 		if errno != abi.OK {
 			return 0, errno
 		}
 		s := startWait(t, d, 0, 1)
+		s.mask = mask
 		w = &s
 		t.State = w
 	}
 	if ep.Readiness() == 0 {
+		if w.instant { // unlike poll, whatever signals there are
+			return 0, abi.OK
+		}
 		errno := w.on(t, []*waitq.Queue{ep.Queue()})
 		if errno == abi.ERESTARTNOHAND {
 			errno = abi.EINTR // unlike poll, never made again: signal(7)
@@ -160,19 +164,23 @@ func waitEpoll(t *task.Thread, a task.Args, first func() (timeout, abi.Errno)) (
 }
 
 func sysEpollWait(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	return waitEpoll(t, a, func() (timeout, abi.Errno) { return millis(a[3]), abi.OK })
+	return waitEpoll(t, a, func() (timeout, *uint64, abi.Errno) { return millis(a[3]), nil, abi.OK })
 }
 
 func sysEpollPwait(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	return waitEpoll(t, a, func() (timeout, abi.Errno) { return millis(a[3]), swapMask(t, a[4], a[5]) })
+	return waitEpoll(t, a, func() (timeout, *uint64, abi.Errno) {
+		mask, errno := copyInMask(t, a[4], a[5])
+		return millis(a[3]), mask, errno
+	})
 }
 
 func sysEpollPwait2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	return waitEpoll(t, a, func() (timeout, abi.Errno) {
+	return waitEpoll(t, a, func() (timeout, *uint64, abi.Errno) {
 		d, errno := copyInTimeout(t, a[3], 1)
-		if errno == abi.OK {
-			errno = swapMask(t, a[4], a[5])
+		if errno != abi.OK {
+			return 0, nil, errno
 		}
-		return d, errno
+		mask, errno := copyInMask(t, a[4], a[5])
+		return d, mask, errno
 	})
 }

@@ -66,19 +66,17 @@ func copyInTimeout(t *task.Thread, addr uint64, unit int64) (timeout, abi.Errno)
 	return timeoutOf(int64(le.Uint64(b[:])), int64(le.Uint64(b[8:])), unit)
 }
 
-// swapMask sets the signal mask of ppoll and its like for the length of the call.
-func swapMask(t *task.Thread, addr, size uint64) abi.Errno {
+// copyInMask reads the signal mask that ppoll and its like wait with; a null pointer
+// is none.
+func copyInMask(t *task.Thread, addr, size uint64) (*uint64, abi.Errno) {
 	if addr == 0 {
-		return abi.OK
+		return nil, abi.OK
 	}
 	if size != 8 {
-		return abi.EINVAL
+		return nil, abi.EINVAL
 	}
 	mask, errno := t.CopyInU64(addr)
-	if errno == abi.OK {
-		t.SwapMask(mask)
-	}
-	return errno
+	return &mask, errno
 }
 
 // wait is what these calls keep from their first run to the last.
@@ -87,6 +85,10 @@ type wait struct {
 	instant  bool   // never waits
 	left     uint64 // address that gets the rest of the timeout; 0: none
 	unit     int64  // of the second member there
+	// mask is the signal mask of the wait; nil: the thread's. It takes effect only
+	// when nothing is ready: a call that has something to return leaves the signals
+	// that it would let through where they are, as Linux does.
+	mask *uint64
 }
 
 func startWait(t *task.Thread, d timeout, left uint64, unit int64) wait {
@@ -100,11 +102,14 @@ func signalDue(t *task.Thread) bool { return t.Woken() == task.WakeSignal || t.D
 // on waits for the queues. It returns EBLOCK, or ERESTARTNOHAND when a signal is
 // due, or OK when the time is over.
 func (w *wait) on(t *task.Thread, qs []*waitq.Queue) abi.Errno {
+	if w.mask != nil {
+		t.SwapMask(*w.mask)
+	}
 	switch {
-	case w.instant || t.Woken() == task.WakeTimeout:
-		return abi.OK
 	case signalDue(t):
 		return abi.ERESTARTNOHAND
+	case w.instant || t.Woken() == task.WakeTimeout:
+		return abi.OK
 	}
 	return t.Block(w.deadline, qs...)
 }
@@ -232,7 +237,7 @@ func sysPpoll(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if s, errno = startPoll(t, a[0], a[1], d, a[2]); errno != abi.OK {
 			return 0, errno
 		}
-		if errno := swapMask(t, a[3], a[4]); errno != abi.OK {
+		if s.mask, errno = copyInMask(t, a[3], a[4]); errno != abi.OK {
 			return 0, errno
 		}
 	}
@@ -384,7 +389,7 @@ func sysPselect6(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if s, errno = startSelect(t, a, d, 1); errno != abi.OK {
 			return 0, errno
 		}
-		if errno := swapMask(t, binary.LittleEndian.Uint64(mask[:]), binary.LittleEndian.Uint64(mask[8:])); errno != abi.OK {
+		if s.mask, errno = copyInMask(t, binary.LittleEndian.Uint64(mask[:]), binary.LittleEndian.Uint64(mask[8:])); errno != abi.OK {
 			return 0, errno
 		}
 	}
