@@ -309,6 +309,15 @@ func TestRun(t *testing.T) {
 			t.Errorf("a store to 0x1230: %+v", r)
 		}
 	})
+	t.Run("dynamic", func(t *testing.T) {
+		needC(t)
+		if r := command(t, nil, "run", "--", cDynamic, "print", "x"); r.status != 127 || !strings.Contains(r.stderr, "--root /") {
+			t.Errorf("without libraries: %+v", r)
+		}
+		if r := command(t, nil, "run", "--root", "/", "--", cDynamic, "print", "x"); r.status != 0 || r.stdout != "x" || r.stderr != "" {
+			t.Errorf("with the libraries of this machine: %+v", r)
+		}
+	})
 	t.Run("stdin", func(t *testing.T) {
 		text := strings.Repeat("all of the bytes that there are: \x00\xff\n", 100000)
 		if r := command(t, strings.NewReader(text), "run", "--", guest, "cat"); r.status != 0 || r.stdout != text || r.stderr != "" {

@@ -39,6 +39,7 @@ var (
 	guest2    string // the same, of another version
 	uppercase string // samples/uppercase-go
 	cGuest    string // testdata/guest.c
+	cDynamic  string // testdata/guest.c, with shared libraries
 	wordcount string // samples/wordcount-c
 	cMissing  string
 	noKVM     error
@@ -81,9 +82,9 @@ func build(dir string) error {
 		}
 		return out, nil
 	}
-	c := func(name string, sources ...string) string {
+	c := func(name, link string, sources ...string) string {
 		out := filepath.Join(dir, name)
-		cmd := exec.Command("gcc", append([]string{"-std=gnu11", "-O2", "-static", "-o", out}, sources...)...)
+		cmd := exec.Command("gcc", append([]string{"-std=gnu11", "-O2", link, "-o", out}, sources...)...)
 		if said, err := cmd.CombinedOutput(); err != nil {
 			cMissing = fmt.Sprintf("no C programs: %v %s", err, bytes.TrimSpace(said))
 			return ""
@@ -95,8 +96,9 @@ func build(dir string) error {
 	guest, errs[1] = golang("guest", "./testdata/guest", "-s -w -X main.version=one")
 	guest2, errs[2] = golang("guest2", "./testdata/guest", "-s -w -X main.version=two")
 	uppercase, errs[3] = golang("uppercase-go", "../../samples/uppercase-go", "-s -w")
-	cGuest = c("cguest", "testdata/guest.c")
-	wordcount = c("wordcount-c", "../../samples/wordcount-c/main.c", "../../samples/internal/json.c")
+	cGuest = c("cguest", "-static", "testdata/guest.c")
+	cDynamic = c("cdynamic", "-pie", "testdata/guest.c")
+	wordcount = c("wordcount-c", "-static", "../../samples/wordcount-c/main.c", "../../samples/internal/json.c")
 	return errors.Join(errs[:]...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -178,6 +179,14 @@ func TestSoak(t *testing.T) {
 				return &answer{}, nil
 			}
 			return a, err
+		}},
+		{"cut short", 10, 0, func(ctx context.Context, _ *http.Client, s *server, id string) (*answer, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+			if err != nil {
+				return nil, err
+			}
+			_, err = fmt.Fprintf(conn, "POST /ns/quick HTTP/1.1\r\nHost: h\r\nCe-Specversion: 1.0\r\nCe-Id: %s\r\nCe-Source: /s\r\nCe-Type: t\r\nContent-Length: 1000\r\n\r\n{", id)
+			return &answer{}, errors.Join(err, conn.Close())
 		}},
 		{"malformed", 40, 400, func(ctx context.Context, c *http.Client, s *server, id string) (*answer, error) {
 			r := newEvent(ctx, s.sink("quick"), id, "{}")
