@@ -41,10 +41,9 @@ type CloneContext struct {
 	// System is the new VM's; the first CloneInto makes it.
 	System *System
 
-	small    [16]identity // the first objects that were recorded
-	n        int          // used of small
-	more     map[any]any  // the others
-	replaced []File       // the new ones of Replace
+	first    []identity  // the first objects that were recorded
+	more     map[any]any // those beyond maxFirst
+	replaced []File      // the new ones of Replace
 
 	// Not filled in yet: epoll sets of the source, and watched descriptions.
 	sets    []*Epoll
@@ -54,12 +53,16 @@ type CloneContext struct {
 // identity says what an object became.
 type identity struct{ old, new any }
 
+// maxFirst is how many objects are searched one by one, which for so few is faster
+// than a map.
+const maxFirst = 32
+
 // Lookup returns what the object old became, or nil when nothing was recorded.
 // Objects are pointers.
 func (c *CloneContext) Lookup(old any) any {
-	for i := range c.small[:c.n] {
-		if c.small[i].old == old {
-			return c.small[i].new
+	for i := range c.first {
+		if c.first[i].old == old {
+			return c.first[i].new
 		}
 	}
 	return c.more[old]
@@ -69,9 +72,8 @@ func (c *CloneContext) Lookup(old any) any {
 // refer to. The files of this package that need it record themselves.
 func (c *CloneContext) Record(old, new any) {
 	switch {
-	case c.n < len(c.small):
-		c.small[c.n] = identity{old, new}
-		c.n++
+	case len(c.first) < maxFirst:
+		c.first = append(c.first, identity{old, new})
 	case c.more == nil:
 		c.more = map[any]any{old: new}
 	default:
@@ -155,6 +157,7 @@ func (t *Table) CloneInto(c *CloneContext) (*Table, error) {
 			open++
 		}
 	}
+	c.first = slices.Grow(c.first, min(open, maxFirst-len(c.first)))
 	spare := make([]Description, open)
 	for i, s := range t.slots {
 		if s.desc == nil {
