@@ -9,6 +9,7 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/platform/kvm"
+	"kontain.dev/eventing/vmexec/internal/platform/ptrace"
 )
 
 // Host is an opened platform. Its methods may be called from several goroutines.
@@ -28,13 +29,17 @@ func Open(kind Kind) (*Host, error) {
 		}
 		return &Host{kind: KVM, p: p}, nil
 	case Ptrace:
-		return nil, &UnavailableError{Platform: Ptrace, Reason: "this release has no ptrace platform", Hint: "use platform kvm"}
+		p, err := ptrace.Open()
+		if err != nil {
+			return nil, unavailable(Ptrace, err)
+		}
+		return &Host{kind: Ptrace, p: p}, nil
 	}
 	return nil, fmt.Errorf("unknown platform %q: use %s, %s or %s", kind, Auto, KVM, Ptrace)
 }
 
 func unavailable(kind Kind, err error) error {
-	var u *kvm.Unavailable
+	var u *platform.Unavailable
 	if errors.As(err, &u) {
 		return &UnavailableError{Platform: kind, Reason: u.Reason, Hint: u.Hint, Err: u.Err}
 	}

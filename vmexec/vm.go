@@ -94,7 +94,11 @@ func (h *Host) NewVM(p *Program, l Limits) (*VM, error) {
 
 func (vm *VM) make(h *Host) error {
 	var err error
-	if vm.mem, err = guestmem.New(vm.limits.Memory); err != nil {
+	newMemory := guestmem.New
+	if h.p.Features().SharedMemory {
+		newMemory = guestmem.NewShared
+	}
+	if vm.mem, err = newMemory(vm.limits.Memory); err != nil {
 		return err
 	}
 	if vm.mm, err = mm.New(vm.mem); err != nil {

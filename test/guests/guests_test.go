@@ -75,6 +75,7 @@ var platforms = []struct {
 }{
 	{"native", runNative},
 	{"kvm", machine(vmexec.KVM, "VMEXEC_REQUIRE_KVM")},
+	{"ptrace", machine(vmexec.Ptrace, "VMEXEC_REQUIRE_PTRACE")},
 }
 
 func TestMain(m *testing.M) {

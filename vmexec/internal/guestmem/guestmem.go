@@ -59,6 +59,8 @@ type Memory struct {
 	files []Run    // ranges that show a file instead of anonymous memory
 	clone *clone   // set in a memory made from an image
 
+	shared *shared // set when another process maps the memory too
+
 	used, peak, limit uint64 // pages
 }
 
@@ -90,6 +92,9 @@ func (m *Memory) Close() error {
 	}
 	err := unix.Munmap(m.host)
 	m.host = nil
+	if m.shared != nil {
+		_ = unix.Close(m.shared.fd)
+	}
 	return os.NewSyscallError("munmap", err)
 }
 
@@ -202,15 +207,26 @@ func (m *Memory) MapFile(fd int, off int64, n uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := mapFixed(m.host[gpa:gpa+n*PageSize], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, fd, off); err != nil {
+	show := m.showFile
+	if m.shared != nil {
+		show = m.copyFile
+	}
+	if err := show(Run{gpa, gpa + n*PageSize}, fd, off); err != nil {
 		m.used -= n
 		for p := gpa; p < gpa+n*PageSize; p += PageSize {
 			m.free = append(m.free, p)
 		}
 		return 0, fmt.Errorf("map a program file: %w", err)
 	}
-	m.files = append(m.files, Run{gpa, gpa + n*PageSize})
 	return gpa, nil
+}
+
+func (m *Memory) showFile(r Run, fd int, off int64) error {
+	if err := mapFixed(m.host[r.Start:r.End], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, fd, off); err != nil {
+		return err
+	}
+	m.files = append(m.files, r)
+	return nil
 }
 
 // Free takes pages back. Their contents are dropped, and mappings of them that
@@ -226,6 +242,9 @@ func (m *Memory) Free(runs []Run) error {
 		}
 		if r.Start == r.End {
 			continue
+		}
+		if m.shared != nil {
+			m.shared.forget(r)
 		}
 		if err := m.drop(r); err != nil {
 			return err
@@ -259,6 +278,9 @@ func (m *Memory) Zero(runs []Run) error {
 }
 
 func (m *Memory) drop(r Run) error {
+	if m.shared != nil {
+		return m.shared.punch(r)
+	}
 	for i := 0; i < len(m.files); i++ {
 		f := m.files[i]
 		s, e := max(f.Start, r.Start), min(f.End, r.End)
@@ -306,6 +328,10 @@ func (m *Memory) Bytes(gpa, n uint64) []byte { return m.host[gpa : gpa+n : gpa+n
 // KVM's MMU notifier drops its own entries.
 func (m *Memory) Invalidate(runs []Run) error {
 	for _, r := range runs {
+		if m.shared != nil {
+			m.shared.forget(r)
+			continue
+		}
 		b := m.host[r.Start:r.End]
 		if err := unix.Mprotect(b, unix.PROT_NONE); err != nil {
 			return os.NewSyscallError("mprotect", err)
@@ -321,6 +347,9 @@ func (m *Memory) Invalidate(runs []Run) error {
 // the host has memory for it, in place or swapped out, or it shows a file.
 func (m *Memory) Resident(r Run) ([]bool, error) {
 	out := make([]bool, (r.End-r.Start)/PageSize)
+	if m.shared != nil {
+		return out, m.shared.resident(r, out)
+	}
 	f := pagemap()
 	if f == nil {
 		for i := range out {

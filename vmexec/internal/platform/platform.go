@@ -79,6 +79,8 @@ type Features struct {
 	HWCAP2    uint64 // AT_HWCAP2
 	ClockOK   bool   // the time stamp counter can carry the vDSO clocks
 	TSCMult   uint64 // nanoseconds per tick, 32.32 fixed point
+	// SharedMemory: machines need memory of guestmem.NewShared.
+	SharedMemory bool
 }
 
 // Platform makes machines. Its methods may be called from several goroutines.

@@ -274,6 +274,11 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 		}
 		k.step(t)
 	}
+	if m, ok := k.machine.(platform.Unbinder); ok {
+		if err := m.Unbind(); err != nil {
+			k.fail(err)
+		}
+	}
 	k.mu.Lock()
 	k.closed, k.posted = true, nil
 	k.mu.Unlock()
@@ -288,7 +293,7 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 // timer loses the kicks that fall between two runs: a program that spends its
 // time in calls would see few of them.
 func (k *Kernel) setLimits() (stop func()) {
-	k.cpuStart = threadCPU()
+	k.cpuStart = k.usedCPU()
 	var wall, cpu *time.Timer
 	if w := k.Limits.Wall; w > 0 {
 		wall = time.AfterFunc(w, func() { k.Post(func() { k.End(WallLimit) }) })
@@ -322,7 +327,17 @@ func threadCPU() int64 {
 
 // CPUTime returns the processor time of the run so far in nanoseconds: that of
 // the guest and of its kernel.
-func (k *Kernel) CPUTime() int64 { return threadCPU() - k.cpuStart }
+func (k *Kernel) CPUTime() int64 { return k.usedCPU() - k.cpuStart }
+
+// usedCPU is the processor time of the run loop's thread, and of the guest
+// where that runs elsewhere.
+func (k *Kernel) usedCPU() int64 {
+	ns := threadCPU()
+	if m, ok := k.machine.(platform.CPUTimer); ok {
+		ns += m.CPUTime()
+	}
+	return ns
+}
 
 // pick returns the thread to run, at the front of the run queue, or nil.
 func (k *Kernel) pick() *Thread {

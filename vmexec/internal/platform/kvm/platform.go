@@ -33,27 +33,12 @@ type Platform struct {
 	spareVCPU *kvm.VCPU
 }
 
-// Unavailable says why KVM cannot be used.
-type Unavailable struct {
-	Reason, Hint string
-	Err          error
-}
-
-func (e *Unavailable) Error() string {
-	if e.Err != nil {
-		return e.Reason + ": " + e.Err.Error()
-	}
-	return e.Reason
-}
-
-func (e *Unavailable) Unwrap() error { return e.Err }
-
 // Open opens /dev/kvm and checks that it has what the platform needs. The
-// error is an *Unavailable.
+// error is a *platform.Unavailable.
 func Open() (*Platform, error) {
 	sys, err := kvm.Open()
 	if err != nil {
-		u := &Unavailable{Reason: "cannot use /dev/kvm", Err: err}
+		u := &platform.Unavailable{Reason: "cannot use /dev/kvm", Err: err}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			u.Reason, u.Hint = "there is no /dev/kvm", "enable virtualization in the firmware, load the kvm module of this processor, or, in a VM, enable nested virtualization"
@@ -86,12 +71,12 @@ func (p *Platform) open() error {
 	} {
 		have, err := p.sys.CheckExtension(c.number)
 		if err != nil || have&c.need != c.need {
-			return &Unavailable{Reason: fmt.Sprintf("KVM lacks %s", c.name), Hint: "it needs Linux " + c.linux + " or newer", Err: err}
+			return &platform.Unavailable{Reason: fmt.Sprintf("KVM lacks %s", c.name), Hint: "it needs Linux " + c.linux + " or newer", Err: err}
 		}
 	}
 	supported, err := p.sys.SupportedCPUID()
 	if err != nil {
-		return &Unavailable{Reason: "KVM does not tell its CPUID", Err: err}
+		return &platform.Unavailable{Reason: "KVM does not tell its CPUID", Err: err}
 	}
 	p.cpuid, p.features.XCR0, p.features.XSaveSize = guestCPUID(supported)
 	p.fsgsbase = feature(p.cpuid, 7, 0).EBX&1 != 0
@@ -100,13 +85,13 @@ func (p *Platform) open() error {
 		p.features.HWCAP2 = 1 << 1 // HWCAP2_FSGSBASE
 	}
 	if p.spareVM, err = p.sys.CreateVM(); err != nil {
-		return &Unavailable{Reason: "KVM makes no virtual machine", Err: err}
+		return &platform.Unavailable{Reason: "KVM makes no virtual machine", Err: err}
 	}
 	if p.spareVCPU, err = p.spareVM.CreateVCPU(p.sys, 0); err != nil {
-		return &Unavailable{Reason: "KVM makes no virtual processor", Err: err}
+		return &platform.Unavailable{Reason: "KVM makes no virtual processor", Err: err}
 	}
 	if err := p.tryOut(); err != nil {
-		return &Unavailable{Reason: "a test program did not run in a virtual machine", Err: err}
+		return &platform.Unavailable{Reason: "a test program did not run in a virtual machine", Err: err}
 	}
 	return nil
 }
