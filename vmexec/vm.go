@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	goio "io"
 	"path"
 	"time"
 
@@ -35,8 +36,20 @@ type VM struct {
 	kernel  *task.Kernel
 	fs      *vfs.FS
 
-	ran          bool
-	create, load time.Duration
+	// The standard descriptors of a run that ends at the wait point, or of a clone.
+	stdin          *fd.EventInput
+	stdout, stderr *fd.CaptureOutput
+	random         uint64 // where AT_RANDOM points
+
+	// Of a clone.
+	snapshot   *Snapshot
+	generation uint64
+	again      bool // it ended in a way that Reset can undo
+	touched    bool // pages may have been written for the first time since the last Reset
+
+	ran                 bool
+	create, load, reset time.Duration
+	dirty               int // pages that the last Reset copied back
 }
 
 // withDefaults returns the limits with defaults in place of zeros, or what is
@@ -191,6 +204,7 @@ func (vm *VM) loadProgram() error {
 	proc.Auxv = stack.Bytes[stack.AuxvStart-stack.RSP : stack.AuxvEnd-stack.RSP]
 	proc.Name = path.Base(p.spec.Path)
 	proc.Name = proc.Name[:min(len(proc.Name), 15)]
+	vm.random = stack.RandomAddr
 	t := proc.Threads[0]
 	t.Name = proc.Name
 	t.Ctx.Regs.RIP, t.Ctx.Regs.RSP, t.Ctx.Regs.RFLAGS = entry, stack.RSP, 0x202
@@ -255,68 +269,111 @@ const flushTime = 10 * time.Second
 
 // Run runs the program to its end, or until a limit or the context ends it.
 // The error is not nil only when the monitor itself failed; what the program
-// did is in the Result.
+// did is in the Result. A VM cloned from a snapshot takes its input from
+// IO.Event, and its output is captured.
 func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if vm.ran {
-		return nil, errors.New("vmexec: a VM runs once")
+		return nil, errors.New("vmexec: the VM has run")
 	}
 	vm.ran = true
+	if vm.snapshot != nil {
+		if io.Stdin != nil || io.Stdout != nil || io.Stderr != nil {
+			return nil, errors.New("vmexec: a clone takes an event and has its output captured")
+		}
+		vm.stdin.Deliver(io.Event)
+		return vm.run(ctx)
+	}
 	k := vm.kernel
 	var in fd.File = fd.NewEventInput(io.Event)
 	if io.Stdin != nil {
 		in = fd.NewStreamInput(io.Stdin, k.Post)
 	}
-	var flush []*fd.StreamOutput
-	output := func(w interface{ Write([]byte) (int, error) }, overflow func()) (fd.File, *fd.CaptureOutput) {
+	var streams []*fd.StreamOutput
+	output := func(w goio.Writer, capture **fd.CaptureOutput, overflow func()) fd.File {
 		if w == nil {
-			c := fd.NewCaptureOutput(vm.limits.Output, overflow)
-			return c, c
+			*capture = fd.NewCaptureOutput(vm.limits.Output, overflow)
+			return *capture
 		}
 		s := fd.NewStreamOutput(w, k.Post)
-		flush = append(flush, s)
-		return s, nil
+		streams = append(streams, s)
+		return s
 	}
-	out, captured := output(io.Stdout, func() { k.End(task.OutputLimit) })
-	errOut, tail := output(io.Stderr, nil)
-	k.SetExternal(io.Stdin != nil || len(flush) > 0)
-	table := k.Init.FDs
-	for i, f := range []fd.File{in, out, errOut} {
-		if _, errno := table.Install(f, false, int32(i)); errno != 0 {
-			return nil, fmt.Errorf("install standard descriptor %d: %w", i, unix.Errno(errno))
+	out := output(io.Stdout, &vm.stdout, vm.overflow)
+	errOut := output(io.Stderr, &vm.stderr, nil)
+	k.SetExternal(io.Stdin != nil || len(streams) > 0)
+	if err := vm.install(in, out, errOut); err != nil {
+		return nil, err
+	}
+	return vm.run(ctx, streams...)
+}
+
+// overflow ends a program that wrote too much to stdout.
+func (vm *VM) overflow() { vm.kernel.End(task.OutputLimit) }
+
+// install gives the program its standard descriptors.
+func (vm *VM) install(files ...fd.File) error {
+	for i, f := range files {
+		if _, errno := vm.kernel.Init.FDs.Install(f, false, int32(i)); errno != 0 {
+			return fmt.Errorf("install standard descriptor %d: %w", i, unix.Errno(errno))
 		}
 	}
+	return nil
+}
+
+// runToWait runs the program until it waits for its event.
+func (vm *VM) runToWait(ctx context.Context) (*Result, error) {
+	vm.ran = true
+	vm.stdin = fd.NewWaitingInput()
+	vm.stdout, vm.stderr = fd.NewCaptureOutput(vm.limits.Output, vm.overflow), fd.NewCaptureTail(vm.limits.Output)
+	if err := vm.install(vm.stdin, vm.stdout, vm.stderr); err != nil {
+		return nil, err
+	}
+	vm.kernel.WaitPoint = vm.stdin.Asked
+	return vm.run(ctx)
+}
+
+func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, error) {
+	k := vm.kernel
 	start := time.Now()
 	o, err := k.Run(ctx)
-	run := time.Since(start)
-	for _, s := range flush {
+	took := time.Since(start)
+	for _, s := range streams {
 		fctx, cancel := context.WithTimeout(ctx, flushTime)
 		_ = s.Flush(fctx) // the reader's trouble, not the program's
 		cancel()
 	}
-	table.CloseAll()
 	if err != nil {
+		k.Init.FDs.CloseAll()
 		return nil, fmt.Errorf("run %s: %w", vm.program.spec.Path, err)
 	}
-	r := &Result{Reason: reasons[o.Ending], Status: o.Status}
-	if captured != nil {
-		r.Stdout = captured.Bytes()
+	if o.Ending != task.Waiting { // a snapshot keeps its files
+		k.Init.FDs.CloseAll()
 	}
-	if tail != nil {
-		r.Stderr = tail.Bytes()
+	r := &Result{Reason: reasons[o.Ending], Status: o.Status}
+	if vm.stdout != nil {
+		r.Stdout = vm.stdout.Bytes()
+	}
+	if vm.stderr != nil {
+		r.Stderr = vm.stderr.Bytes()
 	}
 	if o.Ending == task.Signaled {
 		d := Death(o.Death)
 		r.Death = &d
 	}
 	r.Message = vm.message(r, o.Detail)
-	r.Stats = vm.stats(run)
+	r.Stats = vm.stats(took)
+	vm.again = vm.snapshot != nil && o.Ending == task.Exited
+	vm.touched = vm.touched || k.Stats().HostFaults > 0
 	return r, nil
 }
 
 var reasons = [...]Reason{
 	task.Exited: Exited, task.Signaled: Signaled, task.WallLimit: WallLimit, task.CPULimit: CPULimit,
-	task.MemoryLimit: MemoryLimit, task.OutputLimit: OutputLimit, task.Canceled: Canceled, task.Deadlock: Deadlock,
+	task.MemoryLimit: MemoryLimit, task.OutputLimit: OutputLimit, task.Canceled: Canceled, task.Deadlock: Deadlock, task.Waiting: waiting,
 }
+
+// waiting is the end of a run at the wait point; it never leaves this package.
+const waiting Reason = 255
 
 func (vm *VM) message(r *Result, detail string) string {
 	switch r.Reason {
@@ -358,7 +415,7 @@ func (vm *VM) stats(run time.Duration) Stats {
 	out := Stats{
 		Exits: s.Exits, Kicks: s.Kicks, Signals: s.Signals, Switches: s.Switches, Threads: s.Threads,
 		Syscalls: map[string]uint64{}, Unsupported: map[string]uint64{}, Exceptions: map[string]uint64{},
-		PageFaults: vm.mm.Faults, PeakPages: vm.mem.Peak(), Create: vm.create, Load: vm.load, Run: run,
+		PageFaults: vm.mm.Faults, PeakPages: vm.mem.Peak(), DirtyPages: vm.dirty, Create: vm.create, Load: vm.load, Reset: vm.reset, Run: run,
 	}
 	for nr, n := range s.Syscalls {
 		if n > 0 {

@@ -183,7 +183,9 @@ type Stats struct {
 	Switches    uint64            `json:"switches"`    // changes of the running guest thread
 	Threads     int               `json:"threads"`     // most guest threads at once
 	PeakPages   uint64            `json:"peakPages"`   // most 4 KiB guest pages in use
-	Create      time.Duration     `json:"createNs"`    // making the machine
+	DirtyPages  int               `json:"dirtyPages"`  // pages copied back by the reset before this run
+	Create      time.Duration     `json:"createNs"`    // making the machine, or the clone
+	Reset       time.Duration     `json:"resetNs"`     // the reset before this run
 	Load        time.Duration     `json:"loadNs"`      // loading the program
 	Run         time.Duration     `json:"runNs"`       // from the first instruction to the end
 }

@@ -6,6 +6,7 @@ package mm
 import (
 	"slices"
 
+	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
@@ -56,6 +57,29 @@ func (m *MM) restore(z *Frozen, translate func(Source) Source) {
 	m.brkStart, m.brk, m.Faults = z.brkStart, z.brk, z.faults
 	m.window, m.wStart, m.wEnd = 0, 0, 0
 	m.err = nil
+}
+
+// SetWipe changes whether [a,b) is empty in clones; madvise(MADV_WIPEONFORK).
+// Errors: ENOMEM when a part is not mapped, EINVAL when a part is no anonymous
+// memory.
+func (m *MM) SetWipe(a, b uint64, on bool) abi.Errno {
+	if !m.covered(a, b) || len(m.vmas)+2 > maxVMAs {
+		return abi.ENOMEM
+	}
+	parts := m.cut(a, b)
+	if len(parts) == 0 {
+		return 0
+	}
+	var errno abi.Errno
+	for i := range parts {
+		if parts[i].Src != nil {
+			errno = abi.EINVAL
+			continue
+		}
+		parts[i].Wipe = on
+	}
+	m.insert(parts...)
+	return errno
 }
 
 // Wipe empties the mappings that a fork must not inherit the contents of
@@ -122,4 +146,15 @@ func (m *MM) emptyTable(gpa uint64) bool {
 		}
 	}
 	return true
+}
+
+// Wiped reports whether the page at gpa belongs to a mapping that Wipe empties.
+func (m *MM) Wiped(gpa uint64) bool {
+	found := false
+	for i := range m.vmas {
+		if v := &m.vmas[i]; v.Wipe {
+			m.each(v.Start, v.End, func(_ uint64, e *uint64) { found = found || *e&x86.PTEAddr == gpa })
+		}
+	}
+	return found
 }

@@ -49,7 +49,8 @@ type Exit struct {
 // belong to the goroutine of the VM's run loop, which is locked to its thread
 // from Bind on.
 type Machine interface {
-	// Bind prepares the calling OS thread to run the machine.
+	// Bind prepares the calling OS thread to run the machine. It is called before
+	// each series of runs; the thread may be another one each time.
 	Bind() error
 	// Run loads c if another context is loaded, runs it to the next exit and
 	// leaves its registers in c. An error means that the machine is broken.
@@ -60,6 +61,9 @@ type Machine interface {
 	LoadFP(c *Context)
 	// Forget tells the machine that c will never run again.
 	Forget(c *Context)
+	// Reset forgets every context: nothing that they left in the processor is
+	// seen by those that run from now on.
+	Reset() error
 	// Timer makes Run stop with ExitKick once after ns nanoseconds, and then
 	// every period nanoseconds; ns of 0 stops the timer. A kick may be lost when
 	// it falls between two runs, so the period should not be 0.

@@ -288,10 +288,12 @@ func fuzzThreadCPU() int64 {
 func (*fuzzRun) Bind() error                    { return nil }
 func (*fuzzRun) SaveFP(*platform.Context) error { return nil }
 func (*fuzzRun) LoadFP(*platform.Context)       {}
-func (r *fuzzRun) Forget(c *platform.Context)   { delete(r.last, c) }
-func (*fuzzRun) Timer(int64, int64) error       { return nil }
-func (*fuzzRun) Kick()                          {}
-func (*fuzzRun) Close() error                   { return nil }
+func (*fuzzRun) Reset() error                   { return nil }
+
+func (r *fuzzRun) Forget(c *platform.Context) { delete(r.last, c) }
+func (*fuzzRun) Timer(int64, int64) error     { return nil }
+func (*fuzzRun) Kick()                        {}
+func (*fuzzRun) Close() error                 { return nil }
 
 // account is a budget of the VM's memory that knows what was taken through it.
 type account struct {

@@ -27,24 +27,60 @@ func itimerCalls() []Entry {
 // itimerOf returns the timer that setitimer(2) names, and its signal is sent to
 // the process.
 func itimerOf(t *task.Thread, which int32) (*itimer.Timer, abi.Errno) {
-	p, k := t.P, t.K
-	cpu := func() int64 { return cpuTime(t) }
-	slot, sig, clock := &p.Timers.Real, unix.SIGALRM, k.Clock.Monotonic
+	p := t.P
+	var slot **itimer.Timer
 	switch which {
 	case unix.ITIMER_REAL:
+		slot = &p.Timers.Real
 	case unix.ITIMER_VIRTUAL:
-		slot, sig, clock = &p.Timers.Virtual, unix.SIGVTALRM, cpu
+		slot = &p.Timers.Virtual
 	case unix.ITIMER_PROF:
-		slot, sig, clock = &p.Timers.Prof, unix.SIGPROF, cpu
+		slot = &p.Timers.Prof
 	default:
 		return nil, abi.EINVAL
 	}
 	if *slot == nil {
-		*slot = itimer.New(alarms{k}, clock, func(int64) {
-			_ = p.Signal(int(sig), task.SigInfo{Code: task.CodeKernel})
-		})
+		now, fire := bindTimer(p, which, nil)
+		*slot = itimer.New(alarms{p.K}, now, fire)
 	}
 	return *slot, abi.OK
+}
+
+// bindTimer is the itimer.Bind of a process: the clock of a timer and what its
+// expiry does.
+func bindTimer(p *task.Process, id int32, pt *itimer.POSIX) (now func() int64, fire func(overruns int64)) {
+	k := p.K
+	if pt != nil {
+		return func() int64 { v, _ := readClock(k, pt.Clock); return v }, func(overruns int64) { firePOSIX(p, id, pt, overruns) }
+	}
+	sig, now := unix.SIGALRM, k.Clock.Monotonic
+	switch id {
+	case itimer.Virtual:
+		sig, now = unix.SIGVTALRM, func() int64 { return cpuTime(k) }
+	case itimer.Prof:
+		sig, now = unix.SIGPROF, func() int64 { return cpuTime(k) }
+	}
+	return now, func(int64) { _ = p.Signal(int(sig), task.SigInfo{Code: task.CodeKernel}) }
+}
+
+// firePOSIX sends the signal of a timer of timer_create.
+func firePOSIX(p *task.Process, id int32, pt *itimer.POSIX, overruns int64) {
+	if pt.Signal == 0 || !pt.Expired(overruns, timerPending(p, pt)) {
+		return
+	}
+	info := task.SigInfo{Code: task.CodeTimer, PID: id, UID: uint32(min(overruns, 1<<31-1)), Value: pt.Value}
+	if pt.Thread == 0 {
+		_ = p.Signal(pt.Signal, info)
+		return
+	}
+	if x := p.K.Thread(pt.Thread); x != nil && x.P == p {
+		_ = x.Signal(pt.Signal, info)
+	}
+}
+
+// CloneTimers arms the timers of a clone as those of the process that was frozen.
+func CloneTimers(p, frozen *task.Process) {
+	p.Timers = frozen.Timers.Clone(alarms{p.K}, func(id int32, pt *itimer.POSIX) (func() int64, func(int64)) { return bindTimer(p, id, pt) })
 }
 
 // alarms lets timers call back on the kernel's loop.
@@ -120,7 +156,7 @@ func setItimer(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // timerCreate is timer_create(2). Errors: EINVAL, EFAULT, EAGAIN.
 func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	p, k, clock := t.P, t.K, int32(a[0])
-	if _, errno := readClock(t, clock); errno != 0 {
+	if _, errno := readClock(k, clock); errno != 0 {
 		return 0, errno
 	}
 	switch clock {
@@ -136,7 +172,7 @@ func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		ev = abi.DecodeSigevent(b[:])
 	}
-	pt := &itimer.POSIX{Signal: int(ev.Signal), Value: ev.Value}
+	pt := &itimer.POSIX{Clock: clock, Signal: int(ev.Signal), Value: ev.Value}
 	switch ev.Notify {
 	case abi.SIGEV_NONE:
 		pt.Signal = 0
@@ -152,26 +188,12 @@ func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	default:
 		return 0, abi.EINVAL
 	}
-	now := func() int64 { v, _ := readClock(t, clock); return v }
-	var id int32
-	pt.Timer = itimer.New(alarms{k}, now, func(overruns int64) {
-		if pt.Signal == 0 || !pt.Expired(overruns, timerPending(p, pt)) {
-			return
-		}
-		info := task.SigInfo{Code: task.CodeTimer, PID: id, UID: uint32(min(overruns, 1<<31-1)), Value: pt.Value}
-		switch {
-		case pt.Thread == 0:
-			_ = p.Signal(pt.Signal, info)
-		default:
-			if x := thread(t, pt.Thread); x != nil {
-				_ = x.Signal(pt.Signal, info)
-			}
-		}
-	})
 	id, ok := p.Timers.Add(pt)
 	if !ok {
 		return 0, abi.EAGAIN
 	}
+	now, fire := bindTimer(p, id, pt)
+	pt.Timer = itimer.New(alarms{k}, now, fire)
 	if a[1] == 0 {
 		pt.Value = uint64(id)
 	}

@@ -23,7 +23,7 @@ func memoryCalls() []Entry {
 		{Nr: unix.SYS_MUNMAP, Name: "munmap", Fn: munmap},
 		{Nr: unix.SYS_MPROTECT, Name: "mprotect", Fn: mprotect},
 		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP and a zero old size are refused with EINVAL"},
-		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages; other advice has no effect"},
+		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages, MADV_WIPEONFORK ones are empty in clones of a snapshot; other advice has no effect"},
 		{Nr: unix.SYS_BRK, Name: "brk", Fn: brk},
 		{Nr: unix.SYS_MSYNC, Name: "msync", Fn: msync},
 		{Nr: unix.SYS_MINCORE, Name: "mincore", Fn: mincore},
@@ -135,6 +135,28 @@ func (s *fileSource) MapDrop() {
 	}
 }
 
+// CloneSource returns the source of a file mapping for a clone of the VM, whose
+// file tree is fs.
+func CloneSource(old mm.Source, fs *vfs.FS) mm.Source {
+	s, ok := old.(*fileSource)
+	if !ok {
+		return old
+	}
+	m := fs.CloneMapper(s.Mapper)
+	if m == nil {
+		return noFile{}
+	}
+	return &fileSource{Mapper: m, held: s.held}
+}
+
+// noFile stands for a file that could not be carried over: its pages that were
+// not read before are past its end.
+type noFile struct{}
+
+func (noFile) MapRead(int64, []byte) (int, abi.Errno) { return 0, abi.EIO }
+func (noFile) MapSize() int64                         { return 0 }
+func (noFile) MapDrop()                               {}
+
 func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	end, errno := span(a[0], a[1])
 	if errno != 0 || a[1] == 0 {
@@ -192,6 +214,8 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch int32(a[2]) {
 	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE:
 		return 0, m.Discard(a[0], end)
+	case unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK:
+		return 0, m.SetWipe(a[0], end, int32(a[2]) == unix.MADV_WIPEONFORK)
 	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTFORK, unix.MADV_DOFORK,
 		unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP,
 		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_COLLAPSE:
@@ -200,7 +224,7 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		return 0, 0
 	}
-	return 0, abi.EINVAL // among others MADV_WIPEONFORK: libraries have a fallback
+	return 0, abi.EINVAL
 }
 
 func brk(t *task.Thread, a task.Args) (uint64, abi.Errno) { return t.P.MM.Brk(a[0]), 0 }

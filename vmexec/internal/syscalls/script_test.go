@@ -228,7 +228,9 @@ func (m *scriptMachine) Run(c *platform.Context) (platform.Exit, error) {
 func (m *scriptMachine) Bind() error                    { return nil }
 func (m *scriptMachine) SaveFP(*platform.Context) error { return nil }
 func (m *scriptMachine) LoadFP(*platform.Context)       {}
-func (m *scriptMachine) Forget(*platform.Context)       {}
-func (m *scriptMachine) Timer(int64, int64) error       { return nil }
-func (m *scriptMachine) Kick()                          {}
-func (m *scriptMachine) Close() error                   { return nil }
+func (*scriptMachine) Reset() error                     { return nil }
+
+func (m *scriptMachine) Forget(*platform.Context) {}
+func (m *scriptMachine) Timer(int64, int64) error { return nil }
+func (m *scriptMachine) Kick()                    {}
+func (m *scriptMachine) Close() error             { return nil }

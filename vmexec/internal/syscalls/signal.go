@@ -217,7 +217,7 @@ func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	// The process is alone: there is itself and its group, and -1 is everyone but
 	// the caller.
 	switch {
-	case pid != t.P.PID && pid != 0 && pid != -t.P.PGID:
+	case !t.P.Is(pid) && pid != 0 && pid != -t.P.PGID:
 		return 0, abi.ESRCH
 	case sig == 0:
 		return 0, 0
@@ -232,7 +232,7 @@ func findThread(t *task.Thread, tgid, tid int) (*task.Thread, abi.Errno) {
 		return nil, abi.EINVAL
 	}
 	x := t.K.Thread(tid)
-	if x == nil || tgid > 0 && x.P.PID != tgid {
+	if x == nil || tgid > 0 && !x.P.Is(tgid) {
 		return nil, abi.ESRCH
 	}
 	return x, 0
@@ -274,7 +274,7 @@ func rtSigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch {
 	case errno != 0:
 		return 0, errno
-	case pid != t.P.PID:
+	case !t.P.Is(pid):
 		return 0, abi.ESRCH
 	case sig == 0:
 		return 0, 0

@@ -48,27 +48,27 @@ const (
 // cpuTime returns the CPU time used so far, in nanoseconds. There is one clock
 // for all: the machine has one processor, and what each thread used of it is
 // not recorded.
-func cpuTime(t *task.Thread) int64 { return max(0, t.K.CPUTime()) }
+func cpuTime(k *task.Kernel) int64 { return max(0, k.CPUTime()) }
 
 // readClock returns the time of a clock in nanoseconds; clock_gettime(2).
 // Errors: EINVAL for an unknown clock.
-func readClock(t *task.Thread, id int32) (int64, abi.Errno) {
+func readClock(k *task.Kernel, id int32) (int64, abi.Errno) {
 	switch id {
 	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
-		return max(0, t.K.Clock.Realtime()), abi.OK
+		return max(0, k.Clock.Realtime()), abi.OK
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
-		return t.K.Clock.Monotonic(), abi.OK
+		return k.Clock.Monotonic(), abi.OK
 	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
-		return cpuTime(t), abi.OK
+		return cpuTime(k), abi.OK
 	}
 	if id >= 0 || id&cpuClockKindMask == cpuClockKindFD {
 		return 0, abi.EINVAL
 	}
 	who := int(^(id >> 3))
-	if who != 0 && who != t.P.PID && (id&cpuClockThread == 0 || thread(t, who) == nil) {
+	if who != 0 && !k.Init.Is(who) && (id&cpuClockThread == 0 || k.Thread(who) == nil) {
 		return 0, abi.EINVAL
 	}
-	return cpuTime(t), abi.OK
+	return cpuTime(k), abi.OK
 }
 
 // thread returns the thread of t's process with the id, or nil.
@@ -82,7 +82,7 @@ func thread(t *task.Thread, tid int) *task.Thread {
 }
 
 func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	now, errno := readClock(t, int32(a[0]))
+	now, errno := readClock(t.K, int32(a[0]))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -91,7 +91,7 @@ func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // clockGetres answers as the vDSO does: every clock counts in nanoseconds.
 func clockGetres(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if _, errno := readClock(t, int32(a[0])); errno != 0 {
+	if _, errno := readClock(t.K, int32(a[0])); errno != 0 {
 		return 0, errno
 	}
 	if a[1] == 0 {
@@ -121,7 +121,7 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.CLOCK_THREAD_CPUTIME_ID:
 		return 0, abi.EINVAL
 	default:
-		if _, errno := readClock(t, id); errno != 0 {
+		if _, errno := readClock(t.K, id); errno != 0 {
 			return 0, errno
 		}
 		return 0, abi.ENOTSUP
@@ -137,7 +137,7 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	}
 	// The clock is read again at each wake-up, so that setting it moves the end.
-	now, _ := readClock(t, id)
+	now, _ := readClock(t.K, id)
 	if until <= now {
 		return 0, abi.OK
 	}
@@ -202,7 +202,7 @@ func times(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	const tick = nanosPerSecond / loader.ClockTicks
 	if a[0] != 0 {
 		var b [32]byte // struct tms: user, system, and those of children
-		binary.LittleEndian.PutUint64(b[:], uint64(cpuTime(t)/tick))
+		binary.LittleEndian.PutUint64(b[:], uint64(cpuTime(t.K)/tick))
 		if errno := t.CopyOut(a[0], b[:]); errno != 0 {
 			return 0, errno
 		}
@@ -214,7 +214,7 @@ func getRusage(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	var r abi.Rusage
 	switch int32(a[0]) {
 	case unix.RUSAGE_SELF, unix.RUSAGE_THREAD:
-		r.User = cpuTime(t)
+		r.User = cpuTime(t.K)
 		r.MinorFaults = int64(t.P.MM.Faults)
 		r.MaxRSS = int64(t.K.Memory.Peak() * pageSize / 1024)
 	case unix.RUSAGE_CHILDREN:

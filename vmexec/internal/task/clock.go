@@ -17,16 +17,31 @@ import (
 // host, the monotonic clock is computed from it here exactly as the vDSO does,
 // so that what a call returns and what the vDSO returns never contradict.
 type Clock struct {
-	data vdso.Data
-	boot int64
+	data  vdso.Data
+	shift int64 // added to the host's monotonic clock, where the counter is of no use
+	boot  int64
 }
 
 func newClock(f platform.Features) *Clock {
-	c := &Clock{}
-	mono, real := hostClocks()
-	c.boot = mono
-	c.data = vdso.Data{Enabled: f.ClockOK, TSCBase: x86.ReadTSC(), Mult: f.TSCMult, MonotonicBase: mono, RealtimeOffset: real - mono}
+	c := &Clock{data: vdso.Data{Enabled: f.ClockOK, Mult: f.TSCMult}}
+	c.boot, _ = hostClocks()
+	c.start(c.boot)
 	return c
+}
+
+// start makes the monotonic clock go on from at, and the wall clock right.
+func (c *Clock) start(at int64) {
+	mono, real := hostClocks()
+	c.shift = at - mono
+	c.data.TSCBase, c.data.MonotonicBase, c.data.RealtimeOffset = x86.ReadTSC(), at, real-at
+	c.data.Generation++
+}
+
+// resume returns a clock that goes on from the monotonic time at.
+func (c *Clock) resume(at int64) *Clock {
+	n := *c
+	n.start(at)
+	return &n
 }
 
 func hostClocks() (monotonic, realtime int64) {
@@ -40,7 +55,7 @@ func hostClocks() (monotonic, realtime int64) {
 func (c *Clock) Monotonic() int64 {
 	if !c.data.Enabled {
 		m, _ := hostClocks()
-		return m
+		return m + c.shift
 	}
 	hi, lo := bits.Mul64(max(x86.ReadTSC(), c.data.TSCBase)-c.data.TSCBase, c.data.Mult)
 	return c.data.MonotonicBase + int64(hi<<32|lo>>32)

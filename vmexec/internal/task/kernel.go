@@ -63,6 +63,8 @@ const (
 	OutputLimit
 	Canceled
 	Deadlock
+	// Waiting: the run is paused at its wait point.
+	Waiting
 )
 
 // Death describes the signal that ended a program.
@@ -88,6 +90,7 @@ type Stats struct {
 	Unsupported                     map[uint64]uint64
 	Exceptions                      [32]uint64
 	Threads                         int
+	HostFaults                      int64 // page faults of the loop's thread, the guest's first touches among them
 }
 
 // Kernel is the kernel of one VM.
@@ -99,6 +102,9 @@ type Kernel struct {
 	Memory *guestmem.Memory
 	// Init is the first process.
 	Init *Process
+	// WaitPoint, when set, tells whether the program waits for its event. The
+	// run is paused there, once nothing else goes on.
+	WaitPoint func() bool
 
 	table    *Table
 	machine  platform.Machine
@@ -117,6 +123,9 @@ type Kernel struct {
 	slicing   bool  // it is set to time slices
 	refreshed int64
 	cpuStart  int64 // processor time of the OS thread before the run
+
+	waitingSince int64 // when the program first waited for its event
+	frozenAt     int64 // the monotonic clock at the snapshot
 
 	ended   bool
 	outcome Outcome
@@ -258,6 +267,8 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	stop := context.AfterFunc(ctx, func() { k.Post(func() { k.End(Canceled) }) })
 	defer stop()
 	defer k.setLimits()()
+	faults := hostFaults()
+	defer func() { k.stats.HostFaults = hostFaults() - faults }()
 	k.Clock.encode(k.Memory.Page(x86.ClockGPA))
 	for {
 		k.runPosted()
@@ -273,6 +284,9 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 			continue
 		}
 		k.step(t)
+	}
+	if k.slicing || k.armed != 0 {
+		k.setTimer(0, 0)
 	}
 	if m, ok := k.machine.(platform.Unbinder); ok {
 		if err := m.Unbind(); err != nil {
@@ -317,6 +331,12 @@ func (k *Kernel) setLimits() (stop func()) {
 			}
 		}
 	}
+}
+
+func hostFaults() int64 {
+	var ru unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_THREAD, &ru)
+	return ru.Minflt + ru.Majflt
 }
 
 func threadCPU() int64 {
@@ -368,6 +388,10 @@ func (k *Kernel) pick() *Thread {
 func (k *Kernel) idle() {
 	k.expire()
 	if k.hasPost.Load() || k.ended || (len(k.runq) > 0 && !k.runq[0].P.stopped) {
+		return
+	}
+	if k.atWaitPoint() {
+		k.End(Waiting)
 		return
 	}
 	if !k.external && len(k.timers) == 0 {
@@ -454,7 +478,7 @@ const canonical = uint64(1) << 47
 
 // step runs a thread to its next exit and serves it.
 func (k *Kernel) step(t *Thread) {
-	if t.woken != WakeNone { // a call that waited is made again
+	if t.woken != WakeNone || t.again { // a call that waited is made again
 		k.call(t)
 		k.checkMemory(t)
 		return
@@ -533,9 +557,10 @@ func (k *Kernel) call(t *Thread) {
 	}
 	ret, errno := h(t, t.call.args)
 	if errno == abi.EBLOCK {
+		t.again = false
 		return
 	}
-	t.woken, t.State = WakeNone, nil
+	t.woken, t.again, t.State = WakeNone, false, nil
 	r := &t.Ctx.Regs
 	switch errno {
 	case abi.OK:

@@ -251,7 +251,7 @@ func (t *Thread) SetMask(mask uint64) { t.mask = mask &^ unmaskable }
 // like): the old one comes back once the call is over, after a handler that
 // the call was interrupted for. A call that is made again keeps it.
 func (t *Thread) SwapMask(mask uint64) {
-	if t.woken != WakeNone {
+	if t.woken != WakeNone || t.again && t.restoreMask {
 		return
 	}
 	t.savedMask, t.restoreMask = t.mask, true

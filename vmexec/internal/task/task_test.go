@@ -28,6 +28,7 @@ func (noMachine) Run(*platform.Context) (platform.Exit, error) { panic("not expe
 func (noMachine) SaveFP(*platform.Context) error               { return nil }
 func (noMachine) LoadFP(*platform.Context)                     {}
 func (noMachine) Forget(*platform.Context)                     {}
+func (noMachine) Reset() error                                 { return nil }
 func (noMachine) Timer(int64, int64) error                     { return nil }
 func (noMachine) Kick()                                        {}
 func (noMachine) Close() error                                 { return nil }

@@ -60,9 +60,10 @@ type Process struct {
 	Timers    itimer.Set // of setitimer and timer_create
 	Threads   []*Thread  // the leader first, while it lives
 
-	actions [numSignals + 1]SigAction
-	pending sigQueue
-	stopped bool // by SIGSTOP and its like
+	formerPID int // in a clone: PID before the snapshot
+	actions   [numSignals + 1]SigAction
+	pending   sigQueue
+	stopped   bool // by SIGSTOP and its like
 }
 
 // Thread is one guest thread.
@@ -96,6 +97,7 @@ type Thread struct {
 		args Args
 	}
 	blocked  bool // parked in call
+	again    bool // call is to be made again: it was parked when the snapshot was taken
 	queued   bool // on the run queue
 	dead     bool
 	woken    Wake
@@ -121,7 +123,7 @@ func (t *Thread) Woken() Wake { return t.woken }
 // the call was made, NoDeadline when rel is negative.
 func (t *Thread) Deadline(rel int64) int64 {
 	switch {
-	case t.woken != WakeNone:
+	case t.woken != WakeNone || t.again:
 		return t.deadline
 	case rel < 0:
 		return NoDeadline
@@ -231,3 +233,7 @@ func (t *Thread) drop() {
 
 // ExitGroup ends the program with a status. The handler returns ENORETURN.
 func (p *Process) ExitGroup(status int) { p.K.exit(status) }
+
+// Is reports whether pid is the process: in a clone also the number from before
+// the snapshot, which libraries may have kept.
+func (p *Process) Is(pid int) bool { return pid == p.PID || p.formerPID != 0 && pid == p.formerPID }

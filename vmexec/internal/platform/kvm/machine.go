@@ -39,9 +39,15 @@ type machine struct {
 // Bind implements platform.Machine.
 func (m *machine) Bind() error {
 	tid := unix.Gettid()
+	if m.timer != nil && m.tid == tid {
+		return nil
+	}
 	t, err := newThreadTimer(tid)
 	if err != nil {
 		return err
+	}
+	if m.timer != nil {
+		m.timer.delete()
 	}
 	m.timer = t
 	m.mu.Lock()
@@ -69,6 +75,15 @@ func (m *machine) Close() error {
 		m.vm = nil
 	}
 	return errors.Join(errs...)
+}
+
+// Reset implements platform.Machine. The special registers and the vector state
+// are loaded with the next context; left are the registers that only code at
+// privilege level 0 could have changed.
+func (m *machine) Reset() error {
+	m.cur, m.fp, m.kicked = nil, nil, false
+	m.vcpu.ClearExitRequest()
+	return m.setMSRs()
 }
 
 // Kick implements platform.Machine. The flag makes a run that has not entered

@@ -203,11 +203,17 @@ const (
 
 // Model specific registers; SDM volume 4.
 const (
-	msrSTAR   = 0xc000_0081
-	msrLSTAR  = 0xc000_0082
-	msrFMASK  = 0xc000_0084
-	msrTSCAux = 0xc000_0103
+	msrSTAR     = 0xc000_0081
+	msrLSTAR    = 0xc000_0082
+	msrFMASK    = 0xc000_0084
+	msrKernelGS = 0xc000_0102
+	msrTSCAux   = 0xc000_0103
 )
+
+func (m *machine) setMSRs() error {
+	return m.vcpu.SetMSRs(kvm.MSR{Index: msrSTAR, Value: x86.STAR}, kvm.MSR{Index: msrLSTAR, Value: x86.SyscallStubVA},
+		kvm.MSR{Index: msrFMASK, Value: x86.FMASK}, kvm.MSR{Index: msrKernelGS})
+}
 
 func (m *machine) init(root uint64) error {
 	var err error
@@ -244,8 +250,7 @@ func (m *machine) init(root uint64) error {
 	if err := m.vcpu.SetXCR0(m.p.features.XCR0); err != nil {
 		return err
 	}
-	if err := m.vcpu.SetMSRs(kvm.MSR{Index: msrSTAR, Value: x86.STAR}, kvm.MSR{Index: msrLSTAR, Value: x86.SyscallStubVA},
-		kvm.MSR{Index: msrFMASK, Value: x86.FMASK}); err != nil {
+	if err := m.setMSRs(); err != nil {
 		return err
 	}
 	// Where RDTSCP and RDPID are not emulated the register cannot be set and the

@@ -1,0 +1,147 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/kvm"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+)
+
+// A snapshot is taken when the loop is quiet: no thread runs, so every thread is
+// parked in a system call. In a clone those calls are made again from scratch,
+// with the deadlines they had; so a snapshot holds no wait queues, no timers of
+// calls and none of their scratch state.
+
+// settleNS is how long the threads of a program are given to go to sleep for
+// long, once it waits for its event; quietNS is 'for long'.
+const (
+	settleNS = int64(200_000_000)
+	quietNS  = int64(20_000_000)
+)
+
+// atWaitPoint reports whether the run is to be paused here: the program waits
+// for its event and nothing else is about to happen.
+func (k *Kernel) atWaitPoint() bool {
+	if k.WaitPoint == nil || !k.WaitPoint() {
+		return false
+	}
+	now := k.Clock.Monotonic()
+	if k.waitingSince == 0 {
+		k.waitingSince = now
+	}
+	return len(k.timers) == 0 || k.timers[0].deadline-now > quietNS || now-k.waitingSince > settleNS
+}
+
+// Freeze makes the kernel the template of clones. It must have been paused at
+// its wait point, and is not run again. The error says what cannot be frozen.
+func (k *Kernel) Freeze() error {
+	if !k.ended || k.outcome.Ending != Waiting {
+		return errors.New("freeze a kernel that does not wait")
+	}
+	for _, t := range k.threads {
+		if !t.blocked || t.restart != 0 {
+			return fmt.Errorf("thread %d is not parked in a call", t.TID)
+		}
+		if err := k.machine.SaveFP(&t.Ctx); err != nil {
+			return err
+		}
+	}
+	k.frozenAt = k.Clock.Monotonic()
+	return nil
+}
+
+// CloneConfig is what a clone has of its own.
+type CloneConfig struct {
+	PID     int
+	Memory  *guestmem.Memory
+	MM      *mm.MM
+	Machine platform.Machine
+	FS      *vfs.FS
+	Rand    io.Reader
+	Limits  Limits
+	// Files carries the descriptors over; its Timers and Clock are set here.
+	Files *fd.CloneContext
+	// Path translates a working directory.
+	Path func(vfs.Path) vfs.Path
+	// Spare is an earlier clone that will not run again; its storage is used.
+	Spare *Kernel
+}
+
+// Clone makes a kernel that goes on where the frozen one stopped, in a new
+// process number and with fresh clocks.
+func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
+	n := &Kernel{
+		Clock: k.Clock.resume(k.frozenAt), Limits: c.Limits, Rand: c.Rand, Memory: c.Memory, FS: c.FS,
+		table: k.table, machine: c.Machine, features: k.features, external: false,
+		threads: make(map[int]*Thread, len(k.threads)), nextID: k.nextID, futexes: newFutexes(),
+		bell: make(chan struct{}, 1),
+	}
+	n.stats.Unsupported = map[uint64]uint64{}
+	old := k.Init
+	p := &Process{
+		K: n, PID: c.PID, PPID: old.PPID, PGID: c.PID, SID: c.PID, MM: c.MM, Umask: old.Umask, Name: old.Name, Exe: old.Exe,
+		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Rlimits: old.Rlimits, formerPID: old.PID,
+		actions: old.actions, pending: old.pending.clone(), stopped: old.stopped,
+	}
+	n.Init = p
+	if c.Path != nil {
+		p.Cwd = c.Path(old.Cwd)
+	}
+	c.Files.Clock, c.Files.Timers, c.Files.Memory = n.Clock, n, c.Memory
+	var err error
+	if p.FDs, err = old.FDs.CloneInto(c.Files); err != nil {
+		return nil, err
+	}
+	for _, t := range old.Threads {
+		ct := t.clone(n, p, c.Spare)
+		n.threads[ct.TID] = ct
+		p.Threads = append(p.Threads, ct)
+		n.enqueue(ct)
+	}
+	n.stats.Threads = len(n.threads)
+	return n, nil
+}
+
+func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
+	n := &Thread{
+		K: k, P: p, TID: t.TID, Name: t.Name, Ctx: t.Ctx, RobustList: t.RobustList, ClearChildTID: t.ClearChildTID,
+		mask: t.mask, savedMask: t.savedMask, restoreMask: t.restoreMask, pending: t.pending.clone(), altStack: t.altStack,
+		call: t.call, deadline: t.deadline, again: true,
+	}
+	if spare != nil && spare.threads[t.TID] != nil {
+		n.Ctx.FP = spare.threads[t.TID].Ctx.FP
+	} else {
+		n.Ctx.FP = new([kvm.XSaveSize]byte)
+	}
+	*n.Ctx.FP = *t.Ctx.FP
+	return n
+}
+
+func (q *sigQueue) clone() sigQueue {
+	return sigQueue{set: q.set, queue: append([]queuedSignal(nil), q.queue...)}
+}
+
+// ClonePages writes what a new clone must have of its own in its memory: fresh
+// bytes where AT_RANDOM points. rnd is the address.
+func (k *Kernel) ClonePages(rnd uint64) error {
+	var b [16]byte
+	if _, err := io.ReadFull(k.Rand, b[:]); err != nil {
+		return err
+	}
+	if rnd != 0 {
+		if err := k.Init.MM.Poke(rnd, b[:]); err != nil {
+			return err
+		}
+	}
+	k.Init.MM.Wipe()
+	return k.Init.MM.Err()
+}

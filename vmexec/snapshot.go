@@ -1,0 +1,230 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vmexec
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/syscalls"
+	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
+)
+
+// Snapshot is a program frozen where it waits for its event: a memory image and
+// the state of its threads and files. Any number of VMs can be cloned from it,
+// also at the same time.
+type Snapshot struct {
+	program *Program
+	limits  Limits
+	image   *guestmem.Image
+	mm      *mm.Frozen
+	kernel  *task.Kernel
+	fs      *vfs.Frozen
+	stdin   *fd.EventInput
+	stdout  *fd.CaptureOutput
+	stderr  *fd.CaptureOutput
+	random  uint64 // where AT_RANDOM points
+
+	// Took is how long the program ran up to its wait point, and Stderr what it
+	// wrote there meanwhile.
+	Took   time.Duration
+	Stderr []byte
+}
+
+// NoWaitError says that a program ended before it waited for an event, so there
+// is nothing to snapshot.
+type NoWaitError struct {
+	Result *Result
+}
+
+func (e *NoWaitError) Error() string {
+	s := "the program ended before it read its event from stdin"
+	if e.Result.Message != "" {
+		s += ": " + e.Result.Message
+	}
+	return s
+}
+
+// NewSnapshot runs the program in a machine of its own until it waits for its
+// event: a read or poll of stdin. Limits apply to that run, and Memory, Output,
+// Threads and Files to the clones too. The error is a *NoWaitError when the
+// program ended first, and a *ProgramError when it cannot be run at all.
+func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot, error) {
+	vm, err := h.NewVM(p, l)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = vm.Close() }()
+	r, err := vm.runToWait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.Reason != waiting {
+		return nil, &NoWaitError{Result: r}
+	}
+	s := &Snapshot{program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
+		Took: r.Stats.Run, Stderr: r.Stderr}
+	if err := vm.kernel.Freeze(); err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
+	}
+	s.mm = vm.mm.Freeze()
+	if s.image, err = vm.mem.Freeze(); err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
+	}
+	s.fs = vm.fs.Freeze()
+	vm.fs = nil // it is the snapshot's now
+	return s, nil
+}
+
+// Size returns the length of the memory image in bytes.
+func (s *Snapshot) Size() uint64 { return s.image.Size() }
+
+// Close frees the snapshot. Every VM cloned from it must be closed before.
+func (s *Snapshot) Close() error { return s.image.Close() }
+
+// pids numbers the processes of clones: to its libraries a clone is a fork, and
+// those that look see another process number.
+var pids atomic.Uint32
+
+const firstClonePID, clonePIDs = 1000, 31000
+
+func nextPID() int { return firstClonePID + int(pids.Add(1))%clonePIDs }
+
+// generations counts clones and resets: /run/kontain/generation.
+var generations atomic.Uint64
+
+// Clone makes a VM that goes on where the snapshot was taken. l.Wall and l.CPU
+// are those of the event; the other limits are the snapshot's.
+func (h *Host) Clone(s *Snapshot, l Limits) (*VM, error) {
+	start := time.Now()
+	vm := &VM{program: s.program, limits: s.limits, snapshot: s}
+	vm.limits.Wall, vm.limits.CPU = l.Wall, l.CPU
+	if err := vm.clone(h); err != nil {
+		_ = vm.Close()
+		return nil, fmt.Errorf("clone %s: %w", s.program.spec.Path, err)
+	}
+	vm.create = time.Since(start)
+	return vm, nil
+}
+
+func (vm *VM) clone(h *Host) error {
+	s := vm.snapshot
+	var err error
+	if vm.mem, err = s.image.Clone(); err != nil {
+		return err
+	}
+	if vm.machine, err = h.p.NewMachine(vm.mem, s.mm.Root()); err != nil {
+		return fmt.Errorf("make a virtual machine: %w", err)
+	}
+	vm.fs = s.fs.Clone(vfs.CloneConfig{
+		Budget: budget{vm.mem}, Now: func() int64 { return vm.kernel.Clock.Realtime() }, Rand: rand.Reader, Proc: procOf{vm},
+		Generation: func() uint64 { return vm.generation },
+	})
+	vm.mm = s.mm.Clone(vm.mem, vm.translator())
+	vm.random = s.random
+	return vm.revive(nil)
+}
+
+// revive gives the machine a fresh copy of the snapshot's kernel.
+func (vm *VM) revive(spare *task.Kernel) error {
+	s := vm.snapshot
+	vm.generation = generations.Add(1)
+	files := &fd.CloneContext{Owner: vm.fs, Overflow: vm.overflow}
+	k, err := s.kernel.Clone(task.CloneConfig{
+		PID: nextPID(), Memory: vm.mem, MM: vm.mm, Machine: vm.machine, FS: vm.fs, Rand: rand.Reader, Files: files, Path: vm.fs.ClonePath, Spare: spare,
+		Limits: task.Limits{Threads: vm.limits.Threads, Files: vm.limits.Files, Wall: vm.limits.Wall, CPU: vm.limits.CPU},
+	})
+	if err != nil {
+		return err
+	}
+	vm.kernel = k
+	syscalls.CloneTimers(k.Init, s.kernel.Init)
+	vm.stdin, _ = files.File(s.stdin).(*fd.EventInput)
+	vm.stdout, _ = files.File(s.stdout).(*fd.CaptureOutput)
+	vm.stderr, _ = files.File(s.stderr).(*fd.CaptureOutput)
+	return k.ClonePages(s.random)
+}
+
+// translator returns what finds the clone's file for a file mapping of the
+// snapshot; pieces of one mapping have one file.
+func (vm *VM) translator() func(mm.Source) mm.Source {
+	made := map[mm.Source]mm.Source{}
+	return func(old mm.Source) mm.Source {
+		if made[old] == nil {
+			made[old] = syscalls.CloneSource(old, vm.fs)
+		}
+		return made[old]
+	}
+}
+
+// Reset makes a VM that was cloned, and has run, what it was before its run. It
+// is an error after a run that did not end by the program's own exit: what is
+// left of a program that crashed, or that a limit stopped, is not used again.
+func (vm *VM) Reset() error {
+	if vm.snapshot == nil || !vm.again {
+		return errors.New("vmexec: only a clone whose program has exited can be reset")
+	}
+	vm.again = false
+	start := time.Now()
+	vm.fs.Reset()
+	st, err := vm.mm.Reset(vm.snapshot.mm, vm.translator(), vm.touched)
+	if err != nil {
+		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
+	}
+	if err := vm.machine.Reset(); err != nil {
+		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
+	}
+	vm.touched = false
+	if err := vm.revive(vm.kernel); err != nil {
+		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
+	}
+	vm.ran, vm.create, vm.load = false, 0, 0
+	vm.dirty, vm.reset = st.Dirty, time.Since(start)
+	return nil
+}
+
+// procOf gives the facts behind /proc of whatever kernel the machine has now.
+type procOf struct{ vm *VM }
+
+func (p procOf) Self() (pid, tid int)        { return p.vm.kernel.ProcInfo().Self() }
+func (p procOf) PIDs() []int                 { return p.vm.kernel.ProcInfo().PIDs() }
+func (p procOf) Process(pid int) vfs.Process { return p.vm.kernel.ProcInfo().Process(pid) }
+func (p procOf) System() vfs.System          { return p.vm.kernel.ProcInfo().System() }
+
+// Verify compares the memory of a clone that has not run since it was made or
+// reset with its snapshot, byte for byte, page tables included. It reads all of
+// the memory: a check for tests. What differs by design does not count: the
+// random bytes of the process, and mappings that a fork empties.
+func (vm *VM) Verify() error {
+	if vm.snapshot == nil || vm.ran {
+		return errors.New("vmexec: only a clone that has not run can be verified")
+	}
+	own, errno := vm.mm.Physical(vm.random)
+	if errno != 0 {
+		return fmt.Errorf("verify: AT_RANDOM at %#x: %s", vm.random, errno)
+	}
+	var differ []uint64
+	for _, page := range vm.mm.Differences(vm.snapshot.mm, vm.snapshot.image) {
+		now := bytes.Clone(vm.mem.Page(page))
+		if own&^(pageSize-1) == page {
+			copy(now[own%pageSize:], vm.snapshot.image.Bytes(own, min(16, pageSize-own%pageSize)))
+		}
+		if !bytes.Equal(now, vm.snapshot.image.Bytes(page, pageSize)) && !vm.mm.Wiped(page) {
+			differ = append(differ, page)
+		}
+	}
+	if len(differ) > 0 {
+		return fmt.Errorf("verify: %d pages differ from the snapshot, the first at guest physical %#x", len(differ), differ[0])
+	}
+	return nil
+}
