@@ -84,13 +84,14 @@ func measure(t *testing.T, pid int) figures {
 	return f
 }
 
-// settle measures when nothing runs any more: machines are freed after the
-// answer to their event, so it waits until two measurements are alike.
+// settle measures when nothing runs any more, which is when two measurements
+// are alike: machines are freed after the answer to their event, and net/http
+// keeps a connection for half a second after it refused a body.
 func settle(t *testing.T, pid int) figures {
 	t.Helper()
 	last := measure(t, pid)
 	for range 50 {
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond)
 		now := measure(t, pid)
 		if now.descriptors == last.descriptors && now.maps == last.maps && now.shmem == last.shmem {
 			return now
