@@ -35,10 +35,10 @@ type Snapshot struct {
 	stderr  *fd.CaptureOutput
 	random  uint64 // where AT_RANDOM points
 
-	// Took is how long the program ran up to its wait point, and Stderr what it
-	// wrote there meanwhile.
-	Took   time.Duration
-	Stderr []byte
+	// Took is how long the program ran up to its wait point; Stdout and Stderr are
+	// what it wrote meanwhile, which is no part of any event's output.
+	Took           time.Duration
+	Stdout, Stderr []byte
 }
 
 // NoWaitError says that a program ended before it waited for an event, so there
@@ -73,7 +73,7 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 		return nil, &NoWaitError{Result: r}
 	}
 	s := &Snapshot{program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
-		Took: r.Stats.Run, Stderr: r.Stderr}
+		Took: r.Stats.Run, Stdout: r.Stdout, Stderr: r.Stderr}
 	if err := vm.kernel.Freeze(); err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,6 +79,15 @@ var platforms = []struct {
 	{"ptrace", machine(vmexec.Ptrace, "VMEXEC_REQUIRE_PTRACE")},
 }
 
+// snapshots are the platforms on which every guest is also frozen in the
+// middle, where it waits, and goes on in a clone, and again after a reset.
+var snapshots = []struct {
+	name string
+	run  runner
+}{
+	{"kvm+snapshot", machineWith(vmexec.KVM, "VMEXEC_REQUIRE_KVM", runSnapshot)},
+}
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Guests that die by a signal must not leave core files behind.
@@ -121,6 +131,16 @@ func TestGuest(t *testing.T) {
 					compare(t, native(), platforms[0].run(t, j))
 				}
 			})
+			waiting := j.waiting()
+			nativeWaiting := sync.OnceValue(func() run { return platforms[0].run(t, waiting) })
+			for _, p := range snapshots {
+				t.Run(p.name, func(t *testing.T) {
+					for i := 0; i < *repeat && !t.Failed(); i++ {
+						got := p.run(t, waiting)
+						compare(t, nativeWaiting(), got)
+					}
+				})
+			}
 			for _, p := range platforms[1:] {
 				t.Run(p.name, func(t *testing.T) {
 					for i := 0; i < *repeat && !t.Failed(); i++ {
@@ -267,6 +287,10 @@ func runNative(t testing.TB, j job) run {
 // machine returns the runner of a vmexec platform. The variable, when 1,
 // makes its absence a failure.
 func machine(kind vmexec.Kind, variable string) runner {
+	return machineWith(kind, variable, runMachine)
+}
+
+func machineWith(kind vmexec.Kind, variable string, f func(testing.TB, *vmexec.Host, job) run) runner {
 	open := sync.OnceValues(func() (*vmexec.Host, error) { return vmexec.Open(kind) })
 	return func(t testing.TB, j job) run {
 		t.Helper()
@@ -278,12 +302,81 @@ func machine(kind vmexec.Kind, variable string) runner {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return runMachine(t, host, j)
+		return f(t, host, j)
 	}
 }
 
 // runMachine runs a guest in a machine of its own.
 func runMachine(t testing.TB, host *vmexec.Host, j job) run {
+	t.Helper()
+	vm, err := host.NewVM(j.program(t), j.limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, "machine", vm.Close)
+	res, err := vm.Run(t.Context(), vmexec.IO{Event: j.stdin})
+	if err != nil {
+		t.Fatalf("the monitor failed: %v", err)
+	}
+	return j.outcome(t, res)
+}
+
+// runSnapshot runs a guest up to where it waits and the rest of it in a clone,
+// several times: the memory must be that of the snapshot before each, and every
+// run the same.
+func runSnapshot(t testing.TB, host *vmexec.Host, j job) run {
+	t.Helper()
+	snapshot, err := host.NewSnapshot(t.Context(), j.program(t), j.limits())
+	if err != nil {
+		t.Fatalf("take a snapshot: %v", err)
+	}
+	defer closing(t, "snapshot", snapshot.Close)
+	vm, err := host.Clone(snapshot, j.limits())
+	if err != nil {
+		t.Fatalf("clone: %v", err)
+	}
+	defer func() { closing(t, "machine", vm.Close) }()
+	var first run
+	for i := range 3 {
+		if err := vm.Verify(); err != nil {
+			t.Errorf("before run %d: %v", i+1, err)
+		}
+		res, err := vm.Run(t.Context(), vmexec.IO{Event: j.stdin})
+		if err != nil {
+			t.Fatalf("the monitor failed in run %d: %v", i+1, err)
+		}
+		got := j.outcome(t, res)
+		got.Stdout = string(snapshot.Stdout) + got.Stdout
+		if j.stderr {
+			got.Stderr = string(snapshot.Stderr) + got.Stderr
+		}
+		if i == 0 {
+			first = got
+		} else if first.outcome != got.outcome {
+			t.Errorf("run %d differs from the first (-first +got):\n%s%s", i+1, gocmp.Diff(first.outcome, got.outcome), got.hints)
+		}
+		if res.Reason != vmexec.Exited {
+			if err := vm.Reset(); err == nil {
+				t.Errorf("a machine whose program was killed could be reset")
+			}
+			break
+		}
+		if err := vm.Reset(); err != nil {
+			t.Fatalf("reset after run %d: %v", i+1, err)
+		}
+	}
+	return first
+}
+
+// waiting returns the guest as one that first waits for a byte; see guest.h.
+func (j job) waiting() job {
+	j.env = append(slices.Clone(j.environ()), "GUEST_WAIT=1")
+	j.stdin = append([]byte{'\n'}, j.stdin...)
+	return j
+}
+
+// program returns the guest as a program for machines, until the test ends.
+func (j job) program(t testing.TB) *vmexec.Program {
 	t.Helper()
 	var root *vmexec.Root
 	var err error
@@ -299,7 +392,7 @@ func runMachine(t testing.TB, host *vmexec.Host, j job) run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closing(t, "root", root.Close)
+	t.Cleanup(func() { closing(t, "root", root.Close) })
 	program, err := vmexec.NewProgram(vmexec.ProgramSpec{
 		Root: root,
 		Path: path,
@@ -309,20 +402,18 @@ func runMachine(t testing.TB, host *vmexec.Host, j job) run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closing(t, "program", program.Close)
-	vm, err := host.NewVM(program, vmexec.Limits{
-		Memory: cmp.Or(j.memory, guestMemory),
-		Wall:   *guestTimeout,
-		Output: guestOutput,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, "machine", vm.Close)
-	res, err := vm.Run(t.Context(), vmexec.IO{Event: j.stdin})
-	if err != nil {
-		t.Fatalf("the monitor failed: %v", err)
-	}
+	t.Cleanup(func() { closing(t, "program", program.Close) })
+	return program
+}
+
+func (j job) limits() vmexec.Limits {
+	return vmexec.Limits{Memory: cmp.Or(j.memory, guestMemory), Wall: *guestTimeout, Output: guestOutput}
+}
+
+// outcome returns what a run in a machine came to. The test fails when it ended
+// in a way that no process does.
+func (j job) outcome(t testing.TB, res *vmexec.Result) run {
+	t.Helper()
 	r := run{outcome: outcome{Stdout: string(res.Stdout), Status: res.Status}}
 	if j.stderr {
 		r.Stderr = string(res.Stderr)

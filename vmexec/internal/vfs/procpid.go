@@ -154,6 +154,16 @@ var states = map[byte]string{'R': "running", 'S': "sleeping", 'D': "disk sleep",
 // allCaps is every capability: the guest is root of its VM.
 const allCaps = 1<<41 - 1
 
+// shownID is the number of a thread in its status files: that of the first one is
+// the process's. In a clone of a snapshot the process has a new number and threads
+// keep theirs.
+func shownID(pid, tid int, p Process) int {
+	if ids := p.Threads(); len(ids) > 0 && ids[0] == tid {
+		return pid
+	}
+	return tid
+}
+
 // procStatus is /proc/<pid>/status; see proc_pid_status(5).
 func procStatus(pid, tid int, p Process) []byte {
 	s, t := p.Status(), p.Thread(tid)
@@ -166,7 +176,7 @@ func procStatus(pid, tid int, p Process) []byte {
 	line("State", "%c (%s)", t.State, states[t.State])
 	line("Tgid", "%d", pid)
 	line("Ngid", "0")
-	line("Pid", "%d", tid)
+	line("Pid", "%d", shownID(pid, tid, p))
 	line("PPid", "%d", s.Parent)
 	line("TracerPid", "0")
 	line("Uid", "0\t0\t0\t0")

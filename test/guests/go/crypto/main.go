@@ -20,6 +20,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"unsafe"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 type big struct {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func check(err error) {

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 type node struct {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

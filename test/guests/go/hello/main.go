@@ -10,6 +10,8 @@ import (
 	"os"
 	"runtime"
 	"sort"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

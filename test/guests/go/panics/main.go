@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func named() (n int, err error) {

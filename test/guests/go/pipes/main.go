@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 var sink int

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func deep(n int, p *int) int {

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

@@ -19,6 +19,8 @@ import (
 	"sort"
 	"strings"
 	"text/template"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 type order struct {

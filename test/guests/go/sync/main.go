@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func main() {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	_ "kontain.dev/eventing/test/guests/go/internal/wait"
 )
 
 func must(ok bool, what string) {
