@@ -139,7 +139,7 @@ func procStat(pid, tid int, p Process) []byte {
 	// signals are shown as they fit 31 bits
 	const low = 1<<31 - 1
 	f := []any{
-		tid, "(" + t.Name + ")", string(t.State), s.Parent, s.Group, s.Session, 0, -1, 0, // tty_nr tpgid flags
+		shownID(pid, tid, p), "(" + t.Name + ")", string(t.State), s.Parent, s.Group, s.Session, 0, -1, 0, // tty_nr tpgid flags
 		s.MinorFaults, 0, 0, 0, ticks(t.UTime), ticks(t.STime), 0, 0, 20, 0, len(p.Threads()), 0, ticks(s.Started),
 		s.VMSize, s.RSS / pageSize, uint64(1<<64 - 1), s.StartCode, s.EndCode, s.StartStack, 0, 0,
 		t.Pending & low, t.Blocked & low, s.Ignored & low, s.Caught & low, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0,
