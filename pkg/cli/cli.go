@@ -104,7 +104,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(s, runInVM), newServe(s, kvmMachines), newInvoke(s), newDoctor(s), newVersion(s))
+	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newInvoke(s), newDoctor(s), newVersion(s))
 	return root
 }
 

@@ -30,12 +30,15 @@ const guestPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // runSpec is what one `kontain run` runs.
 type runSpec struct {
 	Platform vmexec.Kind
-	Root     string // host folder; empty = a root that holds the program alone
-	Path     string // absolute path of the program in the root
-	Args     []string
-	Env      []string
-	Dir      string
-	Limits   vmexec.Limits
+	// SayPlatform: say what was picked even when it is the best there is.
+	SayPlatform bool
+
+	Root   string // host folder; empty = a root that holds the program alone
+	Path   string // absolute path of the program in the root
+	Args   []string
+	Env    []string
+	Dir    string
+	Limits vmexec.Limits
 }
 
 // runFunc runs a program to its end. Tests put another in place of runInVM.
@@ -84,11 +87,12 @@ is not a program that can run here, 127 when it was not found.`,
 			if err != nil {
 				return err
 			}
+			spec.SayPlatform = spec.Platform == vmexec.Auto && cmd.Flags().Changed("platform")
 			return runProgram(cmd.Context(), s, run, spec, &f)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows PROGRAM belongs to it
-	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), "`kvm`, ptrace or auto (KVM where it works; never a weaker one)")
+	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.root, "root", "", "host `folder` shown read-only as the program's file system (default: the program alone)")
 	cmd.Flags().StringVar(&f.cwd, "cwd", "", "working `folder` in the root (default /, or the current one with --root /)")
 	cmd.Flags().StringVar(&f.memory, "memory", "128Mi", "`limit` of the program's memory, such as 64Mi or 1Gi")
@@ -103,10 +107,8 @@ is not a program that can run here, 127 when it was not found.`,
 // spec checks the flags and finds the program.
 func (f *runFlags) spec(args []string) (runSpec, error) {
 	spec := runSpec{Platform: vmexec.Kind(f.platform), Args: args}
-	switch spec.Platform {
-	case vmexec.Auto, vmexec.KVM, vmexec.Ptrace:
-	default:
-		return spec, usageErrorf("run: --platform %q: must be kvm, ptrace or auto", f.platform)
+	if err := checkPlatform("run", f.platform); err != nil {
+		return spec, err
 	}
 	memory, err := resource.ParseQuantity(f.memory)
 	if err != nil {
@@ -272,9 +274,6 @@ func runProgram(ctx context.Context, s Streams, run runFunc, spec runSpec, f *ru
 		}
 	}()
 
-	if spec.Platform == vmexec.Ptrace {
-		fmt.Fprintln(s.Err, "kontain: platform ptrace: the program is isolated as a process is, not by a virtual machine")
-	}
 	result, err := run(ctx, spec, vmexec.IO{Stdin: s.In, Stdout: s.Out, Stderr: s.Err})
 	if err != nil {
 		return runError(err, spec)
@@ -344,9 +343,12 @@ func signalName(n int) string {
 
 // runInVM is the runFunc of the product.
 func runInVM(ctx context.Context, spec runSpec, io vmexec.IO) (_ *vmexec.Result, err error) {
-	host, err := vmexec.Open(spec.Platform)
+	host, note, err := openPlatform(spec.Platform)
 	if err != nil {
 		return nil, err
+	}
+	if spec.SayPlatform || host.Kind() != vmexec.KVM {
+		fmt.Fprintln(io.Stderr, "kontain: "+note)
 	}
 	closeAfter := func(what string, f func() error) {
 		if e := f(); e != nil && err == nil {

@@ -32,16 +32,17 @@ const maxMaxBody = 1 << 30
 
 // machines is where serve gets virtual machines from. Tests give others.
 type machines struct {
-	open   func() (*vmexec.Host, error)
+	open   func(vmexec.Kind) (host *vmexec.Host, note string, err error)
 	source func(dispatcher.Sink) (lease.Source, error) // nil: new machines of the host
 }
 
-var kvmMachines = machines{open: func() (*vmexec.Host, error) { return vmexec.Open(vmexec.Auto) }}
+var realMachines = machines{open: openPlatform}
 
 type serveFlags struct {
 	files        []string
 	listen       string
 	maxBody      string
+	platform     string
 	quietPeriod  time.Duration
 	drainTimeout time.Duration
 	log          string
@@ -68,11 +69,12 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s, m, config)
+			return serve(cmd.Context(), s, m, vmexec.Kind(f.platform), config)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "`file` or folder with manifests; may be repeated")
 	cmd.Flags().StringVar(&f.listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 picks a free one")
+	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.maxBody, "max-body", "1Mi", "largest request `body`, such as 512Ki or 4Mi")
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
@@ -88,6 +90,9 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return none, usageErrorf("serve: --listen %q: must be HOST:PORT, such as %s", f.listen, server.DefaultListen)
+	}
+	if err := checkPlatform("serve", f.platform); err != nil {
+		return none, err
 	}
 	maxBody, err := resource.ParseQuantity(f.maxBody)
 	if err != nil || maxBody.Value() < 1 || maxBody.Value() > maxMaxBody {
@@ -118,7 +123,7 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 }
 
 // serve runs the server until a signal or the end of ctx.
-func serve(ctx context.Context, s Streams, m machines, config server.Config) (err error) {
+func serve(ctx context.Context, s Streams, m machines, platform vmexec.Kind, config server.Config) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 1)
@@ -135,9 +140,12 @@ func serve(ctx context.Context, s Streams, m machines, config server.Config) (er
 		}
 	}()
 
-	host, err := m.open()
+	host, note, err := m.open(platform)
 	if err != nil {
 		return fmt.Errorf("serve: %w; `kontain doctor` says what this machine offers", err)
+	}
+	if note != "" {
+		config.Logger.Info(note)
 	}
 	if host != nil {
 		defer func() { err = errors.Join(err, host.Close()) }()

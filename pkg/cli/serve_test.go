@@ -34,7 +34,7 @@ func (echoMachines) Run(_ context.Context, std vmexec.IO) (*vmexec.Result, error
 }
 
 var fakeMachines = machines{
-	open:   func() (*vmexec.Host, error) { return nil, nil },
+	open:   func(vmexec.Kind) (*vmexec.Host, string, error) { return nil, "", nil },
 	source: func(dispatcher.Sink) (lease.Source, error) { return echoMachines{}, nil },
 }
 
@@ -139,8 +139,8 @@ func TestServeErrors(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	noMachines := machines{open: func() (*vmexec.Host, error) {
-		return nil, &vmexec.UnavailableError{Platform: vmexec.KVM, Reason: "no /dev/kvm", Err: syscall.ENOENT}
+	noMachines := machines{open: func(vmexec.Kind) (*vmexec.Host, string, error) {
+		return nil, "", &vmexec.UnavailableError{Platform: vmexec.KVM, Reason: "no /dev/kvm", Err: syscall.ENOENT}
 	}}
 	broken := fakeMachines
 	broken.source = func(dispatcher.Sink) (lease.Source, error) { return nil, errors.New("not an ELF file") }
@@ -157,6 +157,7 @@ func TestServeErrors(t *testing.T) {
 		{"bad listen", fakeMachines, []string{"-f", good, "--listen", "8080"}, ExitUsage, `--listen "8080": must be HOST:PORT`},
 		{"bad max body", fakeMachines, []string{"-f", good, "--max-body", "0"}, ExitUsage, "--max-body"},
 		{"bad quiet period", fakeMachines, []string{"-f", good, "--drain-quiet-period", "-1s"}, ExitUsage, "--drain-quiet-period -1s"},
+		{"bad platform", fakeMachines, []string{"-f", good, "--platform", "xen"}, ExitUsage, `--platform "xen": must be kvm, ptrace or auto`},
 		{"bad log", fakeMachines, []string{"-f", good, "--log", "xml"}, ExitUsage, `--log "xml"`},
 		{"missing file", fakeMachines, []string{"-f", "/no/such.yaml"}, ExitFailure, "/no/such.yaml"},
 		{"bad manifest", fakeMachines, []string{"-f", bad}, ExitFailure, "contrakt"},

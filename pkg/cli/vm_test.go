@@ -118,7 +118,7 @@ func TestServeInVM(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, log, stop := startServe(t, kvmMachines, "-f", file, "--listen", "127.0.0.1:0", "--drain-quiet-period", "1ms")
+	out, log, stop := startServe(t, realMachines, "-f", file, "--listen", "127.0.0.1:0", "--drain-quiet-period", "1ms")
 	var target string
 	for deadline := time.Now().Add(testTimeout); target == "" && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		target = regexp.MustCompile(`(?m)^http://127\.0\.0\.1:\d+/default/faulty$`).FindString(out.String())

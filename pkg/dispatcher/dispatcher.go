@@ -38,9 +38,10 @@ type Sink struct {
 	Env       []string // NAME=value
 	Contract  string   // name of the contract, such as stdio
 
-	Limits vmexec.Limits
-	Queue  queue.Config
-	Reply  contract.ReplySettings
+	Platform vmexec.Kind // Auto or empty: the server's
+	Limits   vmexec.Limits
+	Queue    queue.Config
+	Reply    contract.ReplySettings
 }
 
 // Key returns NAMESPACE/NAME, which is also the path of the sink's URL without

@@ -44,7 +44,7 @@ type Finding struct {
 // Verdict is the conclusion.
 type Verdict struct {
 	CanRun   bool        `json:"canRun"`             // a program can be run on this machine
-	Platform vmexec.Kind `json:"platform,omitempty"` // what Auto picks
+	Platform vmexec.Kind `json:"platform,omitempty"` // what --platform auto picks
 	Text     string      `json:"text"`               // one line for an operator
 }
 
@@ -61,6 +61,7 @@ type system struct {
 	kvm     func(device string) kvmProbe
 	kernels func() []kernelFeature
 	limits  func() (files, processes limit)
+	ptrace  func() error
 	open    func() (vmexec.Kind, error)
 }
 
@@ -73,8 +74,15 @@ func Examine() *Report {
 		kvm:     probeKVM,
 		kernels: probeKernel,
 		limits:  readLimits,
+		ptrace: func() error {
+			host, err := vmexec.Open(vmexec.Ptrace)
+			if err != nil {
+				return err
+			}
+			return host.Close()
+		},
 		open: func() (vmexec.Kind, error) {
-			host, err := vmexec.Open(vmexec.Auto)
+			host, _, err := vmexec.OpenFirst(vmexec.KVM, vmexec.Ptrace)
 			if err != nil {
 				return "", err
 			}
@@ -89,6 +97,7 @@ func (s *system) examine() *Report {
 	s.machine(r)
 	probe := s.kvmDevice(r)
 	s.capabilities(r, probe)
+	s.tracing(r)
 	s.kernelFeatures(r)
 	s.resources(r)
 	s.verdict(r)
@@ -249,6 +258,30 @@ func (s *system) capabilities(r *Report, p kvmProbe) {
 	}
 }
 
+// tracing looks at platform ptrace, which is there for machines without KVM.
+func (s *system) tracing(r *Report) {
+	const area = "Without KVM"
+	if err := s.ptrace(); err != nil {
+		value, hint := err.Error(), ""
+		var missing *vmexec.UnavailableError
+		if errors.As(err, &missing) {
+			value, hint = missing.Reason, missing.Hint
+			if missing.Err != nil {
+				value += ": " + missing.Err.Error()
+			}
+		}
+		r.add(area, "platform ptrace", Note, value, hint)
+	} else {
+		r.add(area, "platform ptrace", OK, "works; a program is then isolated as a process is, not by a virtual machine", "")
+	}
+	// Documentation/admin-guide/LSM/Yama.rst: from 2 on only a privileged process may trace its child.
+	switch scope := strings.TrimSpace(s.read("proc/sys/kernel/yama/ptrace_scope")); scope {
+	case "", "0", "1":
+	default:
+		r.add(area, "kernel.yama.ptrace_scope", Note, scope, "from 2 on only CAP_SYS_PTRACE may trace, and with 3 nobody; platform ptrace wants 0 or 1")
+	}
+}
+
 func (s *system) kernelFeatures(r *Report) {
 	for _, f := range s.kernels() {
 		source := fmt.Sprintf("%s, Linux %s", f.id, f.since)
@@ -333,6 +366,6 @@ func (s *system) verdict(r *Report) {
 	case kind == vmexec.KVM:
 		r.Verdict.Text = fmt.Sprintf("This machine can run programs in KVM virtual machines; %d finding(s) above deserve a look.", warnings)
 	default:
-		r.Verdict.Text = fmt.Sprintf("This machine can run programs on platform %s.", kind)
+		r.Verdict.Text = fmt.Sprintf("This machine can run programs on platform %s: isolated as processes are, not by virtual machines.", kind)
 	}
 }

@@ -43,6 +43,7 @@ func machine(t *testing.T, flags string) *system {
 		kvm:     func(string) kvmProbe { return kvmProbe{version: kvmAPIVersion, caps: caps} },
 		kernels: func() []kernelFeature { return nil },
 		limits:  func() (limit, limit) { return good, good },
+		ptrace:  func() error { return nil },
 		open:    func() (vmexec.Kind, error) { return vmexec.KVM, nil },
 	}
 }
@@ -95,6 +96,20 @@ func TestExamineFindings(t *testing.T) {
 		value   string // part of the value
 		hint    string // part of the hint
 	}{
+		{
+			"no tracing", "vmx",
+			func(_ *testing.T, s *system) {
+				s.ptrace = func() error {
+					return &vmexec.UnavailableError{Platform: vmexec.Ptrace, Reason: "a test failed", Hint: "allow it", Err: unix.EPERM}
+				}
+			},
+			"platform ptrace", Note, "a test failed: operation not permitted", "allow it",
+		},
+		{
+			"tracing forbidden", "vmx",
+			func(t *testing.T, s *system) { write(t, s.root, "proc/sys/kernel/yama/ptrace_scope", "3\n") },
+			"kernel.yama.ptrace_scope", Note, "3", "0 or 1",
+		},
 		{
 			"no device", "vmx",
 			func(_ *testing.T, s *system) {

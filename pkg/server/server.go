@@ -44,7 +44,8 @@ type Config struct {
 	Paths []string
 	// Listen is the address to listen on, HOST:PORT; port 0 picks a free one.
 	Listen string
-	// Host runs the machines. It must stay open until Run returns.
+	// Host runs the machines of sinks that do not ask for another platform by
+	// name. It must stay open until Run returns.
 	Host *vmexec.Host
 	// Source replaces how machines are made; nil makes a new one on Host for
 	// each event.
@@ -65,6 +66,7 @@ type Config struct {
 // Server serves sinks from files.
 type Server struct {
 	config     Config
+	hosts      *platforms
 	dispatcher *dispatcher.Dispatcher
 	listener   net.Listener
 	http       *http.Server
@@ -82,12 +84,21 @@ func New(c Config) (*Server, error) {
 	if len(c.Paths) == 0 {
 		return nil, errors.New("no file or folder with sinks is given")
 	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	hosts := new(platforms)
 	if c.Source == nil {
 		if c.Host == nil {
 			return nil, errors.New("no platform to run programs on is given")
 		}
+		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
-			return lease.NewFresh(c.Host, lease.Spec{Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits})
+			host, err := hosts.host(s.Platform)
+			if err != nil {
+				return nil, err
+			}
+			return lease.NewFresh(host, lease.Spec{Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits})
 		}
 	}
 	if c.Listen == "" {
@@ -98,9 +109,6 @@ func New(c Config) (*Server, error) {
 	}
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = DefaultDrainTimeout
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Receiver.Logger == nil {
 		c.Receiver.Logger = c.Logger
@@ -114,6 +122,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config:   c,
+		hosts:    hosts,
 		listener: listener,
 		readyCh:  make(chan struct{}),
 		dispatcher: dispatcher.New(dispatcher.Options{
@@ -150,7 +159,8 @@ func (s *Server) Stats() []dispatcher.Stats { return s.dispatcher.Stats() }
 // are still taken until none came for the quiet period, what runs is finished,
 // and only then everything is closed. It returns nil when no event was cut
 // short. It may be called once.
-func (s *Server) Run(ctx context.Context) error {
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.hosts.close()) }()
 	// Watching begins before the files are read, so that no change is missed.
 	w := newWatcher(s.config.Logger)
 	w.watch(s.config.Paths)

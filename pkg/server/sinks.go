@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"kontain.dev/eventing/pkg/contract"
@@ -56,6 +57,7 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 		Root:      m.RootPath(),
 		Args:      spec.Args,
 		Contract:  string(spec.Contract.Type),
+		Platform:  vmexec.Kind(strings.ToLower(string(spec.Platform))),
 		Limits: vmexec.Limits{
 			Memory: uint64(spec.Resources.Limits.Memory.Value()),
 			Wall:   spec.Timeout.Duration,

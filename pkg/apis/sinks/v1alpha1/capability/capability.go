@@ -60,10 +60,9 @@ func Table() []Row {
 				v1alpha1.IsolationReset:   "Reset needs snapshots, which this release does not have; write isolation: VM",
 			})
 		}},
-		{"platform", "Auto, KVM", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"platform", "Auto, KVM, Ptrace", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Platform, "platform", map[v1alpha1.Platform]string{
-				v1alpha1.PlatformPtrace: "Ptrace is not available in this release; write platform: Auto",
-				v1alpha1.PlatformKM:     "KM is not available in this release; write platform: Auto",
+				v1alpha1.PlatformKM: "KM is not available in this release; write platform: Auto",
 			})
 		}},
 		{"snapshot.mode", "Never", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {

@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 		{"cpu", able + never + "resources: {limits: {cpu: 2}}", `a virtual machine has exactly one processor in this release; write cpu: "1": resources.limits.cpu`},
 		{"default isolation", "program: a\n" + never, "Process needs worker processes, which this release does not have; write isolation: VM: isolation"},
 		{"Reset", "program: a\nisolation: Reset\n" + never, "Reset needs snapshots, which this release does not have; write isolation: VM: isolation"},
-		{"Ptrace", able + never + "platform: Ptrace", "Ptrace is not available in this release; write platform: Auto: platform"},
+		{"Ptrace", able + never + "platform: Ptrace", ""},
 		{"KM", able + never + "platform: KM", "KM is not available in this release; write platform: Auto: platform"},
 		{"default snapshot", able, "Ready needs snapshots, which this release does not have; write snapshot: {mode: Never}: snapshot.mode"},
 		{"snapshot storage", able + "snapshot: {mode: Never, storage: Memory}", "snapshots are not available in this release, so there is nothing to store; remove storage: snapshot.storage"},
