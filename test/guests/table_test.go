@@ -24,6 +24,7 @@ type guest struct {
 	signal  syscall.Signal    // that ends it
 	stderr  bool              // compare what it writes to stderr too
 	quiet   bool              // it writes nothing to stdout
+	waits   bool              // it reads its event in the middle: no GUEST_WAIT is needed to freeze it
 }
 
 // megabyte is a large event with lines of different lengths.
@@ -46,9 +47,9 @@ var guests = []guest{
 	{name: "exit_thread", status: 7},
 	{name: "args_env", args: []string{"one", "", "two words", "\xff\"'\\"}, env: []string{"A=1", "EMPTY=", "LONG=x=y"}, stderr: true},
 	{name: "args_none", source: "args_env", env: []string{}, stderr: true},
-	{name: "stdin_copy", stdin: []byte("first\nsecond\x00third\nno newline")},
+	{name: "stdin_copy", stdin: []byte("first\nsecond\x00third\nno newline"), waits: true},
 	{name: "stdin_copy_empty", source: "stdin_copy", quiet: true},
-	{name: "stdin_copy_large", source: "stdin_copy", stdin: megabyte},
+	{name: "stdin_copy_large", source: "stdin_copy", stdin: megabyte, waits: true},
 	{name: "output_large", stderr: true},
 
 	// Memory.
@@ -104,6 +105,7 @@ var guests = []guest{
 	{name: "threads_musl", source: "threads", flavour: build.Musl},
 	{name: "threads_pie", source: "threads", flavour: build.PIE},
 	{name: "thread_spin"},
+	{name: "waiting_threads", stdin: []byte("an event"), waits: true},
 	{name: "thread_cancel"},
 	{name: "thread_cancel_musl", source: "thread_cancel", flavour: build.Musl},
 	{name: "thread_mutexes"},
@@ -168,7 +170,7 @@ var guests = []guest{
 	{name: "go_crypto", source: "crypto", flavour: build.Go},
 	{name: "go_files", source: "files", flavour: build.Go},
 	{name: "go_pipes", source: "pipes", flavour: build.Go},
-	{name: "go_stdin", source: "stdin", flavour: build.Go, stdin: megabyte},
+	{name: "go_stdin", source: "stdin", flavour: build.Go, stdin: megabyte, waits: true},
 	{name: "go_panics", source: "panics", flavour: build.Go, status: 2},
 	{name: "go_die_panic", source: "die", flavour: build.Go, args: []string{"panic"}, status: 2},
 	{name: "go_die_nil", source: "die", flavour: build.Go, args: []string{"nil"}, status: 2},

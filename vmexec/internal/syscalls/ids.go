@@ -96,7 +96,7 @@ func setGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
 // self checks that a call names the caller's process, as 0 or by number.
 // Errors: ESRCH.
 func self(t *task.Thread, pid uint64) abi.Errno {
-	if id := int(int32(pid)); id != 0 && id != t.P.PID {
+	if id := int(int32(pid)); id != 0 && !t.P.Is(id) {
 		return abi.ESRCH
 	}
 	return abi.OK

@@ -194,6 +194,10 @@ func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	now, fire := bindTimer(p, id, pt)
 	pt.Timer = itimer.New(alarms{k}, now, fire)
+	switch clock {
+	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
+		pt.Wall = true
+	}
 	if a[1] == 0 {
 		pt.Value = uint64(id)
 	}
@@ -249,7 +253,7 @@ func timerSettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case a[1]&unix.TIMER_ABSTIME != 0:
 		pt.Rearm(value, interval)
 	default:
-		pt.Rearm(pt.Later(value), interval)
+		pt.RearmAfter(value, interval)
 	}
 	if a[3] != 0 {
 		return 0, t.CopyOut(a[3], old)

@@ -37,7 +37,7 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return 0, errno
 		}
 		t.Name = name
-		if t.TID == t.P.PID {
+		if t.P.Is(t.TID) {
 			t.P.Name = name
 		}
 		return 0, abi.OK

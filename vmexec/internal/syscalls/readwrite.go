@@ -77,6 +77,9 @@ func doRead(t *task.Thread, f fd.File, dst fd.Buffers, off int64, nonblock bool)
 // written is how much of a blocking write is done when it has to wait.
 type written int
 
+// Progress implements task.Progress.
+func (written) Progress() {}
+
 // doWrite writes everything when the file is a blocking one, as Linux does for
 // pipes and stream sockets, and what fits otherwise.
 func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool) (uint64, abi.Errno) {

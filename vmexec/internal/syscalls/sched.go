@@ -188,9 +188,9 @@ func niceTarget(t *task.Thread, which, who uint64) abi.Errno {
 	known := id == 0
 	switch int32(which) {
 	case unix.PRIO_PROCESS:
-		known = known || id == t.P.PID || thread(t, id) != nil
+		known = known || t.P.Is(id) || thread(t, id) != nil
 	case unix.PRIO_PGRP:
-		known = known || id == t.P.PGID
+		known = known || id == t.P.PGID || t.P.Is(id)
 	case unix.PRIO_USER: // 0 is both the caller's user and root, who the caller is
 	default:
 		return abi.EINVAL

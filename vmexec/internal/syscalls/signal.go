@@ -217,7 +217,7 @@ func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	// The process is alone: there is itself and its group, and -1 is everyone but
 	// the caller.
 	switch {
-	case !t.P.Is(pid) && pid != 0 && pid != -t.P.PGID:
+	case !t.P.Is(pid) && pid != 0 && pid != -t.P.PGID && !t.P.Is(-pid):
 		return 0, abi.ESRCH
 	case sig == 0:
 		return 0, 0

@@ -156,7 +156,7 @@ func sleepFor(t *task.Thread, req, rem uint64) (uint64, abi.Errno) {
 			t.Yield()
 			return 0, abi.OK
 		}
-		end := itimer.Add(t.K.Clock.Monotonic(), d)
+		end := t.Deadline(min(d, 1<<61)) // never none; in a clone that of the first time
 		t.State = end
 		return 0, t.Block(end)
 	}

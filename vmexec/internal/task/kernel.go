@@ -124,6 +124,8 @@ type Kernel struct {
 	refreshed int64
 	cpuStart  int64 // processor time of the OS thread before the run
 
+	cpuBefore    int64 // processor time up to the run: before the snapshot; after it all
+	onCPU        bool
 	waitingSince int64 // when the program first waited for its event
 	frozenAt     int64 // the monotonic clock at the snapshot
 
@@ -270,6 +272,7 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	faults := hostFaults()
 	defer func() { k.stats.HostFaults = hostFaults() - faults }()
 	k.Clock.encode(k.Memory.Page(x86.ClockGPA))
+	k.resume()
 	for {
 		k.runPosted()
 		if k.ended { // by a post, perhaps: a program that spins must not be entered again
@@ -288,6 +291,7 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	if k.slicing || k.armed != 0 {
 		k.setTimer(0, 0)
 	}
+	k.cpuBefore, k.onCPU = k.CPUTime(), false
 	if m, ok := k.machine.(platform.Unbinder); ok {
 		if err := m.Unbind(); err != nil {
 			k.fail(err)
@@ -307,7 +311,7 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 // timer loses the kicks that fall between two runs: a program that spends its
 // time in calls would see few of them.
 func (k *Kernel) setLimits() (stop func()) {
-	k.cpuStart = k.usedCPU()
+	k.cpuStart, k.onCPU = k.usedCPU(), true
 	var wall, cpu *time.Timer
 	if w := k.Limits.Wall; w > 0 {
 		wall = time.AfterFunc(w, func() { k.Post(func() { k.End(WallLimit) }) })
@@ -315,7 +319,7 @@ func (k *Kernel) setLimits() (stop func()) {
 	if c := k.Limits.CPU; c > 0 {
 		cpu = time.AfterFunc(c, func() {
 			k.Post(func() {
-				left := c - time.Duration(k.CPUTime())
+				left := c - time.Duration(k.CPUTime()-k.cpuBefore)
 				if left <= 0 {
 					k.End(CPULimit)
 					return
@@ -347,7 +351,12 @@ func threadCPU() int64 {
 
 // CPUTime returns the processor time of the run so far in nanoseconds: that of
 // the guest and of its kernel.
-func (k *Kernel) CPUTime() int64 { return k.usedCPU() - k.cpuStart }
+func (k *Kernel) CPUTime() int64 {
+	if !k.onCPU {
+		return k.cpuBefore
+	}
+	return k.cpuBefore + k.usedCPU() - k.cpuStart
+}
 
 // usedCPU is the processor time of the run loop's thread, and of the guest
 // where that runs elsewhere.
@@ -478,7 +487,7 @@ const canonical = uint64(1) << 47
 
 // step runs a thread to its next exit and serves it.
 func (k *Kernel) step(t *Thread) {
-	if t.woken != WakeNone || t.again { // a call that waited is made again
+	if t.woken != WakeNone { // a call that waited is made again
 		k.call(t)
 		k.checkMemory(t)
 		return

@@ -81,7 +81,8 @@ type CloneConfig struct {
 func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 	n := &Kernel{
 		Clock: k.Clock.resume(k.frozenAt), Limits: c.Limits, Rand: c.Rand, Memory: c.Memory, FS: c.FS,
-		table: k.table, machine: c.Machine, features: k.features, external: false,
+		cpuBefore: k.cpuBefore,
+		table:     k.table, machine: c.Machine, features: k.features, external: false,
 		threads: make(map[int]*Thread, len(k.threads)), nextID: k.nextID, futexes: newFutexes(),
 		bell: make(chan struct{}, 1),
 	}
@@ -105,7 +106,13 @@ func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 		ct := t.clone(n, p, c.Spare)
 		n.threads[ct.TID] = ct
 		p.Threads = append(p.Threads, ct)
-		n.enqueue(ct)
+	}
+	k.futexes.clone(n)
+	for _, t := range p.Threads {
+		if !t.blocked {
+			t.again = true
+			n.enqueue(t)
+		}
 	}
 	n.stats.Threads = len(n.threads)
 	return n, nil
@@ -115,7 +122,10 @@ func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 	n := &Thread{
 		K: k, P: p, TID: t.TID, Name: t.Name, Ctx: t.Ctx, RobustList: t.RobustList, ClearChildTID: t.ClearChildTID,
 		mask: t.mask, savedMask: t.savedMask, restoreMask: t.restoreMask, pending: t.pending.clone(), altStack: t.altStack,
-		call: t.call, deadline: t.deadline, again: true,
+		call: t.call, deadline: t.deadline,
+	}
+	if s, ok := t.State.(Progress); ok {
+		n.State = s
 	}
 	if spare != nil && spare.threads[t.TID] != nil {
 		n.Ctx.FP = spare.threads[t.TID].Ctx.FP
@@ -124,6 +134,40 @@ func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 	}
 	*n.Ctx.FP = *t.Ctx.FP
 	return n
+}
+
+// clone parks the waiters' copies again, on the futex that they have come to and in
+// the same order: made again, a call would look at the word, which may have changed
+// since, and at the address before a requeue.
+func (f *futexes) clone(n *Kernel) {
+	const clockReal = 256 // FUTEX_CLOCK_REALTIME
+	for addr, ws := range f.waiters {
+		for _, w := range ws {
+			if w.t.deadline != NoDeadline && w.t.call.args[1]&clockReal != 0 {
+				continue // made again: the wall clock has jumped
+			}
+			t := n.threads[w.t.TID]
+			c := &futexWaiter{t: t, addr: addr, bits: w.bits}
+			n.futexes.waiters[addr] = append(n.futexes.waiters[addr], c)
+			t.State = c
+			t.Block(w.t.deadline)
+		}
+	}
+}
+
+// Progress is the State of a call that has done a part of its work: the call that
+// is made again in a clone goes on from there. It must not change.
+type Progress interface{ Progress() }
+
+// resume makes the calls again in which the threads of a clone were parked, before
+// the program goes on: so that what the first thread does finds the others waiting.
+func (k *Kernel) resume() {
+	for _, t := range k.Init.Threads {
+		if t.again && !k.ended {
+			k.call(t)
+			k.checkMemory(t)
+		}
+	}
 }
 
 func (q *sigQueue) clone() sigQueue {
