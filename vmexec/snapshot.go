@@ -120,7 +120,11 @@ func (h *Host) Clone(s *Snapshot, l Limits) (*VM, error) {
 func (vm *VM) clone(h *Host) error {
 	s := vm.snapshot
 	var err error
-	if vm.mem, err = s.image.Clone(); err != nil {
+	cloneMemory := s.image.Clone
+	if h.p.Features().SharedMemory {
+		cloneMemory = s.image.CloneShared
+	}
+	if vm.mem, err = cloneMemory(); err != nil {
 		return err
 	}
 	if vm.machine, err = h.p.NewMachine(vm.mem, s.mm.Root()); err != nil {

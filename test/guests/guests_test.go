@@ -86,6 +86,7 @@ var snapshots = []struct {
 	run  runner
 }{
 	{"kvm+snapshot", machineWith(vmexec.KVM, "VMEXEC_REQUIRE_KVM", runSnapshot)},
+	{"ptrace+snapshot", machineWith(vmexec.Ptrace, "VMEXEC_REQUIRE_PTRACE", runSnapshot)},
 }
 
 func TestMain(m *testing.M) {

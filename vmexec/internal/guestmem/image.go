@@ -103,14 +103,19 @@ type clone struct {
 
 // Clone makes a memory that starts as the image. Its pages are shared with the
 // image until they are written.
-func (img *Image) Clone() (*Memory, error) {
+func (img *Image) Clone() (*Memory, error) { return img.cloneTo(New, (*Memory).mapImage) }
+
+// CloneShared is Clone for platforms that need NewShared. The image is copied.
+func (img *Image) CloneShared() (*Memory, error) { return img.cloneTo(NewShared, (*Memory).copyImage) }
+
+func (img *Image) cloneTo(make func(uint64) (*Memory, error), show func(*Memory, *Image) error) (*Memory, error) {
 	size := img.Size()
-	m, err := New(size + tableReserve*PageSize + img.limit*PageSize)
+	m, err := make(size + tableReserve*PageSize + img.limit*PageSize)
 	if err != nil {
 		return nil, err
 	}
 	m.limit, m.used, m.peak = img.limit, img.used, img.used
-	if err := m.mapImage(img); err != nil {
+	if err := show(m, img); err != nil {
 		_ = m.Close()
 		return nil, err
 	}
@@ -170,8 +175,12 @@ type ResetStats struct {
 func (m *Memory) Reset(keep func(gpa uint64) bool, touched bool) (ResetStats, error) {
 	c := m.clone
 	var st ResetStats
-	if touched || c.dirty == nil {
-		dirty, err := privatePages(m.host[:c.img.Size()], c.dirty[:0])
+	if touched || c.dirty == nil || m.shared != nil {
+		find := privatePages
+		if m.shared != nil {
+			find = m.changedPages
+		}
+		dirty, err := find(m.host[:c.img.Size()], c.dirty[:0])
 		if err != nil {
 			return st, err
 		}
@@ -194,8 +203,11 @@ func (m *Memory) Reset(keep func(gpa uint64) bool, touched bool) (ResetStats, er
 	}
 	if m.bump > c.base {
 		st.Dropped = int((m.bump - c.base) / PageSize)
-		if err := unix.Madvise(m.host[c.base:m.bump], unix.MADV_DONTNEED); err != nil {
-			return st, os.NewSyscallError("madvise(MADV_DONTNEED)", err)
+		if m.shared != nil {
+			m.shared.forget(Run{c.base, m.bump})
+		}
+		if err := m.drop(Run{c.base, m.bump}); err != nil {
+			return st, err
 		}
 	}
 	m.bump, m.free, m.used = c.base, m.free[:0], c.usedAt

@@ -4,6 +4,7 @@
 package guestmem
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -84,6 +85,40 @@ func (s *shared) resident(r Run, out []bool) error {
 		}
 	}
 	return nil
+}
+
+// copyImage makes the memory hold what the image does. Its holes stay holes.
+func (m *Memory) copyImage(img *Image) error {
+	there := make([]bool, img.Size()/PageSize)
+	if err := (&shared{fd: img.fd}).resident(Run{0, img.Size()}, there); err != nil {
+		return err
+	}
+	for i := 0; i < len(there); i++ {
+		j := i
+		for j < len(there) && there[j] {
+			j++
+		}
+		copy(m.host[i*PageSize:j*PageSize], img.bytes[i*PageSize:j*PageSize])
+		i = j
+	}
+	return m.extend(img.Size() + tableReserve*PageSize)
+}
+
+// changedPages appends to out the pages of a clone that differ from its image,
+// which b is the place of. The other process writes without a trace here, so
+// all pages that there are must be compared.
+func (m *Memory) changedPages(b []byte, out []Run) ([]Run, error) {
+	there := make([]bool, len(b)/PageSize)
+	if err := m.shared.resident(Run{0, uint64(len(b))}, there); err != nil {
+		return out, err
+	}
+	for i, is := range there {
+		p := uint64(i) * PageSize
+		if is && !bytes.Equal(b[p:p+PageSize], m.clone.img.Bytes(p, PageSize)) {
+			out = AddPage(out, p)
+		}
+	}
+	return out, nil
 }
 
 // copyFile reads a file into pages that read as zeros.
