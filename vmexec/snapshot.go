@@ -15,6 +15,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/syscalls"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
@@ -34,6 +35,11 @@ type Snapshot struct {
 	stdout  *fd.CaptureOutput
 	stderr  *fd.CaptureOutput
 	random  uint64 // where AT_RANDOM points
+
+	// The pages that an event uses, learned from the first one: clones have them
+	// prepared before their event comes.
+	learning atomic.Bool
+	used     atomic.Pointer[[]uint64]
 
 	// Took is how long the program ran up to its wait point; Stdout and Stderr are
 	// what it wrote meanwhile, which is no part of any event's output.
@@ -136,7 +142,40 @@ func (vm *VM) clone(h *Host) error {
 	})
 	vm.mm = s.mm.Clone(vm.mem, vm.translator())
 	vm.random = s.random
-	return vm.revive(nil)
+	if err := vm.revive(nil); err != nil {
+		return err
+	}
+	return vm.prepare()
+}
+
+// prepare brings the pages that an event uses into a new clone, or, in the first
+// one, begins to learn which they are.
+func (vm *VM) prepare() error {
+	toucher, ok := vm.machine.(platform.Toucher)
+	if !ok {
+		return nil
+	}
+	s := vm.snapshot
+	if used := s.used.Load(); used != nil {
+		vm.mm.Break(*used)
+		return toucher.Touch(*used)
+	}
+	if s.learning.CompareAndSwap(false, true) {
+		vm.learns = true
+		vm.mm.Watch()
+	}
+	return nil
+}
+
+// learned ends what prepare began.
+func (vm *VM) learned(ok bool) {
+	vm.learns = false
+	used := vm.mm.Watched()
+	if !ok { // an event that failed says little of others
+		vm.snapshot.learning.Store(false)
+		return
+	}
+	vm.snapshot.used.Store(&used)
 }
 
 // revive gives the machine a fresh copy of the snapshot's kernel.

@@ -44,6 +44,7 @@ type VM struct {
 	// Of a clone.
 	snapshot   *Snapshot
 	generation uint64
+	learns     bool // its first event shows which pages an event uses
 	again      bool // it ended in a way that Reset can undo
 	touched    bool // pages may have been written for the first time since the last Reset
 
@@ -363,6 +364,9 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 	r.Message = vm.message(r, o.Detail)
 	r.Stats = vm.stats(took)
 	vm.again = vm.snapshot != nil && o.Ending == task.Exited
+	if vm.learns {
+		vm.learned(vm.again)
+	}
 	vm.touched = vm.touched || k.Stats().HostFaults > 0
 	return r, nil
 }

@@ -129,7 +129,9 @@ func (m *MM) Differences(z *Frozen, img *guestmem.Image) []uint64 {
 	for gpa := range z.tables {
 		for i, e := range m.mem.Words(gpa) {
 			old := img.Word(gpa + uint64(8*i))
-			if e != old && (old != 0 || e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
+			// Whether the processor has used a page is no state of the program.
+			const marks = x86.PTEAccessed | x86.PTEDirty
+			if e|marks != old|marks && (old != 0 || e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
 				out = append(out, gpa)
 				break
 			}
@@ -157,4 +159,53 @@ func (m *MM) Wiped(gpa uint64) bool {
 		}
 	}
 	return found
+}
+
+// Watch begins to learn which pages of its image a clone uses: the processor
+// marks the entries of pages that it uses. It is called before the clone runs.
+func (m *MM) Watch() {
+	for i := range m.vmas {
+		m.each(m.vmas[i].Start, m.vmas[i].End, func(_ uint64, e *uint64) { *e &^= x86.PTEAccessed | x86.PTEDirty })
+	}
+}
+
+// Watched ends Watch and returns the pages that were used, by virtual address
+// with bit 0 set for those that were written; only pages of the image that are
+// where they were at first.
+func (m *MM) Watched() []uint64 {
+	const marks = x86.PTEAccessed | x86.PTEDirty
+	moved := map[*uint64]bool{}
+	for i := range *m.journal {
+		u := &(*m.journal)[i]
+		moved[u.entry] = true
+		if u.old&x86.PTEOwned != 0 {
+			u.old |= marks
+		}
+	}
+	end := m.mem.ImageEnd()
+	var used []uint64
+	for i := range m.vmas {
+		m.each(m.vmas[i].Start, m.vmas[i].End, func(va uint64, e *uint64) {
+			if *e&x86.PTEAccessed != 0 && *e&x86.PTEPresent != 0 && *e&x86.PTEAddr < end && !moved[e] {
+				if *e&x86.PTEDirty != 0 {
+					va |= 1
+				}
+				used = append(used, va)
+			}
+			*e |= marks
+		})
+	}
+	return used
+}
+
+// Break gives the clone copies of its own of the pages that are written, before
+// they are.
+func (m *MM) Break(pages []uint64) {
+	var runs []guestmem.Run
+	for _, va := range pages {
+		if e := m.leaf(va &^ 1); va&1 != 0 && e&x86.PTEPresent != 0 {
+			runs = guestmem.AddPage(runs, e&x86.PTEAddr)
+		}
+	}
+	m.prefault(runs)
 }

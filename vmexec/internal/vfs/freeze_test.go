@@ -82,7 +82,16 @@ func newActor(t testing.TB, lower Lower, pages int64) *actor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fs.Close() })
-	a.fs, a.cwd = fs, fs.Root()
+	a.fs = fs
+	dir := "/"
+	for name := range strings.SplitSeq(nest, "/") {
+		dir += name + "/"
+		fs.Mkdir(fs.Root(), dir, 0o755) // the lower root may have it
+	}
+	var errno abi.Errno
+	if a.cwd, errno = fs.Resolve(fs.Root(), nest, Directory); errno != 0 {
+		t.Fatal(errno)
+	}
 	return a
 }
 
@@ -131,7 +140,10 @@ var openFlags = []int{
 // step performs one operation and returns all that can be seen of it.
 func (a *actor) step(s *script) string {
 	fs := a.fs
-	op, i := s.pick(24), s.pick(len(a.files))
+	op, i := s.pick(48), s.pick(len(a.files))
+	if op >= 24 {
+		op = []int{19, 20, 22, 22, 23, 20}[op%6]
+	}
 	f := a.files[i]
 	switch op {
 	case 0, 1:
@@ -262,7 +274,8 @@ func (a *actor) io(f fd.File, op int, s *script) string {
 		if !ok {
 			return "idle"
 		}
-		mode := []uint32{99, 0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE}[s.pick(5)]
+		off = max(off, 0)
+		mode := []uint32{99, 99, 0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE}[s.pick(6)]
 		if mode == 99 {
 			return fmt.Sprint("ftruncate ", tr.Truncate(off))
 		}

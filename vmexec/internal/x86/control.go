@@ -49,12 +49,24 @@ const (
 	exceptionStubSize = 16
 	syscallStub       = offStub + 32*exceptionStubSize
 	tscProbe          = syscallStub + 16
+	toucher           = tscProbe + 16
 
 	// SyscallStubVA is the value of MSR_LSTAR.
 	SyscallStubVA = ControlVA + syscallStub
 	// TSCProbeVA is a routine that reads the time stamp counter into rdx:rax
 	// and exits through PortSyscall.
 	TSCProbeVA = ControlVA + tscProbe
+	// ToucherVA is a routine that touches the pages of the list at rsi, 64-bit words
+	// ended by 0, and exits through PortSyscall: each word is the address of a page,
+	// plus 1 when it is to be written (with what is there).
+	ToucherVA = ControlVA + toucher
+	// TouchListVA and TouchListGPA are where such a list may be put: the clock page,
+	// behind what the vDSO reads. TouchListLen is how many words it takes.
+	TouchListVA  = ClockVA + touchListOff
+	TouchListGPA = ClockGPA + touchListOff
+	TouchListLen = (4096 - touchListOff) / 8
+	touchListOff = 256
+
 	// ClockVA is the page that the vDSO reads; see vdso.Data.
 	ClockVA = ControlVA + offClock
 	// ClockGPA is its guest physical address.
@@ -154,6 +166,19 @@ func BuildControl(mem []byte) []Page {
 	copy(mem[syscallStub:], []byte{0xe6, PortSyscall, 0xf4})
 	// lfence; rdtsc; out imm8, al
 	copy(mem[tscProbe:], []byte{0x0f, 0xae, 0xe8, 0x0f, 0x31, 0xe6, PortSyscall, 0xf4})
+	copy(mem[toucher:], []byte{
+		0x48, 0x8b, 0x06, // next: mov rax, [rsi]
+		0x48, 0x85, 0xc0, // test rax, rax
+		0x74, 0x13, // jz done
+		0xa8, 0x01, // test al, 1
+		0x74, 0x07, // jz read
+		0xf0, 0x80, 0x48, 0xff, 0x00, // lock or byte [rax-1], 0
+		0xeb, 0x02, // jmp step
+		0x8a, 0x00, // read: mov al, [rax]
+		0x48, 0x83, 0xc6, 0x08, // step: add rsi, 8
+		0xeb, 0xe5, // jmp next
+		0xe6, PortSyscall, 0xf4, // done: out imm8, al; hlt
+	})
 	copy(mem[offVDSO:], vdso.Image(ClockVA))
 
 	pages := make([]Page, 0, controlSize/4096)

@@ -4,6 +4,7 @@
 package kvm
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,8 @@ type machine struct {
 
 	cur *platform.Context // whose general registers were run last
 	fp  *platform.Context // whose vector state is loaded
+
+	touch platform.Context // of Touch
 
 	timer *threadTimer
 
@@ -207,6 +210,39 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 	}
 	// The program itself used a port that the stubs use: on Linux it has none.
 	return platform.Exit{Kind: platform.ExitException, Vector: x86.VecProtection}, nil
+}
+
+// Touch implements platform.Toucher.
+func (m *machine) Touch(pages []uint64) error {
+	list := m.mem.Bytes(x86.TouchListGPA, 8*x86.TouchListLen)
+	defer clear(list)
+	defer m.Forget(&m.touch)
+	if m.touch.FP == nil {
+		m.touch.FP = new([kvm.XSaveSize]byte)
+		m.fp = &m.touch // whatever state is loaded will do
+	}
+	for len(pages) > 0 {
+		n := min(len(pages), x86.TouchListLen-1)
+		for i, va := range pages[:n] {
+			binary.LittleEndian.PutUint64(list[8*i:], va)
+		}
+		clear(list[8*n : 8*n+8])
+		pages = pages[n:]
+		m.touch.Regs = kvm.Regs{RIP: x86.ToucherVA, RSI: x86.TouchListVA, RFLAGS: 2}
+		for {
+			exit, err := m.Run(&m.touch)
+			if err != nil {
+				return err
+			}
+			if exit.Kind == platform.ExitSyscall {
+				break
+			}
+			if exit.Kind != platform.ExitKick {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // userFlags are the RFLAGS bits that a program may set: status flags, TF, DF,
