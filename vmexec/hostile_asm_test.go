@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -178,13 +179,21 @@ func programOf(t testing.TB, elf []byte, args []string) *vmexec.Program {
 	return p
 }
 
-// openKVM opens the platform, or skips the test where there is none.
-func openKVM(t testing.TB) *vmexec.Host {
+// onEach runs a test on every platform.
+func onEach(t *testing.T, f func(t *testing.T, h *vmexec.Host)) {
+	for _, kind := range []vmexec.Kind{vmexec.KVM, vmexec.Ptrace} {
+		t.Run(string(kind), func(t *testing.T) { f(t, openHost(t, kind)) })
+	}
+}
+
+// openHost opens a platform, or skips the test where there is none, unless
+// VMEXEC_REQUIRE_KVM=1 or VMEXEC_REQUIRE_PTRACE=1 demands it.
+func openHost(t testing.TB, kind vmexec.Kind) *vmexec.Host {
 	t.Helper()
-	h, err := vmexec.Open(vmexec.KVM)
+	h, err := vmexec.Open(kind)
 	var u *vmexec.UnavailableError
-	if errors.As(err, &u) && os.Getenv("VMEXEC_REQUIRE_KVM") == "" {
-		t.Skipf("KVM is not available: %v", err)
+	if errors.As(err, &u) && os.Getenv("VMEXEC_REQUIRE_"+strings.ToUpper(string(kind))) == "" {
+		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -112,9 +112,10 @@ func leakRun(t *testing.T, h *vmexec.Host, c leakCase) {
 
 // TestNoLeak runs a program many times, to every kind of end, and looks at what
 // the process holds then. KONTAIN_SOAK=N makes it N runs and prints the figures.
-func TestNoLeak(t *testing.T) {
+func TestNoLeak(t *testing.T) { onEach(t, testNoLeak) }
+
+func testNoLeak(t *testing.T, h *vmexec.Host) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	h := openKVM(t)
 	cases := leakCases(t)
 	runs := 300
 	soak, err := strconv.Atoi(os.Getenv("KONTAIN_SOAK"))

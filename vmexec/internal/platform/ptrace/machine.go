@@ -524,6 +524,13 @@ func (m *machine) run(c *platform.Context) (platform.Exit, error) {
 			return platform.Exit{}, err
 		}
 		m.getGuest(c)
+		if m.regs.CS != x86.UserCS {
+			// There is no 32-bit code. A kick on the way is not forgotten.
+			if sig == kickSignal {
+				m.kicked.Store(true)
+			}
+			return protection(0), nil
+		}
 		switch sig {
 		case syscallStop:
 			return m.syscall(c), nil
@@ -577,9 +584,6 @@ func (m *machine) getGuest(c *platform.Context) {
 func (m *machine) syscall(c *platform.Context) platform.Exit {
 	g := &c.Regs
 	g.RAX = m.regs.OrigRAX
-	if m.regs.CS != x86.UserCS {
-		return protection(0)
-	}
 	// INT 0x80 asks for a 32-bit call, which there is not.
 	if a, b := m.code(g.RIP-2), m.code(g.RIP-1); a == 0xcd && b == 0x80 {
 		g.RIP -= 2
@@ -614,8 +618,10 @@ func (m *machine) fault(c *platform.Context, sig unix.Signal) (platform.Exit, bo
 	switch {
 	case si.Code <= 0: // sent by somebody
 		return platform.Exit{Kind: platform.ExitKick}, true, nil
-	case m.regs.CS != x86.UserCS:
-		return protection(0), true, nil
+	case m.regs.RIP >= taskSize:
+		// The kernel's half, where it emulates some calls of old (vsyscall) and
+		// does not say what went wrong with them.
+		return platform.Exit{Kind: platform.ExitException, Vector: x86.VecPageFault, ErrorCode: x86.FaultUser | x86.FaultFetch, Addr: m.regs.RIP}, true, nil
 	case sig == unix.SIGBUS && si.Code != kernel && si.Code != busAdrAln:
 		return platform.Exit{Kind: platform.ExitFatal, Detail: "the host has no memory for the guest's"}, true, nil
 	case sig == unix.SIGSEGV && si.Code != kernel && m.fill(si.Addr):
@@ -626,6 +632,9 @@ func (m *machine) fault(c *platform.Context, sig unix.Signal) (platform.Exit, bo
 		return platform.Exit{}, true, err
 	}
 	exit := platform.Exit{Kind: platform.ExitException, Vector: int(f.trap & 31), ErrorCode: f.err}
+	if trap := exit.Vector == x86.VecDebug || exit.Vector == x86.VecBreakpoint; trap != (sig == unix.SIGTRAP) {
+		return protection(0), true, nil // no exception was behind it: the frame tells of an earlier one
+	}
 	if exit.Vector == x86.VecPageFault {
 		// The tracee's page tables are not the guest's.
 		exit.Addr, exit.ErrorCode = f.cr2, f.err&^x86.FaultPresent

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/x86"
 )
 
 // Requests and register sets of ptrace(2) that package unix does not name.
@@ -48,9 +50,25 @@ func ptrace(request, pid int, addr, data uintptr) unix.Errno {
 	return e
 }
 
+// getRegs reads the registers. The kernel shows a tracee that got itself into
+// 32-bit code in another structure, and takes its registers in that one; so such
+// a tracee is put back to 64-bit code. CS in r still tells what it was.
 func getRegs(pid int, r *userRegs) unix.Errno {
 	v := unix.Iovec{Base: (*byte)(unsafe.Pointer(r)), Len: uint64(allRegs)}
 	_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GETREGSET, uintptr(pid), ntPRStatus, uintptr(unsafe.Pointer(&v)), 0, 0)
+	if e != 0 || v.Len == uint64(allRegs) {
+		return e
+	}
+	if e := ptraceRegs(unix.PTRACE_GETREGS, pid, r); e != 0 {
+		return e
+	}
+	back := *r
+	back.CS, back.SS, back.OrigRAX = x86.UserCS, x86.UserDS, noSyscall
+	return ptraceRegs(unix.PTRACE_SETREGS, pid, &back)
+}
+
+func ptraceRegs(request, pid int, r *userRegs) unix.Errno {
+	_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(pid), 0, uintptr(unsafe.Pointer(r)), 0, 0)
 	return e
 }
 
