@@ -505,7 +505,8 @@ func TestClonesApart(t *testing.T) {
 		a.step(s)
 	}
 	z := a.fs.Freeze()
-	start := *a
+	start, budget := *a, *a.b // a goes on and changes its own
+	start.b = &budget
 	for i := range start.files {
 		if f := start.files[i]; f != nil {
 			start.files[i] = f.(fd.Cloner).CloneFile(&fd.CloneContext{Owner: a.fs})
