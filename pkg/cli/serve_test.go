@@ -26,8 +26,11 @@ import (
 // echoMachines run no program: they answer with the event's text.
 type echoMachines struct{}
 
-func (echoMachines) Lease(context.Context, []string) (lease.VM, error) { return echoMachines{}, nil }
-func (echoMachines) Close() error                                      { return nil }
+func (echoMachines) Lease(context.Context, lease.Request) (lease.VM, error) {
+	return echoMachines{}, nil
+}
+func (echoMachines) Stats() lease.Stats { return lease.Stats{} }
+func (echoMachines) Close() error       { return nil }
 
 func (echoMachines) Run(_ context.Context, std vmexec.IO) (*vmexec.Result, error) {
 	return &vmexec.Result{Stdout: std.Event}, nil

@@ -38,10 +38,14 @@ type Sink struct {
 	Env       []string // NAME=value
 	Contract  string   // name of the contract, such as stdio
 
-	Platform vmexec.Kind // Auto or empty: the server's
-	Limits   vmexec.Limits
-	Queue    queue.Config
-	Reply    contract.ReplySettings
+	Platform vmexec.Kind   // Auto or empty: the server's
+	Snapshot bool          // machines come from a snapshot
+	Tier     lease.Tier    // what two events may share
+	IdleTime time.Duration // how long machines are kept without an event
+
+	Limits vmexec.Limits
+	Queue  queue.Config
+	Reply  contract.ReplySettings
 }
 
 // Key returns NAMESPACE/NAME, which is also the path of the sink's URL without
@@ -86,6 +90,8 @@ type Stats struct {
 	Replied    uint64                  `json:"replied"`
 	Failed     map[reply.Reason]uint64 `json:"failed,omitempty"`
 	Queue      queue.Stats             `json:"queue"`
+	Machines   *lease.Stats            `json:"machines,omitempty"` // of what serves
+	Cost       Cost                    `json:"cost"`
 }
 
 // errDraining is why events end when Close runs out of time.
@@ -158,6 +164,7 @@ func (d *Dispatcher) Update(sinks []Sink) error {
 	d.mu.Unlock()
 	for _, s := range removed {
 		s.remove()
+		s.summarize(d.options.Logger)
 		d.options.Logger.Info("sink removed", "sink", s.key)
 	}
 	return errors.Join(errs...)
@@ -190,7 +197,8 @@ func (d *Dispatcher) updateSink(k string, spec Sink) error {
 		return &SinkError{Sink: k, Kept: s.fail(err), Err: err}
 	}
 	number := s.swap(g)
-	d.options.Logger.Info("sink ready", "sink", k, "generation", number, "program", spec.Program)
+	m := g.source.Stats()
+	d.options.Logger.Info("sink ready", "sink", k, "generation", number, "program", spec.Program, "isolation", m.Tier, "snapshot", m.Snapshot)
 	return nil
 }
 
@@ -282,6 +290,7 @@ func (d *Dispatcher) batch(ctx context.Context, s *sink, events []*event.Event, 
 func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bool) (o reply.Outcome) {
 	log := d.options.Logger.With("sink", s.key, "id", e.ID(), "source", e.Source(), "type", e.Type())
 	start := time.Now()
+	var cost Cost
 	defer func() {
 		if p := recover(); p != nil {
 			// One event must not end the process that serves all others.
@@ -294,6 +303,9 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		} else {
 			log.Debug("event accepted", "reply", o.Event != nil, "took", time.Since(start))
 		}
+		if cost.Runs > 0 && log.Enabled(ctx, slog.LevelDebug) {
+			log.Debug("event cost", cost.attributes()...)
+		}
 	}()
 	if f := s.notReady(); f != nil {
 		return reply.Fail(f)
@@ -302,6 +314,8 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	if err != nil {
 		return reply.Fail(s.queueFailure(ctx, err))
 	}
+	began := time.Now()
+	waited := began.Sub(start)
 	g := s.acquire()
 	var vm lease.VM
 	free := func() {
@@ -330,10 +344,15 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	if err != nil {
 		return reply.Fail(reply.FromError(err))
 	}
-	if vm, err = g.source.Lease(ctx, input.Env); err != nil {
+	request := lease.Request{Env: input.Env}
+	if g.spec.Queue.Timeout > 0 {
+		// Waiting for a machine is waiting in the queue to its sender.
+		request.Deadline = start.Add(g.spec.Queue.Timeout)
+	}
+	if vm, err = g.source.Lease(ctx, request); err != nil {
 		vm = nil
-		if ctx.Err() != nil {
-			return reply.Fail(gone(ctx))
+		if ctx.Err() != nil || errors.Is(err, lease.ErrTimeout) {
+			return reply.Fail(s.queueFailure(ctx, err))
 		}
 		var pe *vmexec.ProgramError
 		if errors.As(err, &pe) {
@@ -343,7 +362,11 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		f.RetryAfter = s.queue.RetryAfter()
 		return reply.Fail(f)
 	}
+	restored := time.Since(began)
 	result, err := vm.Run(ctx, vmexec.IO{Event: input.Stdin})
+	if err == nil {
+		cost = s.charge(waited, restored, &result.Stats)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return reply.Fail(gone(ctx))
@@ -421,5 +444,8 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 		<-freed
 	}
 	d.stop(errDraining)
+	for _, s := range sinks {
+		s.summarize(d.options.Logger)
+	}
 	return err
 }

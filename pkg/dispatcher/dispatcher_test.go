@@ -48,7 +48,9 @@ type fakeSource struct {
 
 type fakeVM struct{ s *fakeSource }
 
-func (s *fakeSource) Lease(context.Context, []string) (lease.VM, error) {
+func (s *fakeSource) Stats() lease.Stats { return lease.Stats{} }
+
+func (s *fakeSource) Lease(context.Context, lease.Request) (lease.VM, error) {
 	if s.w.lease != nil {
 		if err := s.w.lease(s.spec); err != nil {
 			return nil, err

@@ -60,6 +60,7 @@ type sink struct {
 	accepted uint64
 	replied  uint64
 	failed   map[reply.Reason]uint64
+	cost     Cost
 }
 
 // serves says whether the sink already is what spec asks for.
@@ -174,7 +175,7 @@ func (s *sink) queueFailure(ctx context.Context, err error) *reply.Failure {
 		f := reply.Failf(http.StatusTooManyRequests, reply.QueueFull, "sink %s: %v", s.key, full)
 		f.RetryAfter = full.RetryAfter
 		return f
-	case errors.Is(err, queue.ErrTimeout):
+	case errors.Is(err, queue.ErrTimeout), errors.Is(err, lease.ErrTimeout):
 		// Not 429: the event had its place; it is the machines that did not
 		// keep up.
 		f := reply.Failf(http.StatusServiceUnavailable, reply.QueueTimeout, "sink %s: %v", s.key, err)
@@ -207,9 +208,12 @@ func (s *sink) stats() Stats {
 		Replied:  s.replied,
 		Failed:   maps.Clone(s.failed),
 		Queue:    q,
+		Cost:     s.cost.clone(),
 	}
 	if s.current != nil {
 		st.Generation = s.number
+		m := s.current.source.Stats()
+		st.Machines = &m
 	}
 	if s.err != nil {
 		st.Error = s.err.Error()

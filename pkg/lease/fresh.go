@@ -9,17 +9,29 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"kontain.dev/eventing/vmexec"
 )
 
-// Spec says what the machines of a sink run.
+// Spec says what the machines of a sink run, and what two events may share.
 type Spec struct {
 	Program string   // absolute path of the executable on this host
 	Root    string   // absolute path of the folder that the guest sees as /; empty: the program alone
 	Args    []string // arguments after the program's name
 	Env     []string // NAME=value
 	Limits  vmexec.Limits
+
+	// Snapshot asks for machines made from a snapshot of the program where it
+	// waits for its event. Without it the program is started anew for each.
+	Snapshot bool
+	// Tier is VM or Reset; Reset needs a snapshot, and is VM without one.
+	Tier Tier
+	// Concurrency is the number of events that may hold a machine at once.
+	Concurrency int
+	// IdleTime is how long machines are kept without an event.
+	IdleTime time.Duration
 }
 
 // fresh makes a new machine for each event from a program that was read once.
@@ -27,14 +39,19 @@ type fresh struct {
 	host    *vmexec.Host
 	root    *vmexec.Root
 	program *vmexec.Program
-	spec    vmexec.ProgramSpec
 	limits  vmexec.Limits
+
+	noSnapshot string // why there is none, when one was asked for
+	made       atomic.Uint64
+	alive      atomic.Int64
 }
 
 // NewFresh returns a Source that makes a new machine for each event. It reads
 // and checks the program; the error is a *vmexec.ProgramError when that cannot
 // run. The host must stay open until the Source is closed.
-func NewFresh(host *vmexec.Host, spec Spec) (Source, error) {
+func NewFresh(host *vmexec.Host, spec Spec) (Source, error) { return newFresh(host, spec) }
+
+func newFresh(host *vmexec.Host, spec Spec) (*fresh, error) {
 	path := spec.Program
 	var root *vmexec.Root
 	var err error
@@ -51,29 +68,25 @@ func NewFresh(host *vmexec.Host, spec Spec) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the root file system: %w", err)
 	}
-	f := &fresh{
-		host:   host,
-		root:   root,
-		limits: spec.Limits,
-		spec: vmexec.ProgramSpec{
-			Root: root,
-			Path: path,
-			Args: append([]string{path}, spec.Args...),
-			Env:  spec.Env,
-		},
-	}
-	if f.program, err = vmexec.NewProgram(f.spec); err != nil {
+	f := &fresh{host: host, root: root, limits: spec.Limits}
+	f.program, err = vmexec.NewProgram(vmexec.ProgramSpec{
+		Root: root,
+		Path: path,
+		Args: append([]string{path}, spec.Args...),
+		Env:  spec.Env,
+	})
+	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	return f, nil
 }
 
-// Lease makes a machine.
-func (f *fresh) Lease(ctx context.Context, env []string) (VM, error) {
+// Lease makes a machine. It does not wait for anything.
+func (f *fresh) Lease(ctx context.Context, r Request) (VM, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	program, err := f.program.WithEnv(env)
+	program, err := f.program.WithEnv(r.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +94,25 @@ func (f *fresh) Lease(ctx context.Context, env []string) (VM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}
-	return vm, nil
+	f.made.Add(1)
+	f.alive.Add(1)
+	return &freshVM{VM: vm, f: f}, nil
+}
+
+// freshVM is counted until it is closed.
+type freshVM struct {
+	*vmexec.VM
+	f *fresh
+}
+
+func (v *freshVM) Close() error {
+	defer v.f.alive.Add(-1)
+	return v.VM.Close()
+}
+
+// Stats counts the machines.
+func (f *fresh) Stats() Stats {
+	return Stats{Tier: TierVM, NoSnapshot: f.noSnapshot, Alive: int(f.alive.Load()), Made: f.made.Load()}
 }
 
 // Close frees the program and its root.

@@ -45,7 +45,7 @@ func TestNewFreshRefuses(t *testing.T) {
 func TestLeaseOfDoneContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (&fresh{}).Lease(ctx, nil); !errors.Is(err, context.Canceled) {
+	if _, err := (&fresh{}).Lease(ctx, Request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }

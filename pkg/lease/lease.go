@@ -1,11 +1,14 @@
 // Copyright 2026 The Kontain Eventing Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lease hands out virtual machines for events.
+// Package lease hands out virtual machines for events: started anew, cloned
+// from a snapshot, or reset to it, as the sink's tier asks.
 package lease
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"kontain.dev/eventing/vmexec"
 )
@@ -19,14 +22,61 @@ type VM interface {
 	Close() error
 }
 
-// Source hands out machines that have never seen an event. Its methods may be
-// called from several goroutines.
+// Request is what an event asks for.
+type Request struct {
+	// Env (NAME=value) is what the program finds in its environment, in place
+	// of what the sink sets under the same names. It has no effect on machines
+	// made from a snapshot, whose program has its environment already.
+	Env []string
+	// Deadline is when the event no longer waits for a machine. Zero means that
+	// it waits until its context is done.
+	Deadline time.Time
+}
+
+// ErrTimeout says that no machine was to be had before Request.Deadline.
+var ErrTimeout = errors.New("no virtual machine was ready in time")
+
+// Source hands out machines that hold nothing of an earlier event. Its methods
+// may be called from several goroutines.
 type Source interface {
-	// Lease returns a machine whose program finds env (NAME=value) in its
-	// environment, in place of what the sink sets under the same names. The
-	// caller closes it. The error is a *vmexec.ProgramError when the program is
-	// to blame.
-	Lease(ctx context.Context, env []string) (VM, error)
+	// Lease returns a machine, which the caller closes. The error is a
+	// *vmexec.ProgramError when the program is to blame, ErrTimeout, or that of
+	// a context that is done.
+	Lease(ctx context.Context, r Request) (VM, error)
+	// Stats returns a snapshot of the source.
+	Stats() Stats
 	// Close frees what machines are made from. Every VM must be closed before.
 	Close() error
+}
+
+// Tier is what two events of a sink may share.
+type Tier string
+
+const (
+	// TierVM gives each event a machine that never ran one.
+	TierVM Tier = "VM"
+	// TierReset resets a machine to the snapshot between events.
+	TierReset Tier = "Reset"
+)
+
+// Stats describes a Source.
+type Stats struct {
+	// Tier is the tier in use.
+	Tier Tier `json:"tier"`
+	// Snapshot says whether machines come from a snapshot. NoSnapshot is why
+	// not, when the sink asked for one.
+	Snapshot   bool   `json:"snapshot"`
+	NoSnapshot string `json:"noSnapshot,omitempty"`
+	// Start is how long the program ran up to the snapshot.
+	Start time.Duration `json:"startNs,omitempty"`
+	// Prepared is the number of machines that wait for an event.
+	Prepared int `json:"prepared"`
+	// Alive is the number of machines that are prepared, at work, or being made
+	// or reset.
+	Alive int `json:"alive"`
+	// Made counts machines, Resets those that were used once more, and Waited
+	// the events that found none prepared.
+	Made   uint64 `json:"made"`
+	Resets uint64 `json:"resets"`
+	Waited uint64 `json:"waited"`
 }

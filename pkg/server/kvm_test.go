@@ -160,7 +160,7 @@ func TestKVMLeavesNothing(t *testing.T) {
 		return len(entries)
 	}
 	event := func(i int) {
-		vm, err := src.Lease(t.Context(), []string{fmt.Sprintf("CE_ID=%d", i)})
+		vm, err := src.Lease(t.Context(), lease.Request{Env: []string{fmt.Sprintf("CE_ID=%d", i)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -21,6 +22,26 @@ type platforms struct {
 
 	mu    sync.Mutex
 	named map[vmexec.Kind]*vmexec.Host
+	staff map[*vmexec.Host]*lease.Workers
+}
+
+// workers returns what makes machines on the host for what a sink asks for.
+func (p *platforms) workers(kind vmexec.Kind) (*lease.Workers, error) {
+	host, err := p.host(kind)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.staff[host]
+	if w == nil {
+		if p.staff == nil {
+			p.staff = map[*vmexec.Host]*lease.Workers{}
+		}
+		w = lease.NewWorkers(host)
+		p.staff[host] = w
+	}
+	return w, nil
 }
 
 // host returns the host for what a sink asks for. A sink that asks for KVM never
@@ -48,10 +69,15 @@ func (p *platforms) host(kind vmexec.Kind) (*vmexec.Host, error) {
 	return h, nil
 }
 
-// close closes the hosts that were opened here.
+// close ends the workers and closes the hosts that were opened here. Every
+// source must be closed before.
 func (p *platforms) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, w := range p.staff {
+		w.Close()
+	}
+	p.staff = nil
 	var errs []error
 	for _, h := range p.named {
 		errs = append(errs, h.Close())

@@ -47,8 +47,8 @@ type Config struct {
 	// Host runs the machines of sinks that do not ask for another platform by
 	// name. It must stay open until Run returns.
 	Host *vmexec.Host
-	// Source replaces how machines are made; nil makes a new one on Host for
-	// each event.
+	// Source replaces how machines are made; nil makes them on Host as the sink
+	// asks.
 	Source func(dispatcher.Sink) (lease.Source, error)
 	// Receiver bounds requests.
 	Receiver receiver.Options
@@ -68,6 +68,7 @@ type Server struct {
 	config     Config
 	hosts      *platforms
 	dispatcher *dispatcher.Dispatcher
+	workers    *lease.Workers // nil with Config.Source
 	listener   net.Listener
 	http       *http.Server
 
@@ -94,11 +95,14 @@ func New(c Config) (*Server, error) {
 		}
 		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
-			host, err := hosts.host(s.Platform)
+			workers, err := hosts.workers(s.Platform)
 			if err != nil {
 				return nil, err
 			}
-			return lease.NewFresh(host, lease.Spec{Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits})
+			return workers.New(context.Background(), lease.Spec{
+				Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits,
+				Snapshot: s.Snapshot, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+			}, c.Logger.With("sink", s.Key()))
 		}
 	}
 	if c.Listen == "" {

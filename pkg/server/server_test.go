@@ -38,8 +38,9 @@ type fakeSource struct {
 	run  func(context.Context, dispatcher.Sink) (*vmexec.Result, error)
 }
 
-func (f fakeSource) Lease(context.Context, []string) (lease.VM, error) { return f, nil }
-func (f fakeSource) Close() error                                      { return nil }
+func (f fakeSource) Lease(context.Context, lease.Request) (lease.VM, error) { return f, nil }
+func (f fakeSource) Stats() lease.Stats                                     { return lease.Stats{} }
+func (f fakeSource) Close() error                                           { return nil }
 func (f fakeSource) Run(ctx context.Context, _ vmexec.IO) (*vmexec.Result, error) {
 	return f.run(ctx, f.spec)
 }
@@ -216,14 +217,14 @@ spec:
 	want := []dispatcher.Sink{
 		{
 			Namespace: "ns", Name: "full", Program: filepath.Join(dir, "prog"), ProgramID: id, Root: "/",
-			Args: []string{"a", "b"}, Env: []string{"K=v"}, Contract: "stdio", Platform: vmexec.Auto,
+			Args: []string{"a", "b"}, Env: []string{"K=v"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 16 << 20, Wall: 3 * time.Second},
 			Queue:  queue.Config{Concurrency: 4, Length: 7, Timeout: 2 * time.Second},
 			Reply:  contract.ReplySettings{Type: "my.type", Source: "/mine", Extensions: map[string]string{"team": "blue"}},
 		},
 		{
 			Namespace: "ns", Name: "small", Program: filepath.Join(dir, "prog"), ProgramID: id,
-			Args: []string{"x"}, Contract: "stdio", Platform: vmexec.Auto,
+			Args: []string{"x"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second},
 			Queue:  queue.Config{Concurrency: 16},
 			Reply: contract.ReplySettings{

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"syscall"
 
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/contract/stdio"
 	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/queue"
 	"kontain.dev/eventing/vmexec"
@@ -58,6 +60,9 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 		Args:      spec.Args,
 		Contract:  string(spec.Contract.Type),
 		Platform:  vmexec.Kind(strings.ToLower(string(spec.Platform))),
+		Snapshot:  spec.Snapshot.Mode == v1alpha1.SnapshotReady,
+		Tier:      lease.Tier(spec.Isolation),
+		IdleTime:  spec.IdleTimeout.Duration,
 		Limits: vmexec.Limits{
 			Memory: uint64(spec.Resources.Limits.Memory.Value()),
 			Wall:   spec.Timeout.Duration,

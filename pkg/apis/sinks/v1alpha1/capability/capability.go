@@ -8,7 +8,6 @@ package capability
 
 import (
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/pkg/apis"
@@ -54,10 +53,9 @@ func Table() []Row {
 			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
 				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
 		}},
-		{"isolation", "VM", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"isolation", "VM, Reset", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Isolation, "isolation", map[v1alpha1.Isolation]string{
-				v1alpha1.IsolationProcess: "Process needs worker processes, which this release does not have; write isolation: VM",
-				v1alpha1.IsolationReset:   "Reset needs snapshots, which this release does not have; write isolation: VM",
+				v1alpha1.IsolationProcess: "Process, the default, needs worker processes, which this release does not have; write isolation: VM",
 			})
 		}},
 		{"platform", "Auto, KVM, Ptrace", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
@@ -65,24 +63,13 @@ func Table() []Row {
 				v1alpha1.PlatformKM: "KM is not available in this release; write platform: Auto",
 			})
 		}},
-		{"snapshot.mode", "Never", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return only(s.Snapshot.Mode, "snapshot.mode", map[v1alpha1.SnapshotMode]string{
-				v1alpha1.SnapshotReady: "Ready needs snapshots, which this release does not have; write snapshot: {mode: Never}",
-			})
-		}},
-		{"snapshot.storage", "Disk", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return only(s.Snapshot.Storage, "snapshot.storage", map[v1alpha1.SnapshotStorage]string{
-				v1alpha1.SnapshotMemory: "snapshots are not available in this release, so there is nothing to store; remove storage",
-			})
+		{"snapshot.storage", "Memory; any with mode Never", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+			return refuseIf(s.Snapshot.Mode == v1alpha1.SnapshotReady && s.Snapshot.Storage == v1alpha1.SnapshotDisk, "snapshot.storage",
+				"Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory")
 		}},
 		{"snapshot.warmup", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.Snapshot.Warmup) > 0, "snapshot.warmup",
-				"snapshots are not available in this release, so nothing stays warm; remove warmup")
-		}},
-		{"idleTimeout", v1alpha1.DefaultIdleTimeout.String(), func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return refuseIf(s.IdleTimeout != nil && s.IdleTimeout.Duration != v1alpha1.DefaultIdleTimeout, "idleTimeout",
-				fmt.Sprintf("no virtual machine is kept between events in this release, so only the default, %d s, can be given; remove idleTimeout",
-					v1alpha1.DefaultIdleTimeout/time.Second))
+				"events that warm a program up are not available in this release; remove warmup")
 		}},
 		{"egress", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.Egress) > 0, "egress",

@@ -1,0 +1,100 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lease
+
+import (
+	"slices"
+	"sync"
+
+	"kontain.dev/eventing/vmexec"
+)
+
+// Workers make and close the machines of snapshots on one host, away from the
+// requests: one goroutine makes them and one closes them, because the kernel
+// does either no faster on several threads. Its methods may be called from
+// several goroutines.
+type Workers struct {
+	host *vmexec.Host
+
+	mu     sync.Mutex
+	woken  *sync.Cond
+	queue  []*pool // that may want machines; none is in it twice
+	closed bool
+
+	toClose chan closing
+	done    sync.WaitGroup
+}
+
+type closing struct {
+	m   machine
+	err chan<- error
+}
+
+// NewWorkers starts the workers of a host, which must stay open until they are
+// closed.
+func NewWorkers(host *vmexec.Host) *Workers {
+	w := &Workers{host: host, toClose: make(chan closing)}
+	w.woken = sync.NewCond(&w.mu)
+	w.done.Go(w.makeAll)
+	w.done.Go(func() {
+		for c := range w.toClose {
+			c.err <- c.m.Close()
+		}
+	})
+	return w
+}
+
+// Close ends the workers. Every Source must be closed before.
+func (w *Workers) Close() {
+	w.mu.Lock()
+	w.closed = true
+	w.woken.Signal()
+	w.mu.Unlock()
+	close(w.toClose)
+	w.done.Wait()
+}
+
+// wake has p asked whether it wants machines.
+func (w *Workers) wake(p *pool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.queue, p) {
+		w.queue = append(w.queue, p)
+		w.woken.Signal()
+	}
+}
+
+// next takes a pool from the queue, first of all one that events wait for. It
+// returns nil at the end.
+func (w *Workers) next() *pool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) == 0 {
+		if w.closed {
+			return nil
+		}
+		w.woken.Wait()
+	}
+	i := max(0, slices.IndexFunc(w.queue, (*pool).urgent))
+	p := w.queue[i]
+	w.queue = slices.Delete(w.queue, i, i+1)
+	return p
+}
+
+// makeAll makes one machine after the other, in turns for the pools that want
+// some.
+func (w *Workers) makeAll() {
+	for p := w.next(); p != nil; p = w.next() {
+		if p.makeOne() {
+			w.wake(p)
+		}
+	}
+}
+
+// close closes a machine and returns when that is done.
+func (w *Workers) close(m machine) error {
+	err := make(chan error, 1)
+	w.toClose <- closing{m, err}
+	return <-err
+}
