@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -475,6 +476,81 @@ func TestNoLeak(t *testing.T) {
 		if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
 			t.Errorf("process %d: %v", pid, err)
 		}
+	}
+}
+
+// When the monitor dies, whatever the way, the tracee dies with it.
+func TestMonitorDies(t *testing.T) {
+	const variable = "KONTAIN_TEST_MONITOR"
+	if os.Getenv(variable) != "" {
+		g := newGuest(t, 0xeb, 0xfe)
+		fmt.Printf("tracee %d\n", g.m.pid)
+		for {
+			g.run()
+		}
+	}
+	open(t) // skips
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMonitorDies$")
+	cmd.Env = append(os.Environ(), variable+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscanf(out, "tracee %d\n", &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, 0); err != nil {
+		t.Fatalf("no tracee: %v", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		// It may be a zombie of a process 1 that does not look after its children.
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || strings.Contains(string(status), "State:\tZ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			t.Fatalf("the tracee lives on:\n%s", status)
+		}
+	}
+}
+
+// 32-bit code is a fault wherever it stops, and leaves nothing behind.
+func TestCompatibilityMode(t *testing.T) {
+	for name, code := range map[string][]byte{
+		"call": {0xcd, 0x80}, "undefined": {0x0f, 0x0b}, "halt": {0xf4}, "loop": {0xeb, 0xfe}, "sysenter": {0x0f, 0x34},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// push 0x23; push codeVA+9; retfq
+			g := newGuest(t, append([]byte{0x6a, 0x23, 0x68, 9, 0, 0x10, 0, 0x48, 0xcb}, code...)...)
+			if name == "loop" {
+				time.AfterFunc(5*time.Millisecond, g.m.Kick)
+			}
+			if e := g.run(); e.Kind != platform.ExitException || e.Vector != x86.VecProtection {
+				t.Fatalf("%+v", e)
+			}
+			g.poke(codeVA, 0x0f, 0x05)
+			g.c = newContext()
+			g.c.Regs.RAX = 1 << 40
+			for {
+				e := g.run()
+				if e.Kind == platform.ExitKick && name == "loop" {
+					continue
+				}
+				if e.Kind != platform.ExitSyscall || g.c.Regs.RAX != 1<<40 {
+					t.Fatalf("64-bit code after it: %+v, rax %#x", e, g.c.Regs.RAX)
+				}
+				return
+			}
+		})
 	}
 }
 

@@ -64,7 +64,7 @@ func unavailable(err error) error {
 	case errors.Is(err, unix.EPERM) && strings.TrimSpace(string(scope)) >= "2":
 		u.Hint = "kernel.yama.ptrace_scope forbids tracing: set it to 1 or 0"
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EACCES):
-		u.Hint = "in a container, allow ptrace in the seccomp profile (--cap-add SYS_PTRACE), and programs in memory (sysctl vm.memfd_noexec=0)"
+		u.Hint = "in a container, allow ptrace in the seccomp profile (--cap-add SYS_PTRACE), and programs in memory (sysctl vm.memfd_noexec=0); a kernel that seals its own mappings (CONFIG_MSEAL_SYSTEM_MAPPINGS) cannot be used"
 	}
 	return u
 }
