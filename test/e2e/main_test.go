@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,6 +129,13 @@ func needC(t *testing.T) {
 	t.Skip(cMissing)
 }
 
+// Lines of a spec that ask for a snapshot. Without one of them a program is
+// started anew for each event.
+const (
+	onClones = "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}"
+	onResets = "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}"
+)
+
 // sink writes the manifest of one sink of namespace ns. Each of more is a line
 // of its spec.
 func sink(t *testing.T, dir, name, program string, args []string, more ...string) {
@@ -138,7 +146,10 @@ func sink(t *testing.T, dir, name, program string, args []string, more ...string
 func manifest(name, program string, args []string, more ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: sinks.kontain.dev/v1alpha1\nkind: KontainSink\nmetadata: {name: %s, namespace: ns}\nspec:\n", name)
-	fmt.Fprintf(&b, "  program: %q\n  contract: {type: stdio}\n  isolation: VM\n  snapshot: {mode: Never}\n", program)
+	fmt.Fprintf(&b, "  program: %q\n  contract: {type: stdio}\n", program)
+	if !slices.ContainsFunc(more, func(line string) bool { return strings.HasPrefix(line, "isolation:") }) {
+		b.WriteString("  isolation: VM\n  snapshot: {mode: Never}\n")
+	}
 	if len(args) > 0 {
 		b.WriteString("  args:\n")
 		for _, a := range args {

@@ -29,6 +29,10 @@ const (
 	soakEvents = 10000
 	soakWarm   = 2000
 	soakShort  = 600 // with -short, and without C programs
+
+	// soakIdle is how long machines of snapshots are kept. How many of them the
+	// last events happened to need is not what is measured.
+	soakIdle = time.Second
 )
 
 // figures are what a process holds.
@@ -85,10 +89,12 @@ func measure(t *testing.T, pid int) figures {
 }
 
 // settle measures when nothing runs any more, which is when two measurements
-// are alike: machines are freed after the answer to their event, and net/http
-// keeps a connection for half a second after it refused a body.
+// are alike: machines are freed after the answer to their event, or when they
+// were idle, and net/http keeps a connection for half a second after it refused
+// a body.
 func settle(t *testing.T, pid int) figures {
 	t.Helper()
+	time.Sleep(soakIdle + soakIdle/2)
 	last := measure(t, pid)
 	for range 50 {
 		time.Sleep(700 * time.Millisecond)
@@ -157,6 +163,15 @@ func TestSoak(t *testing.T) {
 	sink(t, dir, "memory", tiny, []string{"memory"}, "resources: {limits: {memory: 16Mi}}")
 	sink(t, dir, "slow", tiny, []string{"spin"}, "timeout: 30ms")
 	sink(t, dir, "spin", tiny, []string{"spin"})
+	idle := fmt.Sprintf("idleTimeout: %s", soakIdle)
+	for name, tier := range map[string]string{"vm": onClones, "reset": onResets} {
+		sink(t, dir, name+"-quick", quick, quickArgs, tier, idle)
+		sink(t, dir, name+"-go", uppercase, nil, tier, idle)
+		sink(t, dir, name+"-crash", tiny, []string{map[bool]string{true: "store", false: "nil"}[cMissing == ""]}, tier, idle)
+		sink(t, dir, name+"-fail", tiny, []string{"exit", "1"}, tier, idle)
+		sink(t, dir, name+"-slow", tiny, []string{"spin"}, tier, idle, "timeout: 30ms")
+		sink(t, dir, name+"-memory", tiny, []string{"memory"}, tier, idle, "resources: {limits: {memory: 16Mi}}")
+	}
 	s := serve(t, dir)
 	pid := s.cmd.Process.Pid
 
@@ -200,6 +215,18 @@ func TestSoak(t *testing.T) {
 		{"large", 4, 200, func(ctx context.Context, c *http.Client, s *server, id string) (*answer, error) {
 			return do(c, newEvent(ctx, s.sink("quick"), id, `{"text":"`+strings.Repeat("x", 512<<10)+`"}`))
 		}},
+		{"VM", 120, 200, post("vm-quick")},
+		{"VM, Go", 60, 200, post("vm-go")},
+		{"VM, crash", 20, 502, post("vm-crash")},
+		{"VM, fail", 10, 502, post("vm-fail")},
+		{"VM, deadline", 4, 504, post("vm-slow")},
+		{"VM, memory", 4, 502, post("vm-memory")},
+		{"Reset", 200, 200, post("reset-quick")},
+		{"Reset, Go", 100, 200, post("reset-go")},
+		{"Reset, crash", 20, 502, post("reset-crash")},
+		{"Reset, fail", 10, 502, post("reset-fail")},
+		{"Reset, deadline", 4, 504, post("reset-slow")},
+		{"Reset, memory", 4, 502, post("reset-memory")},
 		{"quick", 0, 200, post("quick")}, // all others
 	}
 	// The i-th event is always of the same kind, and kinds are spread evenly.
