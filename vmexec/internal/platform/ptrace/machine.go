@@ -148,11 +148,15 @@ func (m *machine) spawn() error {
 // the guest's memory. They use the end of the calls' page for what they point to.
 func (m *machine) seal() []call {
 	const (
-		at       = pageSize - 128
+		at       = pageSize - 512
 		action   = callsVA + at
 		altStack = callsVA + at + 32
 		name     = callsVA + at + 64
 		zeros    = callsVA + at + 96
+		program  = callsVA + at + 128 // struct sock_fprog, and the filter behind it
+		rules    = program + 16
+
+		setFilter, specAllow = 1, 4 // of seccomp(2)
 
 		onStack, sigInfo, noDefer, restorer = 0x0800_0000, 4, 0x4000_0000, 0x0400_0000
 	)
@@ -163,6 +167,10 @@ func (m *machine) seal() []call {
 	le.PutUint64(b[32:], stackVA)
 	le.PutUint64(b[48:], stackSize)
 	copy(b[64:], "kontain-guest")
+	f := filter()
+	le.PutUint16(b[128:], uint16(len(f)/8))
+	le.PutUint64(b[136:], rules)
+	copy(b[144:], f)
 	var list []call
 	for _, s := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP} {
 		list = append(list, call{unix.SYS_RT_SIGACTION, uint64(s), action, 0, 8})
@@ -179,6 +187,7 @@ func (m *machine) seal() []call {
 		call{unix.SYS_CLOSE, stubFD},
 		call{unix.SYS_MUNMAP, 0, stubVA},
 		call{unix.SYS_MUNMAP, stubVA + stubSize, taskSize - stubVA - stubSize},
+		call{unix.SYS_SECCOMP, setFilter, specAllow, program},
 	)
 }
 

@@ -436,8 +436,14 @@ func TestSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(status), "NoNewPrivs:\t1") {
+	if !strings.Contains(string(status), "NoNewPrivs:\t1") || !strings.Contains(string(status), "Seccomp:\t2") {
 		t.Errorf("%s", status)
+	}
+	// Even a monitor that lets go of it by mistake would not let it call the host.
+	for _, c := range []call{{unix.SYS_GETPID}, {unix.SYS_OPENAT}, {unix.SYS_RT_SIGRETURN}} {
+		if err := g.m.do([]call{c}); !errors.Is(err, unix.ENOSYS) {
+			t.Errorf("call %d: %v", c[0], err)
+		}
 	}
 	if env, _ := os.ReadFile(proc + "environ"); len(env) != 0 {
 		t.Errorf("environment %q", env)
