@@ -13,10 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tableReserve is how many pages of a clone are kept for page tables that come
-// into being during an event: they outlive resets, so they must not lie among
-// the pages that a reset drops.
-const tableReserve = 128
+// tableReserve returns how many pages of a clone are kept for page tables that
+// come into being during its events: they outlive resets, so they must not lie
+// among the pages that a reset drops. There are enough to use all memory densely
+// and a thousand stacks or other mappings far apart. Unused ones cost addresses.
+func tableReserve(limit uint64) uint64 { return 1024 + limit/512 }
+
+// ErrTables means that a clone cannot be reset because its event made more page
+// tables than it keeps.
+var ErrTables = errors.New("the event used more page tables than a clone keeps from one event to the next")
 
 // Image is the frozen memory of a VM at one moment. Any number of clones may
 // use it at the same time.
@@ -95,10 +100,11 @@ func (img *Image) Close() error {
 // clone is what a Memory made from an image has of its own.
 type clone struct {
 	img    *Image
-	base   uint64   // first address after the image and the reserve for tables
-	tables []uint64 // the reserve
-	dirty  []Run    // pages of the image that this clone has copies of
-	usedAt uint64   // m.used at the reset
+	base   uint64 // first address after the image and the reserve for tables
+	table  uint64 // first address of the reserve that was not given out
+	spilt  bool   // the reserve was not enough
+	dirty  []Run  // pages of the image that this clone has copies of
+	usedAt uint64 // m.used at the reset
 }
 
 // Clone makes a memory that starts as the image. Its pages are shared with the
@@ -110,7 +116,8 @@ func (img *Image) CloneShared() (*Memory, error) { return img.cloneTo(NewShared,
 
 func (img *Image) cloneTo(make func(uint64) (*Memory, error), show func(*Memory, *Image) error) (*Memory, error) {
 	size := img.Size()
-	m, err := make(size + tableReserve*PageSize + img.limit*PageSize)
+	base := size + tableReserve(img.limit)*PageSize
+	m, err := make(base + img.limit*PageSize)
 	if err != nil {
 		return nil, err
 	}
@@ -119,11 +126,12 @@ func (img *Image) cloneTo(make func(uint64) (*Memory, error), show func(*Memory,
 		_ = m.Close()
 		return nil, err
 	}
-	m.clone = &clone{img: img, base: size + tableReserve*PageSize, usedAt: img.used}
-	m.bump = m.clone.base
-	for p := m.clone.base; p > size; p -= PageSize {
-		m.clone.tables = append(m.clone.tables, p-PageSize)
+	if err := m.extend(base); err != nil {
+		_ = m.Close()
+		return nil, err
 	}
+	m.clone = &clone{img: img, base: base, table: size, usedAt: img.used}
+	m.bump = base
 	return m, nil
 }
 
@@ -131,24 +139,29 @@ func (m *Memory) mapImage(img *Image) error {
 	if err := mapFixed(m.host[:img.Size()], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, img.fd, 0); err != nil {
 		return fmt.Errorf("map a snapshot: %w", err)
 	}
-	return m.extend(img.Size() + tableReserve*PageSize)
+	return nil
 }
 
 // AllocTable gives out a page for a page table, which is never freed. In a
-// clone it survives resets.
+// clone it survives resets, of which there can be none once the reserve for such
+// pages is used up.
 func (m *Memory) AllocTable() (uint64, error) {
-	if m.clone == nil {
-		return m.Alloc()
+	c := m.clone
+	if c == nil || c.table == c.base {
+		gpa, err := m.Alloc()
+		if err == nil && c != nil {
+			c.spilt = true
+		}
+		return gpa, err
 	}
-	n := len(m.clone.tables)
-	if n == 0 || m.used >= m.limit {
+	if m.used >= m.limit {
 		return 0, ErrLimit
 	}
 	m.used++
 	m.peak = max(m.peak, m.used)
-	gpa := m.clone.tables[n-1]
-	m.clone.tables = m.clone.tables[:n-1]
-	m.clone.usedAt++
+	gpa := c.table
+	c.table += PageSize
+	c.usedAt++
 	return gpa, nil
 }
 
@@ -171,10 +184,13 @@ type ResetStats struct {
 // tables: keep reports whether a page is one, and what was changed in those is
 // the business of whoever edited them. touched false says that no page can
 // have been written for the first time since the last reset, so that what was
-// dirty then is all there is.
+// dirty then is all there is. The error is ErrTables, or a failure of the host.
 func (m *Memory) Reset(keep func(gpa uint64) bool, touched bool) (ResetStats, error) {
 	c := m.clone
 	var st ResetStats
+	if c.spilt {
+		return st, ErrTables
+	}
 	if touched || c.dirty == nil || m.shared != nil {
 		find := privatePages
 		if m.shared != nil {

@@ -101,7 +101,7 @@ func (m *Memory) copyImage(img *Image) error {
 		copy(m.host[i*PageSize:j*PageSize], img.bytes[i*PageSize:j*PageSize])
 		i = j
 	}
-	return m.extend(img.Size() + tableReserve*PageSize)
+	return nil
 }
 
 // changedPages appends to out the pages of a clone that differ from its image,

@@ -55,7 +55,7 @@ type MM struct {
 	fresh        []guestmem.Run // pages that the last populate gave
 
 	tables  []uint64 // guest physical addresses of the page tables
-	journal *[]undo  // what Reset undoes; nil when this is no clone
+	journal *journal // what Reset undoes; nil when this is no clone
 
 	touched byte // keeps the reads of at alive
 
@@ -81,7 +81,7 @@ func New(mem *guestmem.Memory) (*MM, error) {
 	for _, p := range x86.BuildControl(mem.Bytes(gpa, x86.ControlSize())) {
 		t := m.table(p.VA, true)
 		if t == nil {
-			return nil, m.noTable()
+			return nil, m.noMemory()
 		}
 		t[p.VA>>12&511] = p.GPA | p.Flags
 	}
@@ -108,8 +108,8 @@ func (m *MM) fail(err error) {
 	}
 }
 
-// noTable is the error for a table that could not be made.
-func (m *MM) noTable() error {
+// noMemory is the error when a page could not be given out.
+func (m *MM) noMemory() error {
 	if m.err != nil {
 		return m.err
 	}
@@ -172,7 +172,8 @@ func (m *MM) reclaim() bool {
 }
 
 // populate gives pages to the part [a,b) of v that has none. It reports false
-// when the page at must could not be given one; the others are a service.
+// when there was no memory for the page at must; the others are a service. It ends at
+// the first page that the file cannot give, as at the end of the file.
 func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 	m.fresh = m.fresh[:0]
 	flags := leafFlags(v.Prot)
@@ -205,7 +206,7 @@ func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 			if v.Src != nil {
 				if _, errno := v.Src.MapRead(int64(v.Off+(va-v.Start)), m.mem.Page(gpa)); errno != 0 {
 					m.fail(m.mem.Free([]guestmem.Run{{Start: gpa, End: gpa + pageSize}}))
-					return m.leaf(must)&x86.PTEOwned != 0
+					return true
 				}
 			}
 			m.set(e, gpa|flags)
@@ -225,7 +226,7 @@ const (
 	FaultUnmapped
 	// FaultAccess: the mapping does not permit the access (SEGV_ACCERR).
 	FaultAccess
-	// FaultBus: past the end of the mapped file (BUS_ADRERR).
+	// FaultBus: past the end of the mapped file, or it cannot be read (BUS_ADRERR).
 	FaultBus
 	// FaultMemory: the VM has no memory left; see Err.
 	FaultMemory
@@ -294,11 +295,15 @@ func (m *MM) Prepare(a, b uint64) {
 // plenty reports whether memory may be spent on what is not asked for yet.
 func (m *MM) plenty() bool { return m.mem.Used() < m.mem.Limit()/2 }
 
-// Unmap removes every mapping in [a,b) and frees the pages.
-func (m *MM) Unmap(a, b uint64) {
+// Unmap removes every mapping in [a,b) and frees the pages. Errors: ENOMEM when
+// that would make two mappings of one and there are as many as there may be.
+func (m *MM) Unmap(a, b uint64) abi.Errno {
+	if v := m.find(a); v != nil && v.Start < a && b < v.End && len(m.vmas) >= maxVMAs {
+		return abi.ENOMEM
+	}
 	gone := m.cut(a, b)
 	if len(gone) == 0 {
-		return
+		return 0
 	}
 	defer m.drop(gone)
 	var runs []guestmem.Run
@@ -307,6 +312,7 @@ func (m *MM) Unmap(a, b uint64) {
 		m.set(e, 0)
 	})
 	m.fail(m.mem.Free(runs))
+	return 0
 }
 
 // Map makes a mapping in place of whatever was there. A small one gets its first
@@ -317,7 +323,7 @@ func (m *MM) Map(v VMA) abi.Errno {
 		m.drop([]VMA{v})
 		return abi.ENOMEM
 	}
-	m.Unmap(v.Start, v.End)
+	_ = m.Unmap(v.Start, v.End) // there is room for one more
 	m.insert(v)
 	if v.Prot != 0 && v.End-v.Start <= eager && m.plenty() {
 		w := m.find(v.Start)
@@ -331,13 +337,15 @@ func (m *MM) Map(v VMA) abi.Errno {
 // MapPages makes a mapping whose pages are the n adjoining ones at gpa, which
 // the address space owns from then on.
 func (m *MM) MapPages(v VMA, gpa uint64) error {
-	m.Unmap(v.Start, v.End)
+	if m.Unmap(v.Start, v.End) != 0 {
+		return errors.New("too many mappings")
+	}
 	m.insert(v)
 	flags := leafFlags(v.Prot)
 	for va := v.Start; va < v.End; va += pageSize {
 		t := m.table(va, true)
 		if t == nil {
-			return m.noTable()
+			return m.noMemory()
 		}
 		m.set(&t[va>>12&511], gpa|flags)
 		gpa += pageSize
@@ -409,8 +417,7 @@ func (m *MM) Remap(old, oldLen, newLen, dst uint64, mayMove bool) (uint64, abi.E
 	if dst == 0 {
 		switch {
 		case newLen <= oldLen:
-			m.Unmap(old+newLen, old+oldLen)
-			return old, 0
+			return old, m.Unmap(old+newLen, old+oldLen)
 		case v.End == old+oldLen && old+newLen <= x86.UserEnd && !m.overlaps(old+oldLen, old+newLen):
 			ext := *v
 			ext.Off += oldLen + (old - v.Start)
@@ -423,9 +430,13 @@ func (m *MM) Remap(old, oldLen, newLen, dst uint64, mayMove bool) (uint64, abi.E
 			return 0, abi.ENOMEM
 		}
 	} else {
-		m.Unmap(dst, dst+newLen)
+		if errno := m.Unmap(dst, dst+newLen); errno != 0 {
+			return 0, errno
+		}
 		if newLen < oldLen {
-			m.Unmap(old+newLen, old+oldLen)
+			if errno := m.Unmap(old+newLen, old+oldLen); errno != 0 {
+				return 0, errno
+			}
 			oldLen = newLen
 		}
 		if v = m.find(old); v == nil {
@@ -498,7 +509,9 @@ func (m *MM) Brk(end uint64) uint64 {
 			return m.brk
 		}
 	case now < old:
-		m.Unmap(now, old)
+		if m.Unmap(now, old) != 0 {
+			return m.brk
+		}
 	}
 	m.brk = end
 	return m.brk

@@ -80,7 +80,7 @@ func (m *MM) allocTable() (uint64, bool) {
 // set changes a leaf entry. Entries of higher levels are only ever added.
 func (m *MM) set(e *uint64, v uint64) {
 	if m.journal != nil {
-		*m.journal = append(*m.journal, undo{e, *e})
+		m.journal.add(e)
 	}
 	*e = v
 }

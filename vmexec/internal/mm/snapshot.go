@@ -17,6 +17,46 @@ type undo struct {
 	old   uint64
 }
 
+// journal is what was changed since the last reset, in order.
+type journal struct {
+	log    []undo
+	prunes int // length at which it is pruned; 0: minPrune
+}
+
+// minPrune is the least length at which a journal is pruned.
+const minPrune = 1 << 16
+
+// add notes the present value of an entry that is about to change.
+func (j *journal) add(e *uint64) {
+	if len(j.log) >= max(j.prunes, minPrune) {
+		j.prune()
+	}
+	j.log = append(j.log, undo{e, *e})
+}
+
+// prune keeps the first value of each entry, which is what counts in the end. A
+// program that changes the same mappings over and over would fill the host's
+// memory otherwise; so it is bounded by the page tables there are.
+func (j *journal) prune() {
+	seen := make(map[*uint64]bool, minPrune)
+	kept := j.log[:0]
+	for _, u := range j.log {
+		if !seen[u.entry] {
+			seen[u.entry] = true
+			kept = append(kept, u)
+		}
+	}
+	j.log, j.prunes = kept, 2*len(kept)
+}
+
+// reset empties the journal, and gives back what only an unusual event needs.
+func (j *journal) reset() {
+	if cap(j.log) > minPrune {
+		j.log = nil
+	}
+	j.log, j.prunes = j.log[:0], 0
+}
+
 // Frozen is the address space of a snapshot. It is not changed any more and may
 // be used by several goroutines.
 type Frozen struct {
@@ -42,7 +82,7 @@ func (z *Frozen) Root() uint64 { return z.root }
 // Clone makes an address space on a clone of the memory. translate returns the
 // clone's source of a mapping for a frozen one.
 func (z *Frozen) Clone(mem *guestmem.Memory, translate func(Source) Source) *MM {
-	m := &MM{mem: mem, root: z.root, journal: new([]undo)}
+	m := &MM{mem: mem, root: z.root, journal: &journal{}}
 	m.restore(z, translate)
 	return m
 }
@@ -97,7 +137,7 @@ func (m *MM) Wipe() {
 func (m *MM) Reset(z *Frozen, translate func(Source) Source, touched bool) (guestmem.ResetStats, error) {
 	end := m.mem.ImageEnd()
 	var stale []guestmem.Run
-	log := *m.journal
+	log := m.journal.log
 	for i := len(log) - 1; i >= 0; i-- {
 		u := log[i]
 		// What lies beyond the image is dropped as a whole, translations included.
@@ -106,7 +146,7 @@ func (m *MM) Reset(z *Frozen, translate func(Source) Source, touched bool) (gues
 		}
 		*u.entry = u.old
 	}
-	*m.journal = log[:0]
+	m.journal.reset()
 	if err := m.mem.Invalidate(stale); err != nil {
 		return guestmem.ResetStats{}, err
 	}
@@ -175,8 +215,8 @@ func (m *MM) Watch() {
 func (m *MM) Watched() []uint64 {
 	const marks = x86.PTEAccessed | x86.PTEDirty
 	moved := map[*uint64]bool{}
-	for i := range *m.journal {
-		u := &(*m.journal)[i]
+	for i := range m.journal.log {
+		u := &m.journal.log[i]
 		moved[u.entry] = true
 		if u.old&x86.PTEOwned != 0 {
 			u.old |= marks

@@ -6,9 +6,9 @@ package mm
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
-	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
 
@@ -158,16 +158,25 @@ func (m *MM) Physical(va uint64) (uint64, abi.Errno) {
 	return m.leaf(va)&x86.PTEAddr + va%pageSize, 0
 }
 
-// Poke writes to mapped pages without regard to their rights: for the loader.
+// ErrNotMapped means that there is nothing at an address that Poke was to write.
+var ErrNotMapped = errors.New("nothing is mapped there")
+
+// Poke writes to mapped pages without regard to their rights: for the loader. The
+// error is ErrNotMapped, or guestmem.ErrLimit when there is no page left.
 func (m *MM) Poke(va uint64, src []byte) error {
 	for len(src) > 0 {
 		e := m.leaf(va)
 		if e&x86.PTEOwned == 0 {
-			v := m.find(va)
-			if v == nil || !m.populate(v, va&^(pageSize-1), va&^(pageSize-1)+pageSize, va&^(pageSize-1)) {
-				return guestmem.ErrLimit
+			page, v := va&^(pageSize-1), m.find(va)
+			if v == nil {
+				return ErrNotMapped
 			}
-			e = m.leaf(va)
+			if !m.populate(v, page, page+pageSize, page) {
+				return m.noMemory()
+			}
+			if e = m.leaf(va); e&x86.PTEOwned == 0 { // past the end of a file
+				return ErrNotMapped
+			}
 		}
 		n := copy(m.mem.Bytes(e&x86.PTEAddr+va%pageSize, pageSize-va%pageSize), src)
 		src = src[n:]

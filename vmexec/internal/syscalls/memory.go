@@ -162,8 +162,7 @@ func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != 0 || a[1] == 0 {
 		return 0, abi.EINVAL
 	}
-	t.P.MM.Unmap(a[0], end)
-	return 0, 0
+	return 0, t.P.MM.Unmap(a[0], end)
 }
 
 func mprotect(t *task.Thread, a task.Args) (uint64, abi.Errno) {

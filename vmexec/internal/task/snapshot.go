@@ -182,7 +182,8 @@ func (k *Kernel) ClonePages(rnd uint64) error {
 		return err
 	}
 	if rnd != 0 {
-		if err := k.Init.MM.Poke(rnd, b[:]); err != nil {
+		// A program that has unmapped its first stack needs none.
+		if err := k.Init.MM.Poke(rnd, b[:]); err != nil && !errors.Is(err, mm.ErrNotMapped) {
 			return err
 		}
 	}
