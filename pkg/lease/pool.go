@@ -71,13 +71,15 @@ type pool struct {
 	made, resets, waited uint64
 }
 
-func newPool(w *Workers, clone func() (machine, error), spec Spec) *pool {
+// newPool makes a pool, which owns first.
+func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec) *pool {
 	p := &pool{
 		workers: w, clone: clone, reset: spec.Tier == TierReset, size: min(max(1, spec.Concurrency), maxPool),
-		keep: spec.IdleTime, refill: spec.IdleTime > 0, last: time.Now(),
+		keep: spec.IdleTime, refill: spec.IdleTime > 0, last: time.Now(), alive: 1, made: 1,
 	}
 	p.waiters.Init()
 	p.quiet = sync.NewCond(&p.mu)
+	_ = p.put(&prepared{machine: first}) // with nothing to be kept, there is no event to report an error to
 	w.wake(p)
 	return p
 }

@@ -80,7 +80,7 @@ int main(void)
 		fprintf(stderr, "not now\n");
 		return 1;
 	}
-	if (hash % 61 == 0)
+	if (hash % 251 == 0)
 		for (volatile unsigned n = 0;; n++)
 			;
 	return 0;

@@ -89,7 +89,7 @@ func main() {
 	case n%17 == 0:
 		fmt.Fprintln(os.Stderr, "not now")
 		os.Exit(1)
-	case n%61 == 0:
+	case n%251 == 0:
 		for { //nolint:staticcheck // Until its time is over.
 		}
 	}
