@@ -119,8 +119,9 @@ type Kernel struct {
 	futexes *futexes
 
 	timers    timerHeap
-	armed     int64 // deadline the machine's timer is set to; 0 when it is off
+	armed     int64 // deadline the machine's timer is set to; 0 when that has passed
 	slicing   bool  // it is set to time slices
+	ticking   bool  // it is on
 	refreshed int64
 	cpuStart  int64 // processor time of the OS thread before the run
 
@@ -283,12 +284,9 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 			k.idle()
 			continue
 		}
-		if t.blocked { // woken between: it must not happen
-			continue
-		}
 		k.step(t)
 	}
-	if k.slicing || k.armed != 0 {
+	if k.ticking {
 		k.setTimer(0, 0)
 	}
 	k.cpuBefore, k.onCPU = k.CPUTime(), false
@@ -435,26 +433,23 @@ const (
 // arm sets the machine's timer for the next time slice or deadline. It is left
 // alone when it is set early enough already: setting it is a system call.
 func (k *Kernel) arm() {
-	want := len(k.runq) > 1
-	if want && !k.slicing {
+	switch {
+	case k.slicing: // ends at a tick
+	case len(k.runq) > 1:
 		k.setTimer(slice, slice)
 		k.slicing = true
-		return
-	}
-	if k.slicing {
-		return // ends at a tick
-	}
-	var next int64
-	if len(k.timers) > 0 {
-		next = k.timers[0].deadline
-	}
-	if next != 0 && (k.armed == 0 || next < k.armed) {
-		k.setTimer(max(next-k.Clock.Monotonic(), 1000), rekick)
-		k.armed = next
+	case len(k.timers) == 0:
+		if k.armed == 0 && k.ticking { // it has done what it was set for
+			k.setTimer(0, 0)
+		}
+	case k.armed == 0 || k.timers[0].deadline < k.armed:
+		k.armed = k.timers[0].deadline
+		k.setTimer(max(k.armed-k.Clock.Monotonic(), 1000), rekick)
 	}
 }
 
 func (k *Kernel) setTimer(ns, period int64) {
+	k.ticking = ns != 0
 	if err := k.machine.Timer(ns, period); err != nil {
 		k.fail(err)
 	}

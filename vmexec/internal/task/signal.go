@@ -11,9 +11,9 @@ import (
 
 const (
 	numSignals = 64
-	// maxQueued bounds the queued real-time signals of a process or thread, as
-	// RLIMIT_SIGPENDING does. Standard signals, faults among them, are bounded by
-	// their number and always find room.
+	// maxQueued bounds the signals that a process and its threads may have queued
+	// when a further real-time signal is sent, as RLIMIT_SIGPENDING does. Standard
+	// signals, faults among them, are bounded by their number and always find room.
 	maxQueued = 1024
 )
 
@@ -72,15 +72,27 @@ type sigQueue struct {
 
 func bit(sig int) uint64 { return 1 << (sig - 1) }
 
-func (q *sigQueue) add(sig int, info SigInfo) abi.Errno {
+func (q *sigQueue) add(sig int, info SigInfo) {
 	if q.set&bit(sig) != 0 && sig < 32 {
-		return 0
-	}
-	if sig >= 32 && len(q.queue) >= maxQueued {
-		return abi.EAGAIN
+		return
 	}
 	q.set |= bit(sig)
 	q.queue = append(q.queue, queuedSignal{sig, info})
+}
+
+// room reports whether one more signal may be queued, to the process or to any of
+// its threads. Errors: EAGAIN.
+func (p *Process) room(sig int) abi.Errno {
+	if sig < 32 {
+		return 0
+	}
+	n := len(p.pending.queue)
+	for _, t := range p.Threads {
+		n += len(t.pending.queue)
+	}
+	if n >= maxQueued {
+		return abi.EAGAIN
+	}
 	return 0
 }
 
@@ -163,9 +175,12 @@ func (t *Thread) Signal(sig int, info SigInfo) abi.Errno {
 	if t.P.ignored(sig) && (t.mask|t.waitSet)&bit(sig) == 0 {
 		return 0
 	}
-	errno := t.pending.add(sig, info)
+	if errno := t.P.room(sig); errno != 0 {
+		return errno
+	}
+	t.pending.add(sig, info)
 	t.interrupt()
-	return errno
+	return 0
 }
 
 // Signal sends a signal to the process: any thread that does not block it
@@ -182,7 +197,10 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 	if p.ignored(sig) && !blocked && !waited {
 		return 0
 	}
-	errno := p.pending.add(sig, info)
+	if errno := p.room(sig); errno != 0 {
+		return errno
+	}
+	p.pending.add(sig, info)
 	for _, t := range p.Threads {
 		if (t.mask&^t.waitSet)&bit(sig) == 0 {
 			t.interrupt()
@@ -191,7 +209,7 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 			}
 		}
 	}
-	return errno
+	return 0
 }
 
 // jobControl carries out what stopping and continuing do at once, and reports
@@ -315,7 +333,7 @@ func (t *Thread) fault(sig int, info SigInfo) {
 	}
 	// Never lost to a signal of the same number that was sent before.
 	t.pending.discard(bit(sig))
-	_ = t.pending.add(sig, info)
+	t.pending.add(sig, info)
 }
 
 func (t *Thread) death(sig int, info SigInfo) Death {

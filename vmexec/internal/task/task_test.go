@@ -5,10 +5,12 @@ package task
 
 import (
 	"container/heap"
+	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -67,17 +69,13 @@ func newKernel(t *testing.T) (*Kernel, *Thread) {
 func TestSigQueue(t *testing.T) {
 	var q sigQueue
 	for i := range 3 {
-		if errno := q.add(34, SigInfo{Value: uint64(i)}); errno != 0 {
-			t.Fatal(errno)
-		}
+		q.add(34, SigInfo{Value: uint64(i)})
 	}
 	for range 3 { // kept once
-		if errno := q.add(int(unix.SIGTERM), SigInfo{}); errno != 0 {
-			t.Fatal(errno)
-		}
+		q.add(int(unix.SIGTERM), SigInfo{})
 	}
-	_ = q.add(int(unix.SIGUSR1), SigInfo{})
-	_ = q.add(int(unix.SIGSEGV), SigInfo{fault: true})
+	q.add(int(unix.SIGUSR1), SigInfo{})
+	q.add(int(unix.SIGSEGV), SigInfo{fault: true})
 	var got []int
 	if _, ok := q.take(bit(5)); ok {
 		t.Error("took a signal that does not wait")
@@ -105,21 +103,87 @@ func TestSigQueue(t *testing.T) {
 	}
 }
 
+// The signals that wait are counted for the process and all of its threads
+// together: a program may have a thousand threads.
 func TestSigQueueFull(t *testing.T) {
-	var q sigQueue
-	for range maxQueued {
-		if errno := q.add(40, SigInfo{}); errno != 0 {
-			t.Fatal(errno)
+	k, a := newKernel(t)
+	b, errno := k.NewThread(a)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	a.SetMask(^uint64(0))
+	b.SetMask(^uint64(0))
+	send := []func(sig int, info SigInfo) abi.Errno{a.Signal, b.Signal, a.P.Signal}
+	for i := range maxQueued {
+		if errno := send[i%len(send)](40, SigInfo{}); errno != 0 {
+			t.Fatalf("signal %d: %v", i, errno)
 		}
 	}
-	if errno := q.add(41, SigInfo{}); errno != abi.EAGAIN {
-		t.Errorf("one too many: %v", errno)
-	}
-	for sig := 1; sig < 32; sig++ { // a fault must never be lost
-		if errno := q.add(sig, SigInfo{fault: true}); errno != 0 {
-			t.Errorf("signal %d: %v", sig, errno)
+	for i, f := range send {
+		if errno := f(41, SigInfo{}); errno != abi.EAGAIN {
+			t.Errorf("one too many, %d: %v", i, errno)
 		}
 	}
+	if set := a.Pending(); set != bit(40) {
+		t.Errorf("pending %#x", set)
+	}
+	if errno := b.Signal(int(unix.SIGUSR1), SigInfo{}); errno != 0 || b.Pending()&bit(int(unix.SIGUSR1)) == 0 {
+		t.Errorf("a standard signal: %v, pending %#x", errno, b.Pending())
+	}
+	b.SetMask(0)
+	b.P.actions[unix.SIGSEGV] = SigAction{Handler: 0x5000}
+	b.fault(int(unix.SIGSEGV), SigInfo{}) // a fault must never be lost
+	if b.deliverable()&bit(int(unix.SIGSEGV)) == 0 {
+		t.Error("the fault was lost")
+	}
+	for range 3 { // the standard signals count too
+		if _, _, ok := a.TakePending(bit(40)); !ok {
+			t.Fatal("nothing to take")
+		}
+	}
+	if errno := a.P.Signal(41, SigInfo{}); errno != 0 {
+		t.Errorf("after one was taken: %v", errno)
+	}
+}
+
+// timerMachine notes how its timer is set, and ends the program at the first run.
+type timerMachine struct {
+	noMachine
+	on   bool
+	runs []func()
+}
+
+func (m *timerMachine) Timer(ns, _ int64) error { m.on = ns != 0; return nil }
+
+func (m *timerMachine) Run(*platform.Context) (platform.Exit, error) {
+	m.runs[0]()
+	m.runs = m.runs[1:]
+	return platform.Exit{Kind: platform.ExitKick}, nil
+}
+
+// The machine's timer runs only while there is something to wait for, and never
+// beyond the run: the signals of a machine that is kept for another event would
+// disturb whatever else its OS thread does then.
+func TestMachineTimer(t *testing.T) {
+	k, _ := newKernel(t)
+	m := &timerMachine{}
+	k.machine = m
+	stop := k.After(k.Clock.Monotonic()+int64(time.Hour), func() {})
+	check := func(when string, want bool) {
+		t.Helper()
+		if m.on != want {
+			t.Errorf("%s: timer on %v", when, m.on)
+		}
+	}
+	m.runs = []func(){
+		func() { check("a deadline", true); stop() },
+		func() { check("none any more", false); k.After(k.Clock.Monotonic()+int64(time.Hour), func() {}) },
+		func() { check("another", true); k.exit(0) },
+	}
+	if _, err := k.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	check("after the run", false)
 }
 
 // What becomes of a call that a signal interrupted; signal(7).
@@ -142,7 +206,7 @@ func TestRestart(t *testing.T) {
 			th.P.SetAction(int(unix.SIGUSR1), SigAction{Handler: c.handler, Flags: c.flags})
 			th.call.nr, th.restart = unix.SYS_READ, c.errno
 			th.Ctx.Regs.RIP, th.Ctx.Regs.RAX = 0x1002, 99
-			_ = th.pending.add(int(unix.SIGUSR1), SigInfo{})
+			th.pending.add(int(unix.SIGUSR1), SigInfo{})
 			th.deliver()
 			if k.ended || th.restart != 0 {
 				t.Fatalf("ended %v, restart %v", k.ended, th.restart)
@@ -176,7 +240,7 @@ func TestSwappedMask(t *testing.T) {
 	usr1 := bit(int(unix.SIGUSR1))
 	th.SetMask(usr1)
 	th.P.SetAction(int(unix.SIGUSR1), SigAction{Handler: 0x5000})
-	_ = th.pending.add(int(unix.SIGUSR1), SigInfo{})
+	th.pending.add(int(unix.SIGUSR1), SigInfo{})
 	th.SwapMask(0)
 	th.deliver()
 	if th.Ctx.Regs.RIP != 0x5000 || th.mask != usr1 {
