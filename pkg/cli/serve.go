@@ -46,6 +46,7 @@ type serveFlags struct {
 	quietPeriod  time.Duration
 	drainTimeout time.Duration
 	log          string
+	logLevel     string
 }
 
 func newServe(s Streams, m machines) *cobra.Command {
@@ -79,6 +80,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
 	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "least `level` of what is logged: debug (what each event cost), info, warn or error")
 	return cmd
 }
 
@@ -103,12 +105,18 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 			return none, usageErrorf("serve: --%s %s: must be more than 0", name, d)
 		}
 	}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, known := levels[f.logLevel]
+	if !known {
+		return none, usageErrorf("serve: --log-level %q: must be debug, info, warn or error", f.logLevel)
+	}
 	var handler slog.Handler
+	options := &slog.HandlerOptions{Level: level}
 	switch f.log {
 	case "text":
-		handler = slog.NewTextHandler(stderr, nil)
+		handler = slog.NewTextHandler(stderr, options)
 	case "json":
-		handler = slog.NewJSONHandler(stderr, nil)
+		handler = slog.NewJSONHandler(stderr, options)
 	default:
 		return none, usageErrorf("serve: --log %q: must be text or json", f.log)
 	}

@@ -162,6 +162,7 @@ func TestServeErrors(t *testing.T) {
 		{"bad quiet period", fakeMachines, []string{"-f", good, "--drain-quiet-period", "-1s"}, ExitUsage, "--drain-quiet-period -1s"},
 		{"bad platform", fakeMachines, []string{"-f", good, "--platform", "xen"}, ExitUsage, `--platform "xen": must be kvm, ptrace or auto`},
 		{"bad log", fakeMachines, []string{"-f", good, "--log", "xml"}, ExitUsage, `--log "xml"`},
+		{"bad log level", fakeMachines, []string{"-f", good, "--log-level", "trace"}, ExitUsage, `--log-level "trace"`},
 		{"missing file", fakeMachines, []string{"-f", "/no/such.yaml"}, ExitFailure, "/no/such.yaml"},
 		{"bad manifest", fakeMachines, []string{"-f", bad}, ExitFailure, "contrakt"},
 		{"port in use", fakeMachines, []string{"-f", good, "--listen", busy.Addr().String()}, ExitFailure, "address already in use"},

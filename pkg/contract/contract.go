@@ -14,7 +14,7 @@ import (
 // Input is an event in the form that a program takes.
 type Input struct {
 	Stdin []byte   // the whole of standard input
-	Env   []string // NAME=value, for this event alone
+	Env   []string // NAME=value, for this event alone; a program from a snapshot does not see it
 }
 
 // Contract translates between events and one program. Its methods may be

@@ -4,7 +4,8 @@
 // Package stdio is the contract of programs that read one event from standard
 // input, answer on standard output, and end.
 //
-// The event is a CloudEvent in the JSON format. Its attributes are also in the
+// The event is a CloudEvent in the JSON format. Where the program is started for
+// each event, and does not come from a snapshot, its attributes are also in the
 // environment: CE_ID, CE_SOURCE, CE_TYPE, CE_SUBJECT, CE_TIME and CE_<NAME> of
 // each extension. Standard output is the reply: nothing for none, a CloudEvent
 // in the JSON format (an object with a specversion member), or anything else,
