@@ -43,8 +43,6 @@ const (
 // asm assembles a program: a few instructions by name, the rest as bytes.
 type asm struct{ code []byte }
 
-func (a *asm) pc() uint64 { return codeVA + uint64(len(a.code)) }
-
 func (a *asm) raw(b ...byte) *asm {
 	a.code = append(a.code, b...)
 	return a
@@ -207,7 +205,7 @@ func openHost(t testing.TB, kind vmexec.Kind) *vmexec.Host {
 }
 
 // run runs the program once. A failure of the monitor ends the test.
-func run(t testing.TB, h *vmexec.Host, p *vmexec.Program, ctx context.Context, l vmexec.Limits, io vmexec.IO) *vmexec.Result {
+func run(ctx context.Context, t testing.TB, h *vmexec.Host, p *vmexec.Program, l vmexec.Limits, io vmexec.IO) *vmexec.Result {
 	t.Helper()
 	vm, err := h.NewVM(p, l)
 	if err != nil {

@@ -652,7 +652,7 @@ func testHostile(t *testing.T, h *vmexec.Host) {
 					c.want = c.ptrace
 				}
 				start := time.Now()
-				r := run(t, h, program(t, nil, c.code), context.Background(), c.limits, vmexec.IO{})
+				r := run(context.Background(), t, h, program(t, nil, c.code), c.limits, vmexec.IO{})
 				if s := c.want(r); s != "" {
 					t.Errorf("%s; got %s, status %d, death %+v, %s, after %v", s, r.Reason, r.Status, r.Death, r.Message, time.Since(start))
 				}
@@ -678,7 +678,7 @@ func testHostileCancel(t *testing.T, h *vmexec.Host) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
-			r := run(t, h, program(t, nil, c.code), ctx, vmexec.Limits{Wall: 20 * time.Second}, vmexec.IO{})
+			r := run(ctx, t, h, program(t, nil, c.code), vmexec.Limits{Wall: 20 * time.Second}, vmexec.IO{})
 			if s := ends(vmexec.Canceled)(r); s != "" {
 				t.Errorf("%s; got %s", s, r.Message)
 			}

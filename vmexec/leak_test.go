@@ -105,7 +105,7 @@ func leakRun(t *testing.T, h *vmexec.Host, c leakCase) {
 		ctx, cancel = context.WithTimeout(ctx, c.cancel)
 		defer cancel()
 	}
-	if r := run(t, h, c.program, ctx, c.limits, c.io()); r.Reason != c.want {
+	if r := run(ctx, t, h, c.program, c.limits, c.io()); r.Reason != c.want {
 		t.Fatalf("%s: %s: %s", c.name, r.Reason, r.Message)
 	}
 }

@@ -78,8 +78,10 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 	if r.Reason != waiting {
 		return nil, &NoWaitError{Result: r}
 	}
-	s := &Snapshot{program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
-		Took: r.Stats.Run, Stdout: r.Stdout, Stderr: r.Stderr}
+	s := &Snapshot{
+		program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
+		Took: r.Stats.Run, Stdout: r.Stdout, Stderr: r.Stderr,
+	}
 	if err := vm.kernel.Freeze(); err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
 	}

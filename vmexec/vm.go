@@ -381,6 +381,8 @@ const waiting Reason = 255
 
 func (vm *VM) message(r *Result, detail string) string {
 	switch r.Reason {
+	case waiting:
+		return ""
 	case Exited:
 		if r.Status == 0 {
 			return ""
@@ -440,6 +442,10 @@ func (vm *VM) stats(run time.Duration) Stats {
 // Close destroys the machine and frees all of its memory.
 func (vm *VM) Close() error {
 	var errs []error
+	if vm.learns { // it never came to tell: another clone is to learn
+		vm.learns = false
+		vm.snapshot.learning.Store(false)
+	}
 	if vm.fs != nil {
 		vm.fs.Close()
 	}

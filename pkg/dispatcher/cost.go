@@ -94,7 +94,7 @@ func (s *sink) summarize(log *slog.Logger) {
 	}
 	args := []any{"sink", st.Sink, "accepted", st.Accepted, "replied", st.Replied, "failed", failed, "runs", st.Cost.Runs}
 	if n := st.Cost.Runs; n > 0 {
-		mean := func(sum time.Duration) time.Duration { return (sum / time.Duration(n)).Round(100 * time.Nanosecond) } //nolint:gosec // Fewer than 2^63 runs.
+		mean := func(sum time.Duration) time.Duration { return (sum / time.Duration(n)).Round(100 * time.Nanosecond) }
 		each := func(sum uint64) float64 { return float64(sum*10/n) / 10 }
 		args = append(args, slog.Group("mean",
 			"queue", mean(st.Cost.Queue), "restore", mean(st.Cost.Restore), "run", mean(st.Cost.Run), "reset", mean(st.Cost.Reset),

@@ -387,7 +387,7 @@ func TestPoolMany(t *testing.T) {
 				y.resetTakes = 10 * time.Microsecond
 				var all sync.WaitGroup
 				for worker := range concurrency {
-					random := rand.New(rand.NewPCG(1, uint64(worker))) //nolint:gosec // The same each time.
+					random := rand.New(rand.NewPCG(1, uint64(worker)))
 					all.Go(func() {
 						for range 2000 {
 							time.Sleep(time.Duration(random.IntN(300)) * time.Microsecond)

@@ -68,7 +68,6 @@ type Server struct {
 	config     Config
 	hosts      *platforms
 	dispatcher *dispatcher.Dispatcher
-	workers    *lease.Workers // nil with Config.Source
 	listener   net.Listener
 	http       *http.Server
 

@@ -62,11 +62,28 @@ func TestGuestCPUID(t *testing.T) {
 		reg             func(e kvm.CPUIDEntry) uint32
 		bit             int
 	}{
-		{"MONITOR", 1, 0, ecx, 3}, {"VMX", 1, 0, ecx, 5}, {"x2APIC", 1, 0, ecx, 21}, {"TSC deadline", 1, 0, ecx, 24}, {"hypervisor", 1, 0, ecx, 31},
-		{"SGX", 7, 0, ebx, 2}, {"HLE", 7, 0, ebx, 4}, {"RTM", 7, 0, ebx, 11}, {"MPX", 7, 0, ebx, 14},
-		{"PKU", 7, 0, ecx, 3}, {"OSPKE", 7, 0, ecx, 4}, {"WAITPKG", 7, 0, ecx, 5}, {"SHSTK", 7, 0, ecx, 7}, {"LA57", 7, 0, ecx, 16}, {"ENQCMD", 7, 0, ecx, 29},
-		{"IBT", 7, 0, edx, 20}, {"AMX-BF16", 7, 0, edx, 22}, {"AMX-TILE", 7, 0, edx, 24}, {"AMX-INT8", 7, 0, edx, 25},
-		{"XSAVES", 0xd, 1, eax, 3}, {"XFD", 0xd, 1, eax, 4}, {"SVM", 0x8000_0001, 0, ecx, 2},
+		{"MONITOR", 1, 0, ecx, 3},
+		{"VMX", 1, 0, ecx, 5},
+		{"x2APIC", 1, 0, ecx, 21},
+		{"TSC deadline", 1, 0, ecx, 24},
+		{"hypervisor", 1, 0, ecx, 31},
+		{"SGX", 7, 0, ebx, 2},
+		{"HLE", 7, 0, ebx, 4},
+		{"RTM", 7, 0, ebx, 11},
+		{"MPX", 7, 0, ebx, 14},
+		{"PKU", 7, 0, ecx, 3},
+		{"OSPKE", 7, 0, ecx, 4},
+		{"WAITPKG", 7, 0, ecx, 5},
+		{"SHSTK", 7, 0, ecx, 7},
+		{"LA57", 7, 0, ecx, 16},
+		{"ENQCMD", 7, 0, ecx, 29},
+		{"IBT", 7, 0, edx, 20},
+		{"AMX-BF16", 7, 0, edx, 22},
+		{"AMX-TILE", 7, 0, edx, 24},
+		{"AMX-INT8", 7, 0, edx, 25},
+		{"XSAVES", 0xd, 1, eax, 3},
+		{"XFD", 0xd, 1, eax, 4},
+		{"SVM", 0x8000_0001, 0, ecx, 2},
 	} {
 		if h.reg(feature(out, h.function, h.index))>>h.bit&1 != 0 {
 			t.Errorf("guests see %s", h.name)
