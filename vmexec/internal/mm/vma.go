@@ -36,7 +36,7 @@ type Source interface {
 type VMA struct {
 	Start, End uint64
 	Prot       Prot
-	Name       string // shown in /proc/self/maps: a path, "[stack]", "[heap]" or nothing
+	Name       string // shown in /proc/self/maps: the program's path, "[stack]", "[heap]" or nothing
 	Src        Source // nil: anonymous memory
 	Off        uint64 // file offset of Start, when Src is set
 	Stack      bool   // MAP_GROWSDOWN or the main stack

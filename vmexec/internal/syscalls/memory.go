@@ -89,7 +89,7 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			}
 			return 0, abi.ENODEV
 		}
-		v.Src, v.Off, v.Name = &fileSource{Mapper: mapper}, off, mapper.Path().String()
+		v.Src, v.Off = &fileSource{Mapper: mapper}, off
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:

@@ -21,7 +21,7 @@ const cwdFD = uint64(math.MaxUint64 - 99)
 func fileScript(t *testing.T, body func(g *guest)) {
 	t.Helper()
 	var calls []Entry
-	for _, f := range []func() []Entry{openCalls, statCalls, dirCalls, pathCalls, readwriteCalls} {
+	for _, f := range []func() []Entry{openCalls, statCalls, dirCalls, pathCalls, readwriteCalls, memoryCalls} {
 		calls = append(calls, f()...)
 	}
 	out := runScript(t, calls, func(g *guest) {

@@ -74,6 +74,45 @@ func doRead(t *task.Thread, f fd.File, dst fd.Buffers, off int64, nonblock bool)
 	return uint64(n), errno
 }
 
+// readChunk is how much of a buffer is looked at ahead of what the file gives: to
+// look takes a page of memory for each that the program has not used yet.
+const readChunk = 128 << 10
+
+// readInto reads into one buffer, which may be much longer than what there is to
+// read.
+func readInto(t *task.Thread, f fd.File, addr, n uint64, off int64) (uint64, abi.Errno) {
+	if errno := userRange(addr, n); errno != abi.OK {
+		return 0, errno
+	}
+	n = min(n, task.MaxIO)
+	if s, ok := f.(fd.Sizer); ok { // or the end, or nothing yet
+		n = min(n, uint64(max(1, s.Available())))
+	}
+	done := uint64(0)
+	for {
+		want := min(n-done, readChunk)
+		dst, errno := t.Buffers(addr+done, want, true)
+		got := 0
+		if errno == abi.OK {
+			at := off
+			if off != fd.CurrentOffset {
+				at += int64(done)
+			}
+			got, errno = f.Read(dst, at)
+		}
+		done += uint64(got)
+		switch {
+		case errno == abi.OK && uint64(got) == want && done < n:
+		case errno == abi.OK || done > 0:
+			return done, abi.OK
+		case errno == abi.EAGAIN:
+			return 0, await(t, f, false)
+		default:
+			return 0, errno
+		}
+	}
+}
+
 // written is how much of a blocking write is done when it has to wait.
 type written int
 
@@ -125,12 +164,19 @@ func partial(t *task.Thread, errno abi.Errno) (uint64, abi.Errno) {
 // userEnd is one past the last address of a program (TASK_SIZE_MAX).
 const userEnd = 1<<47 - 4096
 
-// buffer returns the host slices of one buffer. As on Linux a range that leaves the
-// program's half of the address space is EFAULT before anything is moved, also when
-// its first part is there.
-func buffer(t *task.Thread, addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
+// userRange refuses a range that leaves the program's half of the address space: as
+// on Linux that is EFAULT before anything is moved, also when its first part is there.
+func userRange(addr, n uint64) abi.Errno {
 	if n > userEnd || addr > userEnd-n {
-		return nil, abi.EFAULT
+		return abi.EFAULT
+	}
+	return abi.OK
+}
+
+// buffer returns the host slices of one buffer, after userRange.
+func buffer(t *task.Thread, addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
+	if errno := userRange(addr, n); errno != abi.OK {
+		return nil, errno
 	}
 	return t.Buffers(addr, n, write)
 }
@@ -140,11 +186,7 @@ func sysRead(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	dst, errno := buffer(t, a[1], a[2], true)
-	if errno != abi.OK {
-		return 0, errno
-	}
-	return doRead(t, f, dst, fd.CurrentOffset, false)
+	return readInto(t, f, a[1], a[2], fd.CurrentOffset)
 }
 
 func sysWrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
@@ -167,11 +209,7 @@ func sysPread(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	dst, errno := buffer(t, a[1], a[2], true)
-	if errno != abi.OK {
-		return 0, errno
-	}
-	return doRead(t, f, dst, int64(a[3]), false)
+	return readInto(t, f, a[1], a[2], int64(a[3]))
 }
 
 func sysPwrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {

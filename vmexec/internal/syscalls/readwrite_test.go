@@ -309,3 +309,54 @@ func TestNonBlocking(t *testing.T) {
 		g.fails(abi.EAGAIN, unix.SYS_PREADV2, r, g.put(le(buf, 1)), 1, ^uint64(0), 0, unix.RWF_NOWAIT)
 	}))
 }
+
+// A buffer may be far longer than what there is to read: only what is filled, and
+// little more, becomes memory of the program.
+func TestReadIntoHugeBuffer(t *testing.T) {
+	const huge = 64 << 20 // more than the program may have
+	out := runScript(t, slices.Concat(ioCalls(), memoryCalls()), func(g *guest) {
+		text := bytes.Repeat([]byte("0123456789abcdef"), readChunk/8) // two chunks
+		buf := uint64(g.call(unix.SYS_MMAP, 0, huge, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0))
+		used := func() uint64 { return g.k.Memory.Used() }
+		before := used()
+
+		r, w := g.pipe(0)
+		g.must(5, unix.SYS_WRITE, w, g.put([]byte("hello")), 5)
+		g.must(5, unix.SYS_READ, r, buf, huge)
+		if n := used() - before; n > 64 {
+			t.Errorf("reading 5 bytes of a pipe took %d pages", n)
+		}
+		if got := g.get(buf, 5); string(got) != "hello" {
+			t.Errorf("read %q", got)
+		}
+
+		file, errno := g.k.Init.FDs.Install(newMemFile(unix.O_RDONLY, string(text)+"end"), false, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		want := int64(len(text) + 3)
+		g.must(want, unix.SYS_READ, uint64(file), buf, huge)
+		g.must(0, unix.SYS_READ, uint64(file), buf, huge)
+		if got := g.get(buf, int(want)); string(got) != string(text)+"end" {
+			t.Error("the file was not read as it is")
+		}
+		g.must(want-7, unix.SYS_PREAD64, uint64(file), buf, huge, 7)
+		if got := g.get(buf, int(want-7)); string(got) != string(text)[7:]+"end" {
+			t.Error("the file was not read as it is from an offset")
+		}
+		if n := used() - before; n > 1024 { // some are mapped around a fault
+			t.Errorf("reading %d bytes took %d pages", want, n)
+		}
+
+		// What ends in the middle counts as far as it goes, unless it is beyond what a
+		// program can have at all.
+		short := uint64(readChunk) + 2*pageSize
+		g.must(0, unix.SYS_MUNMAP, buf+short, huge-short)
+		g.must(int64(short), unix.SYS_PREAD64, uint64(file), buf, huge, 0)
+		g.fails(abi.EFAULT, unix.SYS_PREAD64, uint64(file), buf+short, huge, 0)
+		g.fails(abi.EFAULT, unix.SYS_PREAD64, uint64(file), buf, ^uint64(0), 0)
+	})
+	if out.Ending != task.Exited {
+		t.Errorf("ended: %+v", out)
+	}
+}

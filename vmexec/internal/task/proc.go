@@ -129,6 +129,10 @@ func (p procProcess) Status() vfs.Status {
 	return s
 }
 
+// maxMapsText is the length of Maps from which on names are left out: a program
+// may have 65,530 mappings, and give files names of 4 KiB.
+const maxMapsText = 8 << 20
+
 func (p procProcess) Maps() []byte {
 	var b bytes.Buffer
 	line := func(start, end uint64, prot mm.Prot, off uint64, name string) {
@@ -148,11 +152,15 @@ func (p procProcess) Maps() []byte {
 		b.WriteByte('\n')
 	}
 	p.p.MM.VMAs(func(v *mm.VMA) {
-		off := uint64(0)
+		off, name := uint64(0), v.Name
 		if v.Src != nil {
 			off = v.Off
+			// As on Linux, the path that the file has now.
+			if f, ok := v.Src.(interface{ Path() vfs.Path }); ok && b.Len() < maxMapsText {
+				name = f.Path().String()
+			}
 		}
-		line(v.Start, v.End, v.Prot, off, v.Name)
+		line(v.Start, v.End, v.Prot, off, name)
 	})
 	line(x86.VDSOVA, x86.VDSOVA+x86.VDSOSize(), mm.Read|mm.Exec, 0, "[vdso]")
 	return b.Bytes()

@@ -34,14 +34,14 @@ func (t *Thread) CopyOutU32(addr uint64, v uint32) abi.Errno { return t.P.MM.Cop
 // CopyOutU64 writes a 64-bit value. Errors: EFAULT.
 func (t *Thread) CopyOutU64(addr, v uint64) abi.Errno { return t.P.MM.CopyOutU64(addr, v) }
 
-// maxIO is the most bytes one call moves, as MAX_RW_COUNT of Linux.
-const maxIO = 0x7fff_f000
+// MaxIO is the most bytes one call moves, as MAX_RW_COUNT of Linux.
+const MaxIO = 0x7fff_f000
 
 // Buffers returns a guest range as host slices. It stops at the first byte that
 // the program itself could not access so (write says how); EFAULT when that is
 // the first. Ranges past 2 GiB are cut as Linux does.
 func (t *Thread) Buffers(addr, n uint64, write bool) (fd.Buffers, abi.Errno) {
-	return t.P.MM.Buffers(addr, min(n, maxIO), write)
+	return t.P.MM.Buffers(addr, min(n, MaxIO), write)
 }
 
 // userEnd is one past the last address of a program (TASK_SIZE_MAX).
@@ -70,14 +70,14 @@ func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errn
 	for at := 0; at < len(raw); at += 16 {
 		base, n := binary.LittleEndian.Uint64(raw[at:]), binary.LittleEndian.Uint64(raw[at+8:])
 		if count == 1 {
-			n = min(n, maxIO) // cut first, as read(2) is not
+			n = min(n, MaxIO) // cut first, as read(2) is not
 		}
 		if n > userEnd || base > userEnd-n {
 			return nil, abi.EFAULT
 		}
 	}
 	var out fd.Buffers
-	left := uint64(maxIO)
+	left := uint64(MaxIO)
 	for ; len(raw) > 0; raw = raw[16:] {
 		base, n := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])
 		n = min(n, left)

@@ -79,7 +79,7 @@ func (f *dirFile) CloneFile(c *fd.CloneContext) fd.File {
 // start again, which gives the clone's.
 func (f *textFile) CloneFile(c *fd.CloneContext) fd.File {
 	if h, ok := f.in(c); ok {
-		return &textFile{handle: h, text: f.text}
+		return &textFile{handle: h, text: f.text, charged: f.charged}
 	}
 	return nil
 }

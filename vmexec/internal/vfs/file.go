@@ -272,7 +272,30 @@ func (*pathFile) SetStatusFlags(int)                       {}
 // was opened, or of the last time it was read from the start.
 type textFile struct {
 	handle
-	text []byte
+	text    []byte
+	charged int64 // bytes of text, against the budget
+}
+
+// load takes the text as it is now. Errors: those of the file, and ENOMEM when
+// the text does not fit in the budget: a program may hold many such files open.
+func (f *textFile) load() abi.Errno {
+	text, errno := f.d.inode.gen(f.fs)
+	if errno != 0 {
+		return errno
+	}
+	if !f.fs.chargeMeta(int64(len(text))) {
+		return abi.ENOMEM
+	}
+	f.fs.releaseMeta(f.charged)
+	f.text, f.charged = text, int64(len(text))
+	return 0
+}
+
+// Release gives the text back.
+func (f *textFile) Release() {
+	f.fs.releaseMeta(f.charged)
+	f.text, f.charged = nil, 0
+	f.handle.Release()
 }
 
 func (f *textFile) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
@@ -284,7 +307,7 @@ func (f *textFile) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 		return 0, errno
 	}
 	if pos == 0 {
-		if f.text, errno = f.d.inode.gen(f.fs); errno != 0 {
+		if errno := f.load(); errno != 0 {
 			return 0, errno
 		}
 	}

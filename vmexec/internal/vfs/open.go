@@ -146,11 +146,12 @@ func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 		if write && in.set == nil {
 			return nil, abi.EACCES
 		}
-		text, errno := in.gen(fs)
-		if errno != 0 {
+		f := &textFile{handle: newHandle(fs, p.d, flags)}
+		if errno := f.load(); errno != 0 {
+			f.Release()
 			return nil, errno
 		}
-		return &textFile{handle: newHandle(fs, p.d, flags), text: text}, 0
+		return f, 0
 	}
 	if flags&unix.O_TRUNC != 0 {
 		fs.truncate(in, 0)

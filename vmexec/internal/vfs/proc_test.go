@@ -194,3 +194,46 @@ func TestProcFD(t *testing.T) {
 
 // stream is a pipe that does not say its name.
 type stream struct{ fd.Base }
+
+// largeMaps is a process with many mappings.
+type largeMaps struct{ facts }
+
+func (f *largeMaps) Process(int) Process { return f }
+func (f *largeMaps) Maps() []byte        { return make([]byte, 1<<20) }
+
+// The texts that a program holds open count against its memory.
+func TestProcTextIsCharged(t *testing.T) {
+	b := &fixedBudget{total: 4096, free: 4096}
+	fs, err := New(Config{Budget: b, Proc: &largeMaps{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Close()
+	before := b.free
+	var open []fd.File
+	for {
+		f, errno := fs.Open(fs.Root(), "/proc/self/maps", unix.O_RDONLY, 0, 0)
+		if errno == abi.ENOMEM {
+			break
+		}
+		if errno != 0 || len(open) > 16 {
+			t.Fatalf("%d texts of 1 MiB fit in 16 MiB, then %v", len(open), errno)
+		}
+		if _, errno := f.Read(fd.Buffers{make([]byte, 10)}, 0); errno == abi.ENOMEM { // taken anew, beside the old
+			f.Release()
+			break
+		} else if errno != 0 {
+			t.Fatal(errno)
+		}
+		open = append(open, f)
+	}
+	if len(open) < 14 {
+		t.Errorf("only %d texts of 1 MiB fit in 16 MiB", len(open))
+	}
+	for _, f := range open {
+		f.Release()
+	}
+	if b.free != before {
+		t.Errorf("%d pages are free, before %d", b.free, before)
+	}
+}
