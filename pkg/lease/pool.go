@@ -62,6 +62,7 @@ type pool struct {
 	making    bool
 	returning int       // machines being reset
 	refill    bool      // prepare machines ahead
+	seen      bool      // an event ran to its end
 	last      time.Time // of the last event
 	timer     *time.Timer
 	closed    bool
@@ -94,7 +95,9 @@ func (p *pool) wants() (more, urgent bool) {
 		return true, true
 	case !p.refill:
 		return false, false
-	case p.reset:
+	case p.reset, !p.seen:
+		// The first event shows which memory an event needs; clones that are
+		// made afterwards have it at hand.
 		return p.alive == 0, false
 	}
 	return len(p.idle) < p.size, false
@@ -359,12 +362,16 @@ func mayRunAgain(r *vmexec.Result) bool {
 // Close resets the machine for another event, or destroys it.
 func (l *leased) Close() error {
 	p := l.pool
-	if !p.reset || !l.good || l.events >= maxEvents {
+	again := p.reset && l.good && l.events < maxEvents
+	p.mu.Lock()
+	p.seen = p.seen || l.good
+	if again {
+		p.returning++
+	}
+	p.mu.Unlock()
+	if !again {
 		return p.discard(l.prepared)
 	}
-	p.mu.Lock()
-	p.returning++
-	p.mu.Unlock()
 	err := l.Reset()
 	p.mu.Lock()
 	p.returning--

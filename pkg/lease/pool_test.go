@@ -141,6 +141,22 @@ func run(t *testing.T, vm *leased) {
 func TestPoolVM(t *testing.T) {
 	inPool(t, Spec{Tier: TierVM, Concurrency: 3, IdleTime: time.Minute}, time.Millisecond, func(t *testing.T, y *yard, p *pool) {
 		time.Sleep(time.Second)
+		if n := p.stats().Prepared; n != 1 {
+			t.Fatalf("%d machines are prepared before the first event, want 1", n)
+		}
+		bad := get(t, p)
+		bad.machine.(*fake).result.Status = 1
+		run(t, bad)
+		time.Sleep(time.Second)
+		if n := p.stats().Prepared; n != 1 {
+			t.Fatalf("%d machines are prepared before one did its work, want 1", n)
+		}
+		first := get(t, p)
+		if first.machine.(*fake).number != 2 {
+			t.Errorf("machine %d runs, want 2", first.machine.(*fake).number)
+		}
+		run(t, first)
+		time.Sleep(time.Second)
 		if n := p.stats().Prepared; n != 3 {
 			t.Fatalf("%d machines are prepared, want 3", n)
 		}
@@ -364,6 +380,7 @@ func TestPoolDeadline(t *testing.T) {
 
 func TestPoolCannotMake(t *testing.T) {
 	inPool(t, Spec{Tier: TierVM, Concurrency: 2, IdleTime: time.Minute}, 0, func(t *testing.T, y *yard, p *pool) {
+		run(t, get(t, p))
 		time.Sleep(time.Second)
 		full := errors.New("out of memory")
 		y.makeErr.Store(&full)

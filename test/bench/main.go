@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command bench measures what the documentation promises: one event through
-// HTTP, the start of a program against the same program run natively, the speed
-// of computing in a virtual machine, and the cost of each kind of exit. It
-// prints a table and writes JSON. `make bench` builds and runs it.
+// HTTP, the same in a machine alone, the start of a program against the same
+// program run natively, the speed of computing in a virtual machine, and the cost
+// of each kind of exit. It prints a table and writes JSON. `make bench` builds and
+// runs it.
 //
 // Whatever is compared with a native run is measured in pairs, one after the
 // other, so that a change of the machine's speed meets both.
@@ -24,7 +25,7 @@ import (
 func main() {
 	binDir := flag.String("bin", "bin", "folder with kontain and samples/")
 	jsonFile := flag.String("json", "", "file for the results as JSON; - is stdout instead of the table")
-	only := flag.String("only", "", "measure only one group: event, start, compute or exit")
+	only := flag.String("only", "", "measure only one group: event, engine, start, compute or exit")
 	quick := flag.Bool("quick", false, "a tenth of the repetitions: to see that it works")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -66,6 +67,7 @@ func run(ctx context.Context, binDir, jsonFile, only string, quick bool) (err er
 		measure func(context.Context) error
 	}{
 		{"event", b.events},
+		{"engine", b.engines},
 		{"start", b.starts},
 		{"compute", b.compute},
 		{"exit", b.exits},
@@ -82,7 +84,7 @@ func run(ctx context.Context, binDir, jsonFile, only string, quick bool) (err er
 		}
 	}
 	if !found {
-		return fmt.Errorf("--only %q: must be event, start, compute or exit", only)
+		return fmt.Errorf("--only %q: must be event, engine, start, compute or exit", only)
 	}
 	return errors.Join(b.report.write(os.Stdout, jsonFile), errors.Join(b.failed...))
 }

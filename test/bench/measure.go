@@ -58,6 +58,19 @@ const eventJSON = `{"specversion":"1.0","id":"1","source":"/bench","type":"bench
 // samplePrograms are the functions that answer events.
 var samplePrograms = []struct{ language, name string }{{"C", "wordcount-c"}, {"Go", "uppercase-go"}}
 
+// tiers are the ways to give an event a machine. Cheap ones are measured more
+// often.
+var tiers = []struct {
+	name, note string
+	spec       string
+	every      int // of the rounds, one in so many
+	clients    int // events of each of two clients
+}{
+	{"", "started anew", "isolation: VM\n  snapshot: {mode: Never}", 4, 250},
+	{", Reset", "", "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}", 1, 4000},
+	{", VM", "10 ms apart, so that a clone is prepared", "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}", 1, 1000},
+}
+
 // events measures one event through HTTP, and two clients at once.
 func (b *bench) events(ctx context.Context) error {
 	manifests := filepath.Join(b.dir, "sinks")
@@ -72,18 +85,19 @@ func (b *bench) events(ctx context.Context) error {
 			continue
 		}
 		built = append(built, i)
-		manifest := fmt.Sprintf(`apiVersion: sinks.kontain.dev/v1alpha1
+		for j, tier := range tiers {
+			manifest := fmt.Sprintf(`apiVersion: sinks.kontain.dev/v1alpha1
 kind: KontainSink
-metadata: {name: %s}
+metadata: {name: %s-%d}
 spec:
   program: %q
   contract: {type: stdio}
-  isolation: VM
-  snapshot: {mode: Never}
+  %s
   reply: {type: bench.reply, source: /bench}
-`, s.name, program)
-		if err := os.WriteFile(filepath.Join(manifests, s.name+".yaml"), []byte(manifest), 0o600); err != nil {
-			return err
+`, s.name, j, program, tier.spec)
+			if err := os.WriteFile(filepath.Join(manifests, fmt.Sprintf("%s-%d.yaml", s.name, j)), []byte(manifest), 0o600); err != nil {
+				return err
+			}
 		}
 	}
 	if len(built) == 0 {
@@ -101,35 +115,70 @@ spec:
 	return stop()
 }
 
+// pause is how long the receiver has after each round to make another clone, which
+// would otherwise compete with what is measured. Clients that leave no pause are
+// measured apart.
+const pause = 10 * time.Millisecond
+
+// event measures the tiers in turns, so that a change of the machine's speed
+// meets all of them.
 func (b *bench) event(ctx context.Context, language, name, base string) error {
-	url := base + "/default/" + name
-	for range 20 { // connections, caches and pools
-		if _, err := post(ctx, url); err != nil {
-			return err
+	url := func(tier int) string { return fmt.Sprintf("%s/default/%s-%d", base, name, tier) }
+	samples := make([][]float64, len(tiers))
+	const warm = 20 // connections, caches and pools
+	for i := range warm + b.times(2000) {
+		for j, tier := range tiers {
+			if i%tier.every != 0 && i >= warm {
+				continue
+			}
+			took, err := post(ctx, url(j))
+			if err != nil {
+				return err
+			}
+			if i >= warm {
+				samples[j] = append(samples[j], float64(took))
+			}
 		}
+		time.Sleep(pause)
 	}
-	samples := make([]float64, b.times(500))
-	for i := range samples {
-		took, err := post(ctx, url)
-		if err != nil {
-			return err
-		}
-		samples[i] = float64(took)
-	}
-	line := b.report.add("event over HTTP, "+language, samples, nil)
-	l, err := load(filepath.Join(b.bin, "samples", name))
+	stats, err := engineStats(ctx, filepath.Join(b.bin, "samples", name))
 	if err != nil {
 		return err
 	}
-	result, _, err := l.run(ctx, []byte(eventJSON))
-	if err := errors.Join(err, l.Close()); err != nil {
-		return err
+	for j, tier := range tiers {
+		line := b.report.add("event over HTTP"+tier.name+", "+language, samples[j], nil)
+		line.fill(&stats[j], 1)
+		line.Note = tier.note
 	}
-	line.fill(&result.Stats, 1)
+	for j, tier := range tiers {
+		if err := b.clients(ctx, "… two clients at once"+tier.name+", "+language, url(j), b.times(tier.clients)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-	// Two clients at once: the time between two answers.
+// engineStats returns what one event costs in each tier.
+func engineStats(ctx context.Context, program string) ([3]vmexec.Stats, error) {
+	var stats [3]vmexec.Stats
+	l, err := load(program)
+	if err != nil {
+		return stats, err
+	}
+	started, _, err := l.run(ctx, []byte(eventJSON))
+	if err != nil {
+		return stats, errors.Join(err, l.Close())
+	}
+	e, err := l.measure(ctx, 10)
+	if err := errors.Join(err, l.Close()); err != nil {
+		return stats, err
+	}
+	return [...]vmexec.Stats{started.Stats, e.resetStats, e.cloneStats}, nil
+}
+
+// clients measures two clients at once: the time between two answers.
+func (b *bench) clients(ctx context.Context, name, url string, each int) error {
 	const clients = 2
-	each := b.times(250)
 	start := time.Now()
 	errs := make([]error, clients)
 	var group sync.WaitGroup
@@ -148,7 +197,7 @@ func (b *bench) event(ctx context.Context, language, name, base string) error {
 		return err
 	}
 	total := time.Since(start)
-	line = b.report.add("… two clients at once, "+language, []float64{float64(total) / float64(clients*each)}, nil)
+	line := b.report.add(name, []float64{float64(total) / float64(clients*each)}, nil)
 	line.Samples = clients * each
 	line.Note = fmt.Sprintf("%.0f events/s", float64(clients*each)/total.Seconds())
 	return nil
