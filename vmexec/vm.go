@@ -147,9 +147,9 @@ const pageSize = guestmem.PageSize
 func (vm *VM) loadProgram() error {
 	p, k := vm.program, vm.kernel
 	exe := p.exe.image
-	base := uint64(0)
-	if exe.Type == loader.Dyn {
-		base = (mm.PIEBase + exe.Align - 1) &^ (exe.Align - 1)
+	base, err := vm.place(&p.exe, mm.PIEBase)
+	if err != nil {
+		return err
 	}
 	end, err := vm.mapImage(&p.exe, base)
 	if err != nil {
@@ -159,8 +159,9 @@ func (vm *VM) loadProgram() error {
 	entry, interpBase := base+exe.Entry, uint64(0)
 	if p.interp != nil {
 		in := p.interp.image
-		if in.Type == loader.Dyn {
-			interpBase = vm.mm.FindHole(0, in.Span()+in.Align) &^ (in.Align - 1)
+		// The alignment may take as much again, before and after.
+		if interpBase, err = vm.place(p.interp, vm.mm.FindHole(0, in.Span()+2*in.Align)); err != nil {
+			return err
 		}
 		if _, err := vm.mapImage(p.interp, interpBase); err != nil {
 			return err
@@ -210,6 +211,24 @@ func (vm *VM) loadProgram() error {
 	t.Name = proc.Name
 	t.Ctx.Regs.RIP, t.Ctx.Regs.RSP, t.Ctx.Regs.RFLAGS = entry, stack.RSP, 0x202
 	return vm.mm.Err()
+}
+
+// place returns what is added to the addresses of an executable: for a
+// position-independent one what brings its first page to at, or as far above it as
+// the alignment asks for, whatever address it is linked at. The error is a
+// *ProgramError when it would not end below the stack there: above that are the
+// monitor's own pages in the guest, which no segment may replace.
+func (vm *VM) place(e *executable, at uint64) (base uint64, err error) {
+	img, first := e.image, e.image.MinVaddr
+	if img.Type == loader.Dyn {
+		low := img.MinVaddr &^ (img.Align - 1)
+		start := (at + img.Align - 1) &^ (img.Align - 1)
+		base, first = start-low, start // the sum may pass 2⁶⁴ and comes back
+	}
+	if at == 0 || first > mm.MmapTop || img.Span()+img.Align > mm.MmapTop-first {
+		return 0, &ProgramError{Path: vm.program.spec.Path, Reason: fmt.Sprintf("%s spans %d MiB, for which there is no room in the address space", e.path, img.Span()>>20)}
+	}
+	return base, nil
 }
 
 // prefaultMax is the largest segment of an executable whose pages the host

@@ -316,10 +316,11 @@ func (m *MM) Unmap(a, b uint64) abi.Errno {
 }
 
 // Map makes a mapping in place of whatever was there. A small one gets its first
-// pages at once: an exit costs more than they do. Errors: ENOMEM when there are
-// too many; the source is dropped then, unless another mapping uses it.
+// pages at once: an exit costs more than they do. Errors: ENOMEM when there are too
+// many, or the range is not the program's; the source is dropped then, unless
+// another mapping uses it.
 func (m *MM) Map(v VMA) abi.Errno {
-	if len(m.vmas) >= maxVMAs {
+	if len(m.vmas) >= maxVMAs || v.Start < MinVA || v.End > x86.UserEnd {
 		m.drop([]VMA{v})
 		return abi.ENOMEM
 	}
@@ -337,8 +338,8 @@ func (m *MM) Map(v VMA) abi.Errno {
 // MapPages makes a mapping whose pages are the n adjoining ones at gpa, which
 // the address space owns from then on.
 func (m *MM) MapPages(v VMA, gpa uint64) error {
-	if m.Unmap(v.Start, v.End) != 0 {
-		return errors.New("too many mappings")
+	if v.Start < MinVA || v.End > x86.UserEnd || m.Unmap(v.Start, v.End) != 0 {
+		return fmt.Errorf("a mapping of %#x to %#x cannot be made", v.Start, v.End)
 	}
 	m.insert(v)
 	flags := leafFlags(v.Prot)
