@@ -144,6 +144,7 @@ var guests = []guest{
 		"data/sub/plain space": "a name with a space",
 	}},
 	{name: "bad_pointers"},
+	{name: "leak_state", stdin: []byte("quiet"), waits: true},
 
 	// The process and the processor.
 	{name: "system"},

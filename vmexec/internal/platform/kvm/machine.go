@@ -41,6 +41,9 @@ type machine struct {
 
 // Bind implements platform.Machine.
 func (m *machine) Bind() error {
+	if err := clearSegments(); err != nil {
+		return err
+	}
 	tid := unix.Gettid()
 	if m.timer != nil && m.tid == tid {
 		return nil

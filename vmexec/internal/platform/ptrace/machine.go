@@ -470,6 +470,13 @@ func (m *machine) Forget(c *platform.Context) {
 func (m *machine) Reset() error {
 	m.fp, m.fresh, m.retry = nil, true, 0
 	m.kicked.Store(false)
+	// Linux lets a program set the ID flag, but not its tracer clear it: only
+	// another process has it clear.
+	const flagID = 1 << 21
+	if m.regs.RFLAGS&flagID != 0 {
+		m.kill()
+		m.regs = userRegs{}
+	}
 	return nil
 }
 
