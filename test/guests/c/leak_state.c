@@ -548,6 +548,8 @@ static void mark_files(void) {
 	CHECK(unlink(at("link")) == 0 && symlink("new", at("link")) == 0);
 	CHECK(mkdir(at("made"), 0755) == 0);
 	put(at("open"), "mark");
+	char shortly[] = "/tmp/guestXXXXXX";
+	CHECK(mkdtemp(shortly) != NULL && rmdir(shortly) == 0);
 	struct timespec old[2] = {{1, 2}, {3, 4}};
 	CHECK(utimensat(AT_FDCWD, at("folder"), old, 0) == 0);
 	CHECK(chdir(at("made")) == 0);
