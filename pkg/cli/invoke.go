@@ -25,8 +25,12 @@ import (
 	"kontain.dev/eventing/pkg/event"
 )
 
-// maxReply is the most bytes of an answer that invoke reads.
-const maxReply = 64 << 20
+const (
+	// maxReply is the most bytes of an answer that invoke reads.
+	maxReply = 64 << 20
+	// maxBatch is the most events of a batch that are counted: one is right.
+	maxBatch = 1000
+)
 
 type invokeFlags struct {
 	event       string
@@ -290,7 +294,7 @@ func (a *answer) read(response *http.Response, body []byte) {
 		a.Error = fmt.Sprintf("the answer has a body of type %q but is not a CloudEvent", contentType)
 		return
 	}
-	replies, _, err := event.Decode(response.Header, body)
+	replies, _, err := event.Decode(response.Header, body, maxBatch)
 	if err != nil {
 		a.Error = "the reply is not a valid CloudEvent: " + oneLine(err.Error())
 		return

@@ -153,17 +153,17 @@ func DetectMode(h http.Header) (Mode, error) {
 	return mode, nil
 }
 
-// Decode reads the events of a message: one in binary and structured mode, any
-// number in batched mode. body must not change afterwards. Every error is an
+// Decode reads the events of a message: one in binary and structured mode, up to
+// maxBatch in batched mode. body must not change afterwards. Every error is an
 // *Error.
-func Decode(h http.Header, body []byte) ([]*Event, Mode, error) {
+func Decode(h http.Header, body []byte, maxBatch int) ([]*Event, Mode, error) {
 	mode, err := DetectMode(h)
 	if err != nil {
 		return nil, 0, err
 	}
 	switch mode {
 	case Batch:
-		events, err := DecodeBatch(body)
+		events, err := DecodeBatch(body, maxBatch)
 		return events, mode, err
 	case Structured:
 		e, err := DecodeJSON(body)

@@ -107,7 +107,7 @@ func TestDecodeAccepts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			events, mode, err := Decode(tt.header, []byte(tt.body))
+			events, mode, err := Decode(tt.header, []byte(tt.body), 1000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +202,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, _, err := Decode(tt.header, []byte(tt.body))
+			_, _, err := Decode(tt.header, []byte(tt.body), 1000)
 			var ee *Error
 			if !errors.As(err, &ee) {
 				t.Fatalf("error %v (%T), want an *Error", err, err)
@@ -230,7 +230,7 @@ func TestEncodeJSONKeepsDataInItsPlace(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			events, _, err := Decode(binaryHeaders("Content-Type", tt.contentType), []byte(tt.data))
+			events, _, err := Decode(binaryHeaders("Content-Type", tt.contentType), []byte(tt.data), 1000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -275,7 +275,7 @@ func TestEncodeBinary(t *testing.T) {
 	if string(body) != `{"x":1}` {
 		t.Errorf("body %s", body)
 	}
-	back, _, err := Decode(h, body)
+	back, _, err := Decode(h, body, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestEncodeBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := DecodeBatch(b)
+	back, err := DecodeBatch(b, 1000)
 	if err != nil || len(back) != 3 || back[2].ID() != "2" {
 		t.Fatalf("%v %v", back, err)
 	}
@@ -330,7 +330,7 @@ func checkRoundTrip(t *testing.T, e *Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := Decode(h, body)
+	events, _, err := Decode(h, body, 1000)
 	if err != nil {
 		t.Fatalf("%v: %v", err, h)
 	}
@@ -363,7 +363,7 @@ func FuzzDecodeHeaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, value, contentType string, body []byte) {
 		h := binaryHeaders("Content-Type", contentType)
 		h[name] = []string{value}
-		events, mode, err := Decode(h, body)
+		events, mode, err := Decode(h, body, 1000)
 		if err != nil {
 			var ee *Error
 			if !errors.As(err, &ee) {
@@ -375,4 +375,36 @@ func FuzzDecodeHeaders(f *testing.F) {
 			checkRoundTrip(t, events[0])
 		}
 	})
+}
+
+// A batch that is too large is refused before its events are read, however small
+// they are: what is wrong with them does not come into it.
+func TestDecodeBatchTooLarge(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		n    int
+	}{
+		{`[]`, 0},
+		{" [\n] ", 0},
+		{`[0]`, 1},
+		{` [ 0 , 1 ] `, 2},
+		{`[[1,2],{"a":[3,4],"b":5},"]"]`, 3},
+		{`["a,b","\"],[","\\",null]`, 4},
+		{`[{}, [], "" ,-1.5e3]`, 4},
+		{"[" + strings.Repeat("0,", 99_999) + "0]", 100_000},
+	} {
+		var all []json.RawMessage
+		if err := json.Unmarshal([]byte(tt.body), &all); err != nil || len(all) != tt.n {
+			t.Fatalf("%.40q: %d elements, %v", tt.body, len(all), err)
+		}
+		if n := countElements([]byte(tt.body)); n != tt.n {
+			t.Errorf("%.40q: counted %d, want %d", tt.body, n, tt.n)
+		}
+		_, err := DecodeBatch([]byte(tt.body), tt.n-1)
+		var ee *Error
+		want := fmt.Sprintf("the batch has %d events; at most %d are taken", tt.n, tt.n-1)
+		if !errors.As(err, &ee) || ee.Status != http.StatusRequestEntityTooLarge || !strings.Contains(ee.Message, want) {
+			t.Errorf("%.40q: %v, want status 413 and %q", tt.body, err, want)
+		}
+	}
 }

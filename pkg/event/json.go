@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"unicode/utf8"
 
@@ -67,15 +68,22 @@ func setData(e *Event, m member) error {
 	return nil
 }
 
-// DecodeBatch reads a JSON array of events. Every error is an *Error that says
-// which event of the batch is at fault, counted from 1.
-func DecodeBatch(b []byte) ([]*Event, error) {
+// DecodeBatch reads a JSON array of at most the given number of events; a larger one
+// is refused, with status 413, before any of them takes memory. Every error is an
+// *Error that says which event of the batch is at fault, counted from 1.
+func DecodeBatch(b []byte, most int) ([]*Event, error) {
 	if err := checkJSON(b); err != nil {
 		return nil, err
 	}
 	var raw []json.RawMessage
 	if first := bytes.TrimLeft(b, " \t\r\n"); first[0] != '[' {
 		return nil, badMessage("a batch is a JSON array of events; send one event as %s", MediaTypeJSON)
+	}
+	if n := countElements(b); n > most {
+		return nil, &Error{
+			Status:  http.StatusRequestEntityTooLarge,
+			Message: fmt.Sprintf("the batch has %d events; at most %d are taken, send smaller batches", n, most),
+		}
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return nil, badMessage("the batch is not a JSON array: %v", err)
@@ -93,6 +101,47 @@ func DecodeBatch(b []byte) ([]*Event, error) {
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+// countElements returns how many elements a JSON array has, which is valid.
+func countElements(b []byte) int {
+	n, depth := 0, 0
+	text, content := false, false
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if text {
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				text = false
+			}
+			continue
+		}
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case ',':
+			if depth == 1 {
+				n++
+			}
+			continue
+		case ']', '}':
+			depth--
+			continue
+		}
+		content = content || depth == 1
+		switch c {
+		case '[', '{':
+			depth++
+		case '"':
+			text = true
+		}
+	}
+	if content {
+		n++
+	}
+	return n
 }
 
 // checkJSON makes sure that b is one JSON text in UTF-8.

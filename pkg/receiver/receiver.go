@@ -225,12 +225,9 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 	if f != nil {
 		return nil, 0, f
 	}
-	events, mode, err := event.Decode(r.Header, body)
+	events, mode, err := event.Decode(r.Header, body, rc.options.MaxBatch)
 	if err != nil {
 		return nil, 0, reply.FromError(err)
-	}
-	if len(events) > rc.options.MaxBatch {
-		return nil, 0, reply.Failf(http.StatusRequestEntityTooLarge, reply.TooLarge, "the batch has %d events; at most %d are taken, send smaller batches", len(events), rc.options.MaxBatch)
 	}
 	replies, f := rc.dispatcher.Dispatch(r.Context(), namespace, name, events)
 	return replies, mode, f
