@@ -149,14 +149,14 @@ func TestExamineFindings(t *testing.T) {
 			func(_ *testing.T, s *system) {
 				s.kvm = func(string) kvmProbe { return kvmProbe{version: kvmAPIVersion, caps: map[int]int{74: 1}} }
 			},
-			"registers in shared memory", Warn, "in part: 0x1 of 0x7", "a third cheaper",
+			"registers in shared memory", Bad, "in part: 0x1 of 0x3", "exits",
 		},
 		{
 			"no immediate exit", "vmx",
 			func(_ *testing.T, s *system) {
 				s.kvm = func(string) kvmProbe { return kvmProbe{version: kvmAPIVersion} }
 			},
-			"immediate exit", Bad, "no (KVM_CAP_IMMEDIATE_EXIT, Linux 4.13)", "wake-up",
+			"immediate exit", Bad, "no (KVM_CAP_IMMEDIATE_EXIT, Linux 4.11)", "wake-up",
 		},
 		{
 			"old kernel", "vmx",

@@ -34,18 +34,18 @@ type capability struct {
 	missing Level  // what its absence means
 }
 
-// syncRegsWanted asks for general, special and event registers (KVM_SYNC_X86_*).
-const syncRegsWanted = 1 | 2 | 4
+// syncRegsWanted asks for general and special registers (KVM_SYNC_X86_*).
+const syncRegsWanted = 1 | 2
 
 var capabilities = []capability{
-	{number: 3, id: "KVM_CAP_USER_MEMORY", name: "user memory", since: "2.6.23", use: "the program's memory", missing: Bad},
+	{number: 3, id: "KVM_CAP_USER_MEMORY", name: "user memory", since: "2.6.25", use: "the program's memory", missing: Bad},
 	{number: 10, id: "KVM_CAP_NR_MEMSLOTS", name: "memory slots", show: true, since: "2.6.26", use: "memory that grows in steps", missing: Bad},
 	{number: 55, id: "KVM_CAP_XSAVE", name: "vector registers", since: "2.6.36", use: "vector registers of the program's threads", missing: Bad},
 	{number: 208, id: "KVM_CAP_XSAVE2", name: "large vector registers", show: true, since: "5.17", use: "vector state larger than 4 KiB (AMX); not needed without it", missing: Note},
 	{number: 56, id: "KVM_CAP_XCRS", name: "extended control registers", since: "2.6.36", use: "AVX in the program", missing: Bad},
-	{number: 61, id: "KVM_CAP_GET_TSC_KHZ", name: "time stamp frequency", since: "2.6.39", use: "clocks that the program reads without an exit", missing: Warn},
-	{number: 74, id: "KVM_CAP_SYNC_REGS", name: "registers in shared memory", needs: syncRegsWanted, since: "4.17", use: "exits without further calls, about a third cheaper", missing: Warn},
-	{number: 136, id: "KVM_CAP_IMMEDIATE_EXIT", name: "immediate exit", since: "4.13", use: "stopping a running program without losing a wake-up", missing: Bad},
+	{number: 61, id: "KVM_CAP_GET_TSC_KHZ", name: "time stamp frequency", since: "2.6.39", use: "clocks that the program reads without an exit", missing: Bad},
+	{number: 74, id: "KVM_CAP_SYNC_REGS", name: "registers in shared memory", needs: syncRegsWanted, since: "4.17", use: "exits without further calls", missing: Bad},
+	{number: 136, id: "KVM_CAP_IMMEDIATE_EXIT", name: "immediate exit", since: "4.11", use: "stopping a running program without losing a wake-up", missing: Bad},
 }
 
 // kvmProbe is what a KVM device answered.
@@ -115,7 +115,7 @@ func probeKernel() []kernelFeature {
 		{"memfd_create", "sealed memory files", "3.17", "programs held in memory that cannot change", Bad, probeMemfd()},
 		{"openat2", "look-ups below a folder", "5.6", "a read-only root from a folder", Bad, probeOpenat2()},
 		{"SIGEV_THREAD_ID", "timers of one thread", "2.6", "time limits of running programs", Bad, probeTimer()},
-		{"PAGEMAP_SCAN", "changed pages", "6.7", "fast reset of snapshots; not needed without snapshots", Note, probePagemapScan()},
+		{"PAGEMAP_SCAN", "changed pages", "6.7", "fast reset of snapshots; page maps are read without it", Note, probePagemapScan()},
 	}
 }
 
