@@ -4,6 +4,7 @@
 package vfs
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,22 +32,28 @@ func (p Path) String() string {
 	if p.d.inode.anon != nil {
 		return n.name
 	}
-	s := ""
 	deleted := n.gone
+	var up []string // names, the last one first: a guest may nest folders without end
 	for d := p.d; n.parent != d; n = p.fs.name(d) {
+		up = append(up, n.name)
 		if n.parent == nil { // O_TMPFILE
-			return "/" + n.name + s + " (deleted)"
+			deleted = true
+			break
 		}
-		s = "/" + n.name + s
 		d = n.parent
 	}
-	if s == "" {
-		s = "/"
+	var s strings.Builder
+	for _, name := range slices.Backward(up) {
+		s.WriteByte('/')
+		s.WriteString(name)
+	}
+	if len(up) == 0 {
+		s.WriteByte('/')
 	}
 	if deleted {
-		s += " (deleted)"
+		s.WriteString(" (deleted)")
 	}
-	return s
+	return s.String()
 }
 
 // Deleted reports whether the name has been removed.
