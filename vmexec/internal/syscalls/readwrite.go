@@ -78,16 +78,22 @@ func doRead(t *task.Thread, f fd.File, dst fd.Buffers, off int64, nonblock bool)
 // look takes a page of memory for each that the program has not used yet.
 const readChunk = 128 << 10
 
+// mostOf returns the most bytes that one read of the file gives, as far as that is
+// known; 1 where there is nothing but the end, or nothing yet.
+func mostOf(f fd.File) uint64 {
+	if s, ok := f.(fd.Sizer); ok {
+		return uint64(max(1, min(s.Available(), task.MaxIO)))
+	}
+	return task.MaxIO
+}
+
 // readInto reads into one buffer, which may be much longer than what there is to
 // read.
 func readInto(t *task.Thread, f fd.File, addr, n uint64, off int64) (uint64, abi.Errno) {
 	if errno := userRange(addr, n); errno != abi.OK {
 		return 0, errno
 	}
-	n = min(n, task.MaxIO)
-	if s, ok := f.(fd.Sizer); ok { // or the end, or nothing yet
-		n = min(n, uint64(max(1, s.Available())))
-	}
+	n = min(n, mostOf(f))
 	done := uint64(0)
 	for {
 		want := min(n-done, readChunk)
@@ -232,7 +238,7 @@ func readVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, 
 	if errno != abi.OK {
 		return 0, errno
 	}
-	dst, errno := t.Iovec(a[1], vectorCount(a[2]), true)
+	dst, errno := t.Iovec(a[1], vectorCount(a[2]), mostOf(f), true)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -244,7 +250,7 @@ func writeVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64,
 	if errno != abi.OK {
 		return partial(t, errno)
 	}
-	src, errno := t.Iovec(a[1], vectorCount(a[2]), false)
+	src, errno := t.Iovec(a[1], vectorCount(a[2]), task.MaxIO, false)
 	if errno != abi.OK {
 		return partial(t, errno)
 	}

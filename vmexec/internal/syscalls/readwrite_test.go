@@ -323,6 +323,11 @@ func TestReadIntoHugeBuffer(t *testing.T) {
 		r, w := g.pipe(0)
 		g.must(5, unix.SYS_WRITE, w, g.put([]byte("hello")), 5)
 		g.must(5, unix.SYS_READ, r, buf, huge)
+		g.must(5, unix.SYS_WRITE, w, g.put([]byte("vecto")), 5)
+		g.must(5, unix.SYS_READV, r, g.put(le(buf+8, 2, buf+huge/2, huge/2)), 2)
+		if got := string(g.get(buf+8, 2)) + string(g.get(buf+huge/2, 3)); got != "vecto" {
+			t.Errorf("readv: %q", got)
+		}
 		if n := used() - before; n > 64 {
 			t.Errorf("reading 5 bytes of a pipe took %d pages", n)
 		}

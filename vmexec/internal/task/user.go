@@ -50,10 +50,11 @@ const userEnd = canonical - pageSize
 // maxIovec is UIO_MAXIOV.
 const maxIovec = 1024
 
-// Iovec returns the ranges of a struct iovec array as host slices.
+// Iovec returns the ranges of a struct iovec array as host slices, most bytes of
+// them at the most.
 // Errors: EINVAL for a count or a length out of bounds; EFAULT, also for a range
 // that leaves the program's half of the address space.
-func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errno) {
+func (t *Thread) Iovec(addr uint64, count int, most uint64, write bool) (fd.Buffers, abi.Errno) {
 	if count < 0 || count > maxIovec {
 		return nil, abi.EINVAL
 	}
@@ -77,7 +78,7 @@ func (t *Thread) Iovec(addr uint64, count int, write bool) (fd.Buffers, abi.Errn
 		}
 	}
 	var out fd.Buffers
-	left := uint64(MaxIO)
+	left := min(most, MaxIO)
 	for ; len(raw) > 0; raw = raw[16:] {
 		base, n := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])
 		n = min(n, left)
