@@ -145,6 +145,8 @@ var guests = []guest{
 	}},
 	{name: "bad_pointers"},
 	{name: "leak_state", stdin: []byte("quiet"), waits: true},
+	{name: "uniqueness", stdin: []byte("check"), waits: true},
+	{name: "uniqueness_musl", source: "uniqueness", flavour: build.Musl, stdin: []byte("check"), waits: true},
 
 	// The process and the processor.
 	{name: "system"},
@@ -168,6 +170,7 @@ var guests = []guest{
 	{name: "go_signals", source: "signals", flavour: build.Go, signal: syscall.SIGTERM},
 	{name: "go_stdlib", source: "stdlib", flavour: build.Go},
 	{name: "go_sync", source: "sync", flavour: build.Go},
+	{name: "go_uniqueness", source: "uniqueness", flavour: build.Go, stdin: []byte("check"), waits: true},
 	{name: "go_crypto", source: "crypto", flavour: build.Go},
 	{name: "go_files", source: "files", flavour: build.Go},
 	{name: "go_pipes", source: "pipes", flavour: build.Go},
