@@ -51,10 +51,15 @@ type Snapshot struct {
 // is nothing to snapshot.
 type NoWaitError struct {
 	Result *Result
+	// Asked: one thread did ask for the event, but others went on running.
+	Asked bool
 }
 
 func (e *NoWaitError) Error() string {
 	s := "the program ended before it read its event from stdin"
+	if e.Asked {
+		s = "the program asked for its event on stdin, but other threads of it did not come to rest"
+	}
 	if e.Result.Message != "" {
 		s += ": " + e.Result.Message
 	}
@@ -76,7 +81,7 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 		return nil, err
 	}
 	if r.Reason != waiting {
-		return nil, &NoWaitError{Result: r}
+		return nil, &NoWaitError{Result: r, Asked: vm.stdin.Asked()}
 	}
 	s := &Snapshot{
 		program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,

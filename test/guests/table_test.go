@@ -145,6 +145,7 @@ var guests = []guest{
 	}},
 	{name: "bad_pointers"},
 	{name: "leak_state", stdin: []byte("quiet"), waits: true},
+	{name: "event_mix", stdin: []byte("{\"some\": \"event\"}"), waits: true},
 	{name: "uniqueness", stdin: []byte("check"), waits: true},
 	{name: "uniqueness_musl", source: "uniqueness", flavour: build.Musl, stdin: []byte("check"), waits: true},
 
