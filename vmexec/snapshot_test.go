@@ -159,7 +159,7 @@ func TestSnapshotShared(t *testing.T) {
 							break
 						}
 						if want := fmt.Sprintf("%s\ncount %d\n", strings.ToUpper(in), len(in)); r.Status != 65 && r.Status != 0 || string(r.Stdout) != strings.Replace(want, "\ncount", "count", 1) {
-							t.Errorf("%q gave %q", in, r.Stdout)
+							t.Errorf("%q gave %q, status %d: %s", in, r.Stdout, r.Status, r.Message)
 						}
 						if err := vm.Reset(); err != nil {
 							t.Error(err)
