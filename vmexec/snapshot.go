@@ -227,14 +227,13 @@ func (vm *VM) Reset() error {
 	vm.again = false
 	start := time.Now()
 	vm.fs.Reset()
-	st, err := vm.mm.Reset(vm.snapshot.mm, vm.translator(), vm.touched)
+	st, err := vm.mm.Reset(vm.snapshot.mm, vm.translator())
 	if err != nil {
 		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
 	}
 	if err := vm.machine.Reset(); err != nil {
 		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
 	}
-	vm.touched = false
 	if err := vm.revive(vm.kernel); err != nil {
 		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
 	}

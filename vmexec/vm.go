@@ -46,7 +46,6 @@ type VM struct {
 	generation uint64
 	learns     bool // its first event shows which pages an event uses
 	again      bool // it ended in a way that Reset can undo
-	touched    bool // pages may have been written for the first time since the last Reset
 
 	ran                 bool
 	create, load, reset time.Duration
@@ -386,7 +385,6 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 	if vm.learns {
 		vm.learned(vm.again)
 	}
-	vm.touched = vm.touched || k.Stats().HostFaults > 0
 	return r, nil
 }
 

@@ -113,7 +113,7 @@ func TestServeInVM(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Replace(string(manifest), "../../bin/samples/faulty", "./faulty", 1)
-	text = strings.Replace(text, "timeout: 2s", "timeout: 1500ms", 1)
+	text = strings.Replace(text, "timeout: 2s", "timeout: 4s", 1)
 	file := filepath.Join(dir, "sink.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

@@ -182,26 +182,27 @@ type ResetStats struct {
 
 // Reset makes the memory of a clone what its image was, except for the page
 // tables: keep reports whether a page is one, and what was changed in those is
-// the business of whoever edited them. touched false says that no page can
-// have been written for the first time since the last reset, so that what was
-// dirty then is all there is. The error is ErrTables, or a failure of the host.
-func (m *Memory) Reset(keep func(gpa uint64) bool, touched bool) (ResetStats, error) {
+// the business of whoever edited them. The error is ErrTables, or a failure of
+// the host.
+//
+// The page map is scanned each time. That the thread that ran the guest had no
+// page fault does not mean that no page was written for the first time: KVM may
+// have a kernel thread resolve a fault (asynchronous page faults).
+func (m *Memory) Reset(keep func(gpa uint64) bool) (ResetStats, error) {
 	c := m.clone
 	var st ResetStats
 	if c.spilt {
 		return st, ErrTables
 	}
-	if touched || c.dirty == nil || m.shared != nil {
-		find := privatePages
-		if m.shared != nil {
-			find = m.changedPages
-		}
-		dirty, err := find(m.host[:c.img.Size()], c.dirty[:0])
-		if err != nil {
-			return st, err
-		}
-		c.dirty = dirty
+	find := privatePages
+	if m.shared != nil {
+		find = m.changedPages
 	}
+	dirty, err := find(m.host[:c.img.Size()], c.dirty[:0])
+	if err != nil {
+		return st, err
+	}
+	c.dirty = dirty
 	for _, r := range c.dirty {
 		for p := r.Start; p < r.End; {
 			if keep(p) {

@@ -110,7 +110,7 @@ func TestCloneShared(t *testing.T) {
 		}
 		c.Page(born)[1] = 9
 		forgotten = nil
-		st, err := c.Reset(none, false)
+		st, err := c.Reset(none)
 		if err != nil || st.Dirty != 2 || st.Dropped != 2 {
 			t.Fatalf("%+v, %v", st, err)
 		}

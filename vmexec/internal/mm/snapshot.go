@@ -133,8 +133,8 @@ func (m *MM) Wipe() {
 }
 
 // Reset undoes everything since the clone was made: mappings, page tables and
-// memory. touched is as in guestmem.Memory.Reset.
-func (m *MM) Reset(z *Frozen, translate func(Source) Source, touched bool) (guestmem.ResetStats, error) {
+// memory.
+func (m *MM) Reset(z *Frozen, translate func(Source) Source) (guestmem.ResetStats, error) {
 	end := m.mem.ImageEnd()
 	var stale []guestmem.Run
 	log := m.journal.log
@@ -150,7 +150,7 @@ func (m *MM) Reset(z *Frozen, translate func(Source) Source, touched bool) (gues
 	if err := m.mem.Invalidate(stale); err != nil {
 		return guestmem.ResetStats{}, err
 	}
-	st, err := m.mem.Reset(z.kept, touched)
+	st, err := m.mem.Reset(z.kept)
 	m.restore(z, translate)
 	return st, err
 }

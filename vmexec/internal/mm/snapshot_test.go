@@ -33,7 +33,7 @@ func newClone(t *testing.T, pages uint64, prepare func(m *MM)) (*MM, *Frozen, *g
 // verifyReset resets a clone and compares it with its image.
 func verifyReset(t *testing.T, m *MM, z *Frozen, img *guestmem.Image) {
 	t.Helper()
-	if _, err := m.Reset(z, nil, true); err != nil {
+	if _, err := m.Reset(z, nil); err != nil {
 		t.Fatal(err)
 	}
 	if d := m.Differences(z, img); len(d) > 0 {
@@ -91,7 +91,7 @@ func TestCloneManyTables(t *testing.T) {
 			t.Fatalf("mapping %d: %v, %v", i, errno, m.Err())
 		}
 	}
-	if _, err := m.Reset(z, nil, true); !errors.Is(err, guestmem.ErrTables) {
+	if _, err := m.Reset(z, nil); !errors.Is(err, guestmem.ErrTables) {
 		t.Errorf("reset: %v", err)
 	}
 }

@@ -90,7 +90,6 @@ type Stats struct {
 	Unsupported                     map[uint64]uint64
 	Exceptions                      [32]uint64
 	Threads                         int
-	HostFaults                      int64 // page faults of the loop's thread, the guest's first touches among them
 }
 
 // Kernel is the kernel of one VM.
@@ -270,8 +269,6 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	stop := context.AfterFunc(ctx, func() { k.Post(func() { k.End(Canceled) }) })
 	defer stop()
 	defer k.setLimits()()
-	faults := hostFaults()
-	defer func() { k.stats.HostFaults = hostFaults() - faults }()
 	k.Clock.encode(k.Memory.Page(x86.ClockGPA))
 	k.resume()
 	for {
@@ -333,12 +330,6 @@ func (k *Kernel) setLimits() (stop func()) {
 			}
 		}
 	}
-}
-
-func hostFaults() int64 {
-	var ru unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_THREAD, &ru)
-	return ru.Minflt + ru.Majflt
 }
 
 func threadCPU() int64 {
