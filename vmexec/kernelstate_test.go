@@ -152,18 +152,9 @@ func TestKernelState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []build.Guest
-	for pattern, flavour := range map[string]build.Flavour{"c/*.c": build.Glibc, "c/*.cc": build.Cxx, "go/*": build.Go} {
-		files, err := filepath.Glob(filepath.Join(src, pattern))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no guests %s: %v", pattern, err)
-		}
-		for _, f := range files {
-			name := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f))
-			if name != "internal" {
-				list = append(list, build.Guest{Source: name, Flavour: flavour})
-			}
-		}
+	list, err := build.Sources(src)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no guests in %s: %v", src, err)
 	}
 	built, err := build.All(t.Context(), src, dir, list)
 	if err != nil {

@@ -139,7 +139,7 @@ func unmarked(name string) bool {
 }
 
 // TestLeakState holds that an event sees nothing of what another one did, neither
-// after a reset nor in another clone. See test/guests/c/leak_state.c.
+// after a reset nor in another clone. See test/guests/program/leak_state.c.
 func TestLeakState(t *testing.T) {
 	elf := buildGuest(t, "leak_state", build.Glibc)
 	onEach(t, func(t *testing.T, h *vmexec.Host) {

@@ -39,6 +39,7 @@ const (
 	guestMemory = 256 << 20 // default memory limit of a guest
 	guestOutput = 8 << 20   // most output of a guest
 	atOnce      = 2         // guests that run at once
+	atLeast     = 40        // guests that docs/SPECIFICATION.md promises
 )
 
 // rootMark stands in arguments for the folder of guest.files: a temporary
@@ -108,6 +109,7 @@ func TestGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	guests := table()
 	var list []build.Guest
 	for _, g := range guests {
 		list = append(list, g.build())
@@ -154,31 +156,42 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// TestNames holds that every source is in the table and no name is used twice.
+// TestNames holds that every source is in the table of its family, and that no
+// name is used twice.
 func TestNames(t *testing.T) {
 	names, used := map[string]bool{}, map[string]bool{}
-	for _, g := range guests {
+	for _, g := range table() {
 		if names[g.name] {
 			t.Errorf("guest %s is in the table twice", g.name)
 		}
 		names[g.name] = true
 		b := g.build()
-		folder := "c"
-		if b.Flavour == build.Go {
-			folder = "go"
+		file := b.Source + ".c"
+		switch b.Flavour {
+		case build.Go:
+			file = b.Source + "/main.go"
+		case build.Cxx:
+			file = b.Source + ".cc"
 		}
-		used[folder+"/"+b.Source] = true
+		file = filepath.Join(g.family, file)
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("guest %s: %v", g.name, err)
+		}
+		used[file] = true
 	}
-	for _, pattern := range []string{"c/*.c", "c/*.cc", "go/*"} {
+	for _, pattern := range []string{"*/*.c", "*/*.cc", "*/*/main.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range files {
-			if f != "go/internal" && !used[strings.TrimSuffix(f, filepath.Ext(f))] {
-				t.Errorf("%s is not in the table of guests", f)
+			if !used[f] {
+				t.Errorf("%s is not in the table of its family", f)
 			}
 		}
+	}
+	if len(names) < atLeast {
+		t.Errorf("%d guests; at least %d are promised", len(names), atLeast)
 	}
 }
 

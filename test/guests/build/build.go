@@ -1,8 +1,8 @@
 // Copyright 2026 The Kontain Eventing Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package build compiles the golden guests: the C and C++ files of
-// test/guests/c and the Go commands of test/guests/go. Every program is
+// Package build compiles the golden guests: the C and C++ files and the Go
+// commands in the folders of test/guests, one folder a family. Every program is
 // statically linked, so that the same file runs natively and in a virtual
 // machine whose root holds nothing but the program.
 package build
@@ -62,10 +62,47 @@ var tools = map[Flavour]tool{
 // jobs is how many C compilers run at once.
 const jobs = 2
 
-// Guest names one program to build.
+// Guest names one program to build. The name of a source is used once among
+// those of its language, whatever the family.
 type Guest struct {
-	Source  string // file in c without its extension, or folder in go
+	Source  string // name of a file without its extension, or of a Go command's folder
 	Flavour Flavour
+}
+
+// Sources returns each source under src once, in a flavour that can build it.
+func Sources(src string) ([]Guest, error) {
+	var list []Guest
+	for _, k := range []struct {
+		pattern string
+		flavour Flavour
+	}{{"*/*.c", Glibc}, {"*/*.cc", Cxx}, {"*/*/main.go", Go}} {
+		files, err := filepath.Glob(filepath.Join(src, k.pattern))
+		if err != nil {
+			return nil, fmt.Errorf("sources of guests: %w", err)
+		}
+		for _, f := range files {
+			if k.flavour == Go {
+				f = filepath.Dir(f)
+			}
+			name := filepath.Base(f)
+			list = append(list, Guest{Source: strings.TrimSuffix(name, filepath.Ext(name)), Flavour: k.flavour})
+		}
+	}
+	return list, nil
+}
+
+// find returns the one path of a source: the name may lie in any family.
+func find(src, name string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(src, "*", name))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("source %s of a guest: %w", name, err)
+	case len(files) == 0:
+		return "", fmt.Errorf("source %s of a guest in %s: %w", name, src, fs.ErrNotExist)
+	case len(files) > 1:
+		return "", fmt.Errorf("source of a guest is there twice: %s", strings.Join(files, ", "))
+	}
+	return files[0], nil
 }
 
 // MissingToolError says that a compiler is not installed, and what is
@@ -204,12 +241,15 @@ func version(ctx context.Context, name string) string {
 // compile builds one C or C++ guest unless dir has it already, and removes
 // what older sources of the same guest left there.
 func compile(ctx context.Context, src, dir string, g Guest, tl tool, version string) (string, error) {
-	file := filepath.Join(src, "c", g.Source+tl.ext)
+	file, err := find(src, g.Source+tl.ext)
+	if err != nil {
+		return "", err
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("source of guest %s: %w", g.Source, err)
 	}
-	header, err := os.ReadFile(filepath.Join(src, "c", "guest.h"))
+	header, err := os.ReadFile(filepath.Join(src, "guest.h"))
 	if err != nil {
 		return "", fmt.Errorf("header of the C guests: %w", err)
 	}
@@ -235,7 +275,7 @@ func compile(ctx context.Context, src, dir string, g Guest, tl tool, version str
 		}
 	}
 	partial := path + ".partial"
-	args := append(slices.Clone(tl.flags), "-o", partial, file, "-lm")
+	args := append(slices.Clone(tl.flags), "-I", src, "-o", partial, file, "-lm")
 	if out, err := exec.CommandContext(ctx, tl.name, args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s %s: %w\n%s", tl.name, strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
@@ -256,7 +296,15 @@ func buildGo(ctx context.Context, src, dir string, guests []Guest) error {
 	}
 	args := []string{"build", "-trimpath", "-o", out}
 	for _, g := range guests {
-		args = append(args, "./"+filepath.Join("go", g.Source))
+		main, err := find(src, filepath.Join(g.Source, "main.go"))
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(src, filepath.Dir(main))
+		if err != nil {
+			return fmt.Errorf("source %s of a guest: %w", g.Source, err)
+		}
+		args = append(args, "./"+rel)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = src

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,11 +17,11 @@ import (
 func sources(t *testing.T, text string) string {
 	t.Helper()
 	src := t.TempDir()
-	if err := os.Mkdir(filepath.Join(src, "c"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(src, "family"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"a.c": text, "guest.h": ""} {
-		if err := os.WriteFile(filepath.Join(src, "c", name), []byte(text), 0o644); err != nil {
+	for name, text := range map[string]string{"family/a.c": text, "guest.h": ""} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,6 +73,25 @@ func TestAllErrors(t *testing.T) {
 	}
 }
 
+// TestSources holds that a source is found in its family, and that a name which
+// two families use is refused.
+func TestSources(t *testing.T) {
+	src := sources(t, "")
+	list, err := Sources(src)
+	if want := []Guest{{"a", Glibc}}; err != nil || !slices.Equal(list, want) {
+		t.Errorf("sources %v, %v; want %v", list, err, want)
+	}
+	if err := os.Mkdir(filepath.Join(src, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(src, "other", "a.c"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := find(src, "a.c"); err == nil {
+		t.Errorf("of two sources with one name %s was taken", f)
+	}
+}
+
 // TestAllKeeps holds that a guest is compiled when its source changed, only
 // then, and that the old program goes.
 func TestAllKeeps(t *testing.T) {
@@ -96,7 +116,7 @@ func TestAllKeeps(t *testing.T) {
 	if again.Path != first.Path || !os.SameFile(before, after) {
 		t.Errorf("compiled again without a change")
 	}
-	if err := os.WriteFile(filepath.Join(src, "c", "a.c"), []byte("int main(void) { return 6; }"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(src, "family", "a.c"), []byte("int main(void) { return 6; }"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	changed := buildOne(t, src, dir, g)

@@ -5,7 +5,7 @@ package syscalls
 
 // exercisedBy names, for each call, up to three of the golden guests of test/guests
 // that make it, those that make it most often. A guest is named as its source is:
-// c/NAME.c, c/NAME.cc, or go/NAME for go_NAME. `kontain run --stats` shows which
+// FAMILY/NAME.c, FAMILY/NAME.cc, or FAMILY/NAME/main.go for go_NAME. `kontain run --stats` shows which
 // calls a program makes.
 var exercisedBy = map[string][]string{
 	"access":                 {"folders"},

@@ -57,9 +57,9 @@ func TestGuestsExist(t *testing.T) {
 	}
 	for name, guests := range exercisedBy {
 		for _, g := range guests {
-			pattern := filepath.Join(dir, "c", g+".c*")
+			pattern := filepath.Join(dir, "*", g+".c*")
 			if rest, ok := strings.CutPrefix(g, "go_"); ok {
-				pattern = filepath.Join(dir, "go", rest, "*.go")
+				pattern = filepath.Join(dir, "*", rest, "main.go")
 			}
 			if found, err := filepath.Glob(pattern); err != nil || len(found) == 0 {
 				t.Errorf("%s: no guest %s (%v)", name, pattern, err)

@@ -21,7 +21,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func main() {

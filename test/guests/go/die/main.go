@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func forever(n int) int { return forever(n+1) + 1 }

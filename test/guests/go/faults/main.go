@@ -13,7 +13,7 @@ import (
 	"sync"
 	"unsafe"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 type big struct {

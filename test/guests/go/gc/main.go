@@ -16,7 +16,7 @@ import (
 	"time"
 	"weak"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 type node struct {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func main() {

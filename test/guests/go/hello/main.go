@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"sort"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func main() {

@@ -11,7 +11,7 @@ import (
 	"os"
 	"runtime"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func named() (n int, err error) {

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func main() {

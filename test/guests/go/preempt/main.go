@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 var sink int

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func send(s syscall.Signal) {

@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"sync"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func deep(n int, p *int) int {

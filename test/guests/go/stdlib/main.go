@@ -20,7 +20,7 @@ import (
 	"strings"
 	"text/template"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 type order struct {

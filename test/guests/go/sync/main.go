@@ -12,7 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func main() {

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "kontain.dev/eventing/test/guests/go/internal/wait"
+	_ "kontain.dev/eventing/test/guests/internal/wait"
 )
 
 func must(ok bool, what string) {

@@ -1,0 +1,24 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package guests
+
+import (
+	"kontain.dev/eventing/test/guests/build"
+)
+
+var _ = family("thread",
+	guest{name: "exit_thread", status: 7},
+	guest{name: "threads"},
+	guest{name: "threads_musl", source: "threads", flavour: build.Musl},
+	guest{name: "threads_pie", source: "threads", flavour: build.PIE},
+	guest{name: "thread_spin"},
+	guest{name: "waiting_threads", stdin: []byte("an event"), waits: true},
+	guest{name: "thread_cancel"},
+	guest{name: "thread_cancel_musl", source: "thread_cancel", flavour: build.Musl},
+	guest{name: "thread_mutexes"},
+	guest{name: "thread_mutexes_musl", source: "thread_mutexes", flavour: build.Musl},
+	guest{name: "thread_fp"},
+	guest{name: "futex"},
+	guest{name: "clone_tls"},
+)
