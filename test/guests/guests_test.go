@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/test/guests/build"
 	"kontain.dev/eventing/vmexec"
@@ -95,6 +97,11 @@ func TestMain(m *testing.M) {
 	// Guests that die by a signal must not leave core files behind.
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		fmt.Fprintf(os.Stderr, "setrlimit RLIMIT_CORE: %v\n", err)
+		os.Exit(1)
+	}
+	// Nor do they find open what whoever started the tests left open.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		fmt.Fprintf(os.Stderr, "close_range: %v\n", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
