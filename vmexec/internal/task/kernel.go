@@ -556,6 +556,7 @@ func (k *Kernel) call(t *Thread) {
 		return
 	}
 	t.woken, t.again, t.State = WakeNone, false, nil
+	k.FS.Tidy()
 	r := &t.Ctx.Regs
 	switch errno {
 	case abi.OK:

@@ -76,6 +76,7 @@ func (fs *FS) Freeze() *Frozen {
 	fs.open.closeAll()
 	fs.base, fs.layer = z, &layer{below: fs.layer}
 	fs.inodes, fs.names, fs.links, fs.holds = nil, nil, nil, nil
+	fs.found, fs.sweepAt, fs.sweeps = nil, 0, 0
 	return z
 }
 
@@ -168,6 +169,7 @@ func (fs *FS) Reset() {
 	}
 	fs.inodes, fs.names = emptied(fs.inodes), emptied(fs.names)
 	fs.links, fs.holds = emptied(fs.links), emptied(fs.holds)
+	fs.found, fs.sweepAt, fs.sweeps = nil, 0, 0
 	if b, ok := fs.budget.(*fixedBudget); ok {
 		b.Release(fs.pages + fs.metaPgs - z.Pages())
 	}

@@ -99,6 +99,11 @@ type FS struct {
 	links  map[lowerID]*inode
 	holds  map[*inode]int
 
+	// Names of the lower root that were found in the present layer; see Tidy.
+	found   []*dentry
+	sweepAt int    // how many there are when Tidy looks for those to forget
+	sweeps  uint64 // how often it did
+
 	open lowerCache
 }
 

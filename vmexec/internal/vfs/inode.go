@@ -37,6 +37,7 @@ type inode struct {
 	lower     bool
 	lowerPath string
 	lowerStat LowerStat
+	names     int // names in FS.found
 
 	dyn    dynDir // directory of /proc or /sys
 	gen    func(*FS) ([]byte, abi.Errno)
@@ -75,6 +76,10 @@ type dentry struct {
 	inode *inode
 	mount bool // root of a mounted file system: cannot be removed or renamed
 	first dentryState
+
+	// Of a name of the lower root that was found in the present layer; see FS.Tidy.
+	cost int64  // charged beyond the inode's description
+	used uint64 // FS.sweeps when it was last asked for
 }
 
 type dentryState struct {
@@ -140,6 +145,9 @@ func (fs *FS) child(p *dentry, name string) (*dentry, abi.Errno) {
 		return fs.newDentry(p, name, fs.dynInode(in, e)), 0
 	}
 	if d := st.entries.get(name); d != nil {
+		if d.owner == fs.layer {
+			d.used = fs.sweeps
+		}
 		return d, 0
 	}
 	if !in.lower || st.entries.isHidden(name) {
@@ -155,6 +163,7 @@ func (fs *FS) child(p *dentry, name string) (*dentry, abi.Errno) {
 	}
 	id := lowerID{ls.Dev, ls.Ino}
 	c := fs.linked(id)
+	cost := int64(0)
 	if c == nil || c.kind != ls.Mode&unix.S_IFMT {
 		c = &inode{owner: fs.layer, sb: in.sb}
 		c.fromLower(path, ls)
@@ -165,12 +174,16 @@ func (fs *FS) child(p *dentry, name string) (*dentry, abi.Errno) {
 		if ls.Nlink > 1 && !c.isDir() {
 			fs.setLinked(id, c)
 		}
-	} else if !fs.chargeMeta(entryCost(name)) {
+	} else if cost = entryCost(name); !fs.chargeMeta(cost) {
 		return nil, abi.ENOMEM
 	}
 	d := fs.newDentry(p, name, c)
-	d.first.lower = true
+	d.first.lower, d.cost, d.used = true, cost, fs.sweeps
 	fs.mut(in).entries.put(name, d)
+	fs.found = append(fs.found, d)
+	if c.owner == fs.layer {
+		c.names++
+	}
 	return d, 0
 }
 
@@ -266,7 +279,7 @@ func (fs *FS) maybeFree(in *inode) {
 	fs.releaseMeta(s.meta)
 	s.meta = 0
 	if in.lower {
-		if id := (lowerID{in.lowerStat.Dev, in.lowerStat.Ino}); fs.linked(id) == in {
+		if id := in.lowerID(); fs.linked(id) == in {
 			fs.setLinked(id, nil)
 		}
 	}
