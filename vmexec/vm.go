@@ -19,6 +19,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/loader"
 	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/strace"
 	"kontain.dev/eventing/vmexec/internal/syscalls"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
@@ -295,6 +296,10 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 		return nil, errors.New("vmexec: the VM has run")
 	}
 	vm.ran = true
+	vm.kernel.SetTracer(nil) // of the run before
+	if io.Trace != nil {
+		vm.kernel.SetTracer(strace.New(io.Trace))
+	}
 	if vm.snapshot != nil {
 		if io.Stdin != nil || io.Stdout != nil || io.Stderr != nil {
 			return nil, errors.New("vmexec: a clone takes an event and has its output captured")

@@ -106,6 +106,10 @@ type IO struct {
 	// Stdout and Stderr, when nil, are captured into the Result within
 	// Limits.Output. A Writer that blocks holds back the program.
 	Stdout, Stderr io.Writer
+	// Trace, when set, gets what the program does in the form of strace(1), a line or
+	// a part of one with each Write. It slows the program down, and reading what calls
+	// point to can bring in pages a little earlier.
+	Trace io.Writer
 }
 
 // Reason says how a run ended.

@@ -4,9 +4,11 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,6 +55,8 @@ type runFlags struct {
 	timeout  time.Duration
 	env      []string
 	stats    bool
+	strace   bool
+	traceTo  string
 	output   outputFlag
 }
 
@@ -75,6 +80,7 @@ is not a program that can run here, 127 when it was not found.`,
   echo one two three | kontain run -- ./wordcount
   kontain run --root / --cwd /etc -- cat os-release
   kontain run --memory 64Mi --timeout 2s --stats -- ./hello
+  kontain run --strace --strace-output calls.txt -- ./hello
   kontain run --stats --output json -- ./hello 2>stats.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -99,6 +105,8 @@ is not a program that can run here, 127 when it was not found.`,
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wall-clock `limit`, such as 500ms or 10s (default: none)")
 	cmd.Flags().StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for the program's environment; NAME alone passes yours on; may be repeated")
 	cmd.Flags().BoolVar(&f.stats, "stats", false, "print what the run cost to stderr")
+	cmd.Flags().BoolVar(&f.strace, "strace", false, "print the program's system calls to stderr, as strace(1) does")
+	cmd.Flags().StringVar(&f.traceTo, "strace-output", "", "`file` for --strace in place of stderr")
 	addOutputFlag(cmd, &f.output)
 	cmd.Flags().Lookup("output").Usage = "`form` of --stats: text or json"
 	return cmd
@@ -124,6 +132,9 @@ func (f *runFlags) spec(args []string) (runSpec, error) {
 	spec.Limits = vmexec.Limits{Memory: uint64(bytes), Wall: f.timeout}
 	if spec.Env, err = guestEnv(f.env); err != nil {
 		return spec, err
+	}
+	if f.traceTo != "" && !f.strace {
+		return spec, usageErrorf("run: --strace-output says where --strace goes: give --strace too")
 	}
 	if f.output == outputJSON && !f.stats {
 		return spec, usageErrorf("run: --output json is the form of --stats: give --stats too")
@@ -274,9 +285,18 @@ func runProgram(ctx context.Context, s Streams, run runFunc, spec runSpec, f *ru
 		}
 	}()
 
-	result, err := run(ctx, spec, vmexec.IO{Stdin: s.In, Stdout: s.Out, Stderr: s.Err})
+	std := vmexec.IO{Stdin: s.In, Stdout: s.Out, Stderr: s.Err}
+	closeTrace, err := f.openTrace(&std)
+	if err != nil {
+		return err
+	}
+	result, err := run(ctx, spec, std)
+	traceErr := closeTrace()
 	if err != nil {
 		return runError(err, spec)
+	}
+	if traceErr != nil {
+		fmt.Fprintf(s.Err, "kontain: the trace is not whole: %v\n", traceErr)
 	}
 	status := result.ExitStatus()
 	if result.Reason == vmexec.Canceled {
@@ -298,6 +318,38 @@ func runProgram(ctx context.Context, s Streams, run runFunc, spec runSpec, f *ru
 		return &exitError{status: status}
 	}
 	return nil
+}
+
+// openTrace connects --strace. What it returns is called after the run, and gives the
+// error that ended the trace early.
+func (f *runFlags) openTrace(std *vmexec.IO) (finish func() error, err error) {
+	switch {
+	case !f.strace:
+		return func() error { return nil }, nil
+	case f.traceTo == "":
+		both := &lockedWriter{w: std.Stderr} // the program's stderr is written by another goroutine
+		std.Stderr, std.Trace = both, both
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(f.traceTo)
+	if err != nil {
+		return nil, &exitError{ExitMonitor, fmt.Errorf("run: --strace-output: %w", err)}
+	}
+	w := bufio.NewWriter(file)
+	std.Trace = w
+	return func() error { return errors.Join(w.Flush(), file.Close()) }, nil
+}
+
+// lockedWriter lets several goroutines write to one writer.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 // runError picks the exit status of a run that did not happen.

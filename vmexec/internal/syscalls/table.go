@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 
+	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/task"
 )
 
@@ -96,12 +97,11 @@ func Table() *task.Table {
 	return t
 }
 
-// Name returns the name of a call, or its number in words.
+// Name returns Linux's name of a call, served or not, or its number in words.
 func Name(nr uint64) string {
-	_, names := build()
 	if nr < task.Calls {
-		if e, ok := names[int(nr)]; ok {
-			return e.Name
+		if name, ok := abi.SyscallNames[int(nr)]; ok {
+			return name
 		}
 	}
 	return fmt.Sprintf("syscall_%d", nr)

@@ -109,6 +109,7 @@ type Kernel struct {
 	machine  platform.Machine
 	features platform.Features
 	external bool
+	tracer   Tracer
 
 	threads map[int]*Thread
 	nextID  int
@@ -282,6 +283,9 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 			continue
 		}
 		k.step(t)
+	}
+	if k.tracer != nil {
+		k.tracer.End(k.outcome)
 	}
 	if k.ticking {
 		k.setTimer(0, 0)
@@ -543,14 +547,18 @@ func (k *Kernel) call(t *Thread) {
 	if nr < Calls {
 		h = k.table[nr]
 	}
-	if h == nil {
-		if _, known := k.stats.Unsupported[nr]; known || len(k.stats.Unsupported) < maxUnsupported {
-			k.stats.Unsupported[nr]++
-		}
-		t.Ctx.Regs.RAX = negErrno(abi.ENOSYS)
-		return
+	if k.tracer != nil {
+		k.tracer.Enter(t, nr, t.call.args, t.woken != WakeNone || t.again)
 	}
-	ret, errno := h(t, t.call.args)
+	ret, errno := uint64(0), abi.ENOSYS
+	if h != nil {
+		ret, errno = h(t, t.call.args)
+	} else if _, known := k.stats.Unsupported[nr]; known || len(k.stats.Unsupported) < maxUnsupported {
+		k.stats.Unsupported[nr]++
+	}
+	if k.tracer != nil {
+		k.tracer.Leave(t, ret, errno)
+	}
 	if errno == abi.EBLOCK {
 		t.again = false
 		return

@@ -328,6 +328,9 @@ func (t *Thread) fault(sig int, info SigInfo) {
 	a := &t.P.actions[sig]
 	info.fault = true
 	if a.Handler == sigIgnore || a.Handler == sigDefault || t.mask&bit(sig) != 0 {
+		if t.K.tracer != nil {
+			t.K.tracer.Signal(t, sig, info)
+		}
 		t.K.die(t.death(sig, info))
 		return
 	}
@@ -357,6 +360,9 @@ func (t *Thread) deliver() {
 		a := t.P.actions[s.sig]
 		if t.P.ignored(s.sig) {
 			continue
+		}
+		if t.K.tracer != nil {
+			t.K.tracer.Signal(t, s.sig, s.info)
 		}
 		if a.Handler == sigDefault {
 			t.K.die(t.death(s.sig, s.info))

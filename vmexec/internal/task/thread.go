@@ -221,6 +221,9 @@ func (t *Thread) Exit(status int) {
 func (t *Thread) drop() {
 	t.dead = true
 	t.unpark()
+	if t.K.tracer != nil {
+		t.K.tracer.Gone(t)
+	}
 	t.K.machine.Forget(&t.Ctx)
 	delete(t.K.threads, t.TID)
 	for i, x := range t.P.Threads {
