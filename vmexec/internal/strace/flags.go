@@ -80,11 +80,11 @@ func signalSet(v uint64) string {
 		}
 		return "[" + strings.Join(names, " ") + "]"
 	}
-	if in, out := list(v), list(^v); len(in) > len(out)+1 {
+	in, out := list(v), list(^v)
+	if len(in) > len(out)+1 {
 		return "~" + out
-	} else {
-		return in
 	}
+	return in
 }
 
 var (

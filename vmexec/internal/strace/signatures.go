@@ -9,7 +9,7 @@ import "strings"
 var signatures = map[string][]string{}
 
 func init() {
-	for name, words := range map[string]string{
+	for name, words := range map[string]string{ //nolint:gosec // G101 takes a name of a call for a secret
 		"accept":                 "int outsockaddr ptr",
 		"accept4":                "int outsockaddr ptr socktype",
 		"access":                 "path access",
