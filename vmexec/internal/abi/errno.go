@@ -54,6 +54,7 @@ const (
 	EDEADLK            = Errno(unix.EDEADLK)
 	ENAMETOOLONG       = Errno(unix.ENAMETOOLONG)
 	ENOSYS             = Errno(unix.ENOSYS)
+	ENOLCK             = Errno(unix.ENOLCK)
 	ENOTEMPTY          = Errno(unix.ENOTEMPTY)
 	ELOOP              = Errno(unix.ELOOP)
 	ENODATA            = Errno(unix.ENODATA)

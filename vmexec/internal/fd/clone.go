@@ -150,7 +150,7 @@ func (t *Table) CloneInto(c *CloneContext) (*Table, error) {
 		s.Memory = c.Memory
 		c.System = &s
 	}
-	n := &Table{sys: c.System, slots: make([]slot, len(t.slots)), limit: t.limit, free: t.free}
+	n := &Table{sys: c.System, num: t.num, slots: make([]slot, len(t.slots)), limit: t.limit, free: t.free}
 	open := 0
 	for i := range t.slots {
 		if t.slots[i].desc != nil {

@@ -16,9 +16,10 @@ type System struct {
 	Memory Accountant
 
 	inode         uint64
-	pipeBytes     int // sum of the capacities of all pipes
-	watches       int // descriptors in epoll sets
-	nestedWatches int // of those, epoll descriptors
+	tables        uint64 // last number of a table
+	pipeBytes     int    // sum of the capacities of all pipes
+	watches       int    // descriptors in epoll sets
+	nestedWatches int    // of those, epoll descriptors
 }
 
 // Accountant counts pages of 4 KiB against a VM's limit; guestmem.Memory is one.
@@ -80,13 +81,30 @@ type slot struct {
 // Table maps descriptors of a process to open file descriptions.
 type Table struct {
 	sys   *System
+	num   uint64
 	slots []slot
 	limit int
 	free  int // no slot below it is free
 }
 
 // NewTable returns an empty table for descriptors from 0 up to limit-1.
-func NewTable(limit int) *Table { return &Table{sys: &System{}, limit: limit} }
+func NewTable(limit int) *Table { return &Table{sys: &System{tables: 1}, num: 1, limit: limit} }
+
+// Number returns a number that no other table of the VM ever has; a table that
+// CloneInto makes has that of its source. It is what locks of a process go by.
+func (t *Table) Number() uint64 { return t.num }
+
+// ProcessCloser is a file that is told when a process has closed a descriptor of it,
+// even though others may be open.
+type ProcessCloser interface{ ClosedBy(table uint64) }
+
+// unref drops a descriptor's description.
+func (t *Table) unref(d *Description) {
+	if c, ok := d.File.(ProcessCloser); ok {
+		c.ClosedBy(t.num)
+	}
+	d.Unref()
+}
 
 // System returns what this table shares with its clones.
 func (t *Table) System() *System { return t.sys }
@@ -168,7 +186,7 @@ func (t *Table) InstallAt(d *Description, cloexec bool, fd int32) abi.Errno {
 	}
 	d.Ref() // before the close: it may be the same description
 	if s := t.slot(fd); s != nil {
-		s.desc.Unref()
+		t.unref(s.desc)
 	}
 	t.put(int(fd), slot{desc: d, cloexec: cloexec})
 	return abi.OK
@@ -184,7 +202,7 @@ func (t *Table) Close(fd int32) abi.Errno {
 	d := s.desc
 	*s = slot{}
 	t.free = min(t.free, int(fd))
-	d.Unref()
+	t.unref(d)
 	return abi.OK
 }
 
@@ -220,7 +238,8 @@ func (t *Table) List() []Descriptor {
 
 // Clone returns a copy of the table that shares the descriptions, as fork(2).
 func (t *Table) Clone() *Table {
-	c := &Table{sys: t.sys, slots: make([]slot, len(t.slots)), limit: t.limit, free: t.free}
+	t.sys.tables++
+	c := &Table{sys: t.sys, num: t.sys.tables, slots: make([]slot, len(t.slots)), limit: t.limit, free: t.free}
 	copy(c.slots, t.slots)
 	for _, s := range c.slots {
 		if s.desc != nil {

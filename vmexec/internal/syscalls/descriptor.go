@@ -4,7 +4,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"math"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ func descriptorCalls() []Entry {
 		{Nr: unix.SYS_DUP, Name: "dup", Fn: sysDup, Support: Full},
 		{Nr: unix.SYS_DUP2, Name: "dup2", Fn: sysDup2, Support: Full},
 		{Nr: unix.SYS_DUP3, Name: "dup3", Fn: sysDup3, Support: Full},
-		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification, owners, seals or F_OFD_* locks (EINVAL); record locks do not exclude other processes"},
+		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification, owners or seals (EINVAL)"},
 		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; the rest is ENOTTY: there are no terminals"},
 	}
 }
@@ -127,85 +126,10 @@ func sysFcntl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		size, errno := p.SetPipeSize(int(int32(arg)))
 		return uint64(size), errno
-	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW:
+	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
 		return 0, recordLock(t, f, cmd, arg)
 	}
 	return 0, abi.EINVAL
-}
-
-// recordLock serves locks of a process that has no other processes beside it:
-// locks of one process never conflict, so that none needs to be kept. Only the
-// checks of fcntl_locking(2) are left.
-func recordLock(t *task.Thread, f fd.File, cmd int32, addr uint64) abi.Errno {
-	var raw [32]byte
-	if errno := t.CopyIn(addr, raw[:]); errno != abi.OK {
-		return errno
-	}
-	l := decodeFlock(&raw)
-	errno := l.check(f)
-	if errno != abi.OK {
-		return errno
-	}
-	if cmd == unix.F_GETLK {
-		if l.kind == unix.F_UNLCK {
-			return abi.EINVAL
-		}
-		binary.LittleEndian.PutUint16(raw[:], unix.F_UNLCK)
-		return t.CopyOut(addr, raw[:])
-	}
-	mode := f.StatusFlags() & unix.O_ACCMODE
-	if l.kind == unix.F_RDLCK && mode == unix.O_WRONLY || l.kind == unix.F_WRLCK && mode == unix.O_RDONLY {
-		return abi.EBADF
-	}
-	return abi.OK
-}
-
-// flock is struct flock of fcntl_locking(2), without the pid.
-type flock struct {
-	kind, whence  int16
-	start, length int64
-}
-
-func decodeFlock(b *[32]byte) flock {
-	le := binary.LittleEndian
-	return flock{
-		kind: int16(le.Uint16(b[0:])), whence: int16(le.Uint16(b[2:])),
-		start: int64(le.Uint64(b[8:])), length: int64(le.Uint64(b[16:])),
-	}
-}
-
-func (l flock) check(f fd.File) abi.Errno {
-	if l.kind != unix.F_RDLCK && l.kind != unix.F_WRLCK && l.kind != unix.F_UNLCK {
-		return abi.EINVAL
-	}
-	var base int64
-	switch l.whence {
-	case unix.SEEK_SET:
-	case unix.SEEK_CUR:
-		// A file without a position counts from 0.
-		base, _ = f.Lseek(0, unix.SEEK_CUR)
-	case unix.SEEK_END:
-		st, errno := f.Stat()
-		if errno != abi.OK {
-			return errno
-		}
-		base = st.Size
-	default:
-		return abi.EINVAL
-	}
-	if l.start > math.MaxInt64-base {
-		return abi.EOVERFLOW
-	}
-	start := base + l.start
-	switch {
-	case start < 0:
-		return abi.EINVAL
-	case l.length > 0 && l.length-1 > math.MaxInt64-start:
-		return abi.EOVERFLOW
-	case l.length < 0 && start+l.length < 0:
-		return abi.EINVAL
-	}
-	return abi.OK
 }
 
 func sysIoctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {

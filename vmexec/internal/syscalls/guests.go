@@ -52,7 +52,7 @@ var exercisedBy = map[string][]string{
 	"fcntl":                  {"descriptors", "go_files", "go_pipes"},
 	"fdatasync":              {"files"},
 	"flistxattr":             {"file_attributes"},
-	"flock":                  {"file_attributes"},
+	"flock":                  {"lock_flock", "lock_waits"},
 	"fstat":                  {"files", "go_files"},
 	"fstatfs":                {"file_attributes"},
 	"fsync":                  {"descriptors", "files"},

@@ -37,7 +37,6 @@ func openCalls() []Entry {
 			_, errno := usable(t, int32(a[0]), 0)
 			return 0, errno
 		}},
-		{Nr: unix.SYS_FLOCK, Name: "flock", Support: Stub, Note: "the lock is always free: the VM has one process", Fn: lockFile},
 	}
 }
 
@@ -223,15 +222,5 @@ func fallocate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // fsync only checks its argument.
 func fsync(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	_, errno := usable(t, int32(a[0]), abi.EINVAL)
-	return 0, errno
-}
-
-func lockFile(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	switch uint32(a[1]) &^ unix.LOCK_NB {
-	case unix.LOCK_SH, unix.LOCK_EX, unix.LOCK_UN:
-	default:
-		return 0, abi.EINVAL
-	}
-	_, errno := usable(t, int32(a[0]), 0)
 	return 0, errno
 }

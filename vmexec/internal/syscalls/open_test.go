@@ -41,8 +41,6 @@ func TestOpenCalls(t *testing.T) {
 			g.must(0, nr, 0)
 			g.fails(abi.EBADF, nr, 60)
 		}
-		g.must(0, unix.SYS_FLOCK, 0, unix.LOCK_EX|unix.LOCK_NB)
-		g.fails(abi.EINVAL, unix.SYS_FLOCK, 0, 0)
 		g.must(2, unix.SYS_MEMFD_CREATE, g.str("m"), unix.MFD_CLOEXEC)
 		g.fails(abi.EINVAL, unix.SYS_MEMFD_CREATE, g.str("m"), 4)
 		g.fails(abi.EINVAL, unix.SYS_MEMFD_CREATE, g.put(make4096()), 0)

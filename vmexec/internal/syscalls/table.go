@@ -60,6 +60,7 @@ var families = []func() []Entry{
 	itimerCalls,
 	infoCalls,
 	limitCalls,
+	lockCalls,
 	memoryCalls,
 	openCalls,
 	pathCalls,

@@ -19,6 +19,8 @@ type handle struct {
 	d     *dentry
 	flags int
 	pos   int64
+
+	lockID uint64 // see OpenOwner; 0 when it never had a lock
 }
 
 func newHandle(fs *FS, d *dentry, flags int) handle {
@@ -31,8 +33,15 @@ func (h *handle) Stat() (abi.Stat, abi.Errno) { return h.fs.stat(h.d.inode) }
 func (h *handle) Queue() *waitq.Queue         { return nil }
 func (h *handle) StatusFlags() int            { return h.flags }
 func (h *handle) SetStatusFlags(flags int)    { h.flags = h.flags&^setMask | flags&setMask }
-func (h *handle) Release()                    { h.fs.drop(h.d.inode) }
 func (h *handle) Readiness() fd.Events        { return fd.In | fd.Out }
+
+// Release gives up the file and the locks that belong to the open file.
+func (h *handle) Release() {
+	if h.lockID != 0 {
+		h.fs.dropLocks(h.d.inode, LockOwner{Open: h.lockID})
+	}
+	h.fs.drop(h.d.inode)
+}
 
 func (h *handle) id() MapID   { return MapID{h.d.inode.dev, h.d.inode.ino} }
 func (h *handle) size() int64 { return h.fs.st(h.d.inode).content.size }

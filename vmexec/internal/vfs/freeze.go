@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"time"
+
+	"kontain.dev/eventing/vmexec/internal/waitq"
 )
 
 // Frozen is the state of a file tree at one moment. It does not change, is safe
@@ -27,6 +29,7 @@ type Frozen struct {
 	mounts   []*super
 
 	nextIno, nextDev     uint64
+	nextLock             uint64
 	meta, metaPgs, pages int64
 
 	// States of files and names that were changed after an earlier freeze; those of
@@ -61,7 +64,7 @@ func (fs *FS) Freeze() *Frozen {
 	}
 	z := &Frozen{
 		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
-		nextIno: fs.nextIno, nextDev: fs.nextDev, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
+		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
 		inodes: fs.inodes, names: fs.names, links: fs.links,
 	}
 	for _, s := range z.inodes {
@@ -115,7 +118,7 @@ func (z *Frozen) Clone(cfg CloneConfig) *FS {
 		lower: z.lower, budget: cfg.Budget, now: cfg.Now, rand: cfg.Rand, proc: cfg.Proc,
 		generation: cfg.Generation, hostname: z.hostname,
 		root: z.root, memSuper: z.memSuper, mounts: z.mounts,
-		nextIno: z.nextIno, nextDev: z.nextDev, meta: z.meta, metaPgs: z.metaPgs, pages: z.pages,
+		nextIno: z.nextIno, nextDev: z.nextDev, nextLock: z.nextLock, meta: z.meta, metaPgs: z.metaPgs, pages: z.pages,
 		base: z, layer: &layer{below: z.layer},
 	}
 	fs.defaults()
@@ -160,6 +163,7 @@ func (fs *FS) Changed() bool {
 //
 // Preconditions: the FS is a clone, or was frozen.
 func (fs *FS) Reset() {
+	fs.nextLock, fs.lockWaits, fs.unlocked = fs.base.nextLock, nil, waitq.Queue{} // whoever waited is gone
 	if !fs.Changed() {
 		return
 	}

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/waitq"
 )
 
 // Limits of Linux on names; see path_resolution(7) and limits.h.
@@ -98,6 +99,10 @@ type FS struct {
 	names  map[*dentry]*dentryState
 	links  map[lowerID]*inode
 	holds  map[*inode]int
+
+	nextLock  uint64      // last number of an open file that has had a lock
+	unlocked  waitq.Queue // woken when a lock was taken away
+	lockWaits []*LockWait
 
 	// Names of the lower root that were found in the present layer; see Tidy.
 	found   []*dentry

@@ -64,6 +64,8 @@ type inodeState struct {
 	holds int   // open files and mappings
 	dead  bool  // directory that was removed
 
+	locks []Lock // never changed in place
+
 	content content // regular file
 	entries entries // directory
 	target  string  // symbolic link of the lower root, once known
