@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,6 +58,22 @@
 		}                                                                           \
 	} while (0)
 
+// SHOW prints what e returns, and errno when that is -1: the native run says what is
+// right. For tables of calls that fail.
+#define SHOW(e)                                                                             \
+	do {                                                                                \
+		errno = 0;                                                                  \
+		long long got_ = (long long)(e);                                            \
+		int err_ = errno;                                                           \
+		if (got_ == -1)                                                             \
+			printf("%s: errno %d\n", #e, err_);                                 \
+		else                                                                        \
+			printf("%s = %lld\n", #e, got_);                                    \
+	} while (0)
+
+// BAD is an address where nothing is mapped.
+#define BAD ((void *)64)
+
 // Output goes out line by line, so that a guest that hangs or dies shows how far
 // it came; a guest that is about output itself defines GUEST_BUFFERED.
 #ifndef GUEST_BUFFERED
@@ -91,6 +109,31 @@ __attribute__((unused)) static void sleep_ms(int ms) {
 	struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
 	while (nanosleep(&ts, &ts) != 0)
 		CHECK(errno == EINTR);
+}
+
+// drop_privileges gives up all capabilities: a machine's program has none, and who
+// runs the tests may be root.
+__attribute__((unused)) static void drop_privileges(void) {
+	struct {
+		uint32_t version;
+		int pid;
+	} head = {0x20080522, 0};
+	uint32_t sets[6] = {0};
+	CHECK(syscall(SYS_capset, &head, sets) == 0);
+}
+
+// readonly returns a page with zeros that cannot be written.
+__attribute__((unused)) static void *readonly(void) {
+	void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+// page_end returns the last n bytes of a page that has nothing mapped behind it.
+__attribute__((unused)) static void *page_end(size_t n) {
+	char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED && munmap(p + 4096, 4096) == 0);
+	return p + 4096 - n;
 }
 
 static char scratch_dir[] = "/tmp/guestXXXXXX";

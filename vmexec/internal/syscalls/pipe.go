@@ -125,7 +125,7 @@ func pipeRoom(t *task.Thread, w *fd.PipeWriter, nonblock bool) (int, abi.Errno) 
 	room, readers := w.Room()
 	switch {
 	case !readers:
-		_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+		sigPipe(t)
 		return 0, abi.EPIPE
 	case room == 0:
 		return 0, await(t, w, nonblock)
@@ -177,7 +177,7 @@ func fromPipe(t *task.Thread, r *fd.PipeReader, out fd.File, offAddr uint64, cou
 	case abi.EAGAIN:
 		return 0, await(t, out, nonblock)
 	case abi.EPIPE:
-		_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+		sigPipe(t)
 	}
 	r.Discard(n)
 	if errno == abi.OK && offAddr != 0 {

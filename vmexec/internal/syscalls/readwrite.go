@@ -149,7 +149,7 @@ func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool
 				return 0, errno
 			}
 		case abi.EPIPE:
-			_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+			sigPipe(t)
 		}
 		if done > 0 {
 			return uint64(done), abi.OK
@@ -390,7 +390,7 @@ func sysSendfile(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case abi.EAGAIN:
 		return 0, await(t, out, false)
 	case abi.EPIPE:
-		_ = t.Signal(int(unix.SIGPIPE), task.SigInfo{})
+		sigPipe(t)
 	}
 	return uint64(done), errno
 }

@@ -44,18 +44,16 @@ func rtSigaction(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return 0, errno
 		}
 	}
+	old := t.P.Action(sig)
+	if a[1] != 0 { // as Linux, also when the old one cannot be told
+		t.P.SetAction(sig, task.SigAction{Handler: le.Uint64(in[:]), Flags: le.Uint64(in[8:]), Restorer: le.Uint64(in[16:]), Mask: le.Uint64(in[24:])})
+	}
 	if a[2] != 0 {
-		old := t.P.Action(sig)
 		var b [32]byte
 		for i, v := range [...]uint64{old.Handler, old.Flags, old.Restorer, old.Mask} {
 			le.PutUint64(b[8*i:], v)
 		}
-		if errno := t.CopyOut(a[2], b[:]); errno != 0 {
-			return 0, errno
-		}
-	}
-	if a[1] != 0 {
-		t.P.SetAction(sig, task.SigAction{Handler: le.Uint64(in[:]), Flags: le.Uint64(in[8:]), Restorer: le.Uint64(in[16:]), Mask: le.Uint64(in[24:])})
+		return 0, t.CopyOut(a[2], b[:])
 	}
 	return 0, 0
 }
@@ -212,6 +210,10 @@ func userInfo(t *task.Thread, code int32) task.SigInfo {
 	return task.SigInfo{Code: code, PID: int32(t.P.PID)}
 }
 
+// sigPipe sends the signal of a write that nobody will read: as Linux, from the
+// program itself.
+func sigPipe(t *task.Thread) { _ = t.Signal(int(unix.SIGPIPE), userInfo(t, task.CodeUser)) }
+
 func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	pid, sig := int(int32(a[0])), int(int32(a[1]))
 	// The process is alone: there is itself and its group, and -1 is everyone but
@@ -268,12 +270,18 @@ func queueInfo(t *task.Thread, addr uint64) (task.SigInfo, abi.Errno) {
 	return task.DecodeSigInfo(b[:]), errno
 }
 
+// claimsKernel reports whether the information says that the signal comes from the
+// kernel or from kill, which a program may say to itself alone.
+func claimsKernel(info task.SigInfo) bool { return info.Code >= 0 || info.Code == task.CodeTkill }
+
 func rtSigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	pid, sig := int(int32(a[0])), int(int32(a[1]))
 	info, errno := queueInfo(t, a[2])
 	switch {
 	case errno != 0:
 		return 0, errno
+	case claimsKernel(info) && pid != t.TID && (!t.P.Is(pid) || !t.P.Is(t.TID)):
+		return 0, abi.EPERM
 	case !t.P.Is(pid):
 		return 0, abi.ESRCH
 	case sig == 0:
@@ -290,8 +298,12 @@ func rtTgsigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	}
 	tgid := int(int32(a[0]))
-	if tgid <= 0 {
+	tid := int(int32(a[1]))
+	switch {
+	case tgid <= 0 || tid <= 0:
 		return 0, abi.EINVAL
+	case claimsKernel(info) && tid != t.TID:
+		return 0, abi.EPERM
 	}
-	return sendThread(t, tgid, int(int32(a[1])), int(int32(a[2])), info)
+	return sendThread(t, tgid, tid, int(int32(a[2])), info)
 }

@@ -175,6 +175,7 @@ func New(c Config) *Kernel {
 	p.Rlimits[unix.RLIMIT_STACK].Cur = stackRlimit
 	p.Rlimits[unix.RLIMIT_CORE].Cur = 0
 	p.Rlimits[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: uint64(c.Limits.Files), Max: uint64(c.Limits.Files)}
+	p.Rlimits[unix.RLIMIT_SIGPENDING] = unix.Rlimit{Cur: maxQueued, Max: maxQueued}
 	p.Rlimits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: uint64(c.Limits.Threads), Max: uint64(c.Limits.Threads)}
 	k.Init = p
 	t := k.newThread(p)
@@ -489,8 +490,12 @@ func (k *Kernel) step(t *Thread) {
 			return
 		}
 	}
-	if t.Ctx.Regs.RIP >= canonical {
-		t.fault(int(unix.SIGSEGV), SigInfo{Code: CodeKernel, vector: x86.VecProtection})
+	if rip := t.Ctx.Regs.RIP; rip >= canonical {
+		info := SigInfo{Code: CodeKernel, vector: x86.VecProtection}
+		if rip >= ^(canonical - 1) { // an address, but the kernel's
+			info = SigInfo{Code: segvMapErr, Addr: rip, vector: x86.VecPageFault, errorCode: x86.FaultUser | x86.FaultFetch}
+		}
+		t.fault(int(unix.SIGSEGV), info)
 		return
 	}
 	if k.running != t {

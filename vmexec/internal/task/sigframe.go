@@ -46,10 +46,13 @@ const (
 	saNoDefer   = 0x4000_0000
 	saResetHand = 0x8000_0000
 	saOnStack   = 0x0800_0000
-	flagTF      = 1 << 8
-	flagDF      = 1 << 10
-	flagRF      = 1 << 16
-	userFlags   = 0x24_0dd5
+	saRestorer  = 0x0400_0000
+	// saExposeTags is SA_EXPOSE_TAGBITS: there are none.
+	saExposeTags = 0x800
+	flagTF       = 1 << 8
+	flagDF       = 1 << 10
+	flagRF       = 1 << 16
+	userFlags    = 0x24_0dd5
 )
 
 // SignalFrameSize is the most stack a signal takes, in bytes: AT_MINSIGSTKSZ.
@@ -73,7 +76,7 @@ func (t *Thread) pushFrame(sig int, info SigInfo, a SigAction) bool {
 		k.fail(err)
 		return false
 	}
-	alt := t.AltStack()
+	alt := t.altStack // as it was set, SS_ONSTACK and all
 	sp := r.RSP - redZone
 	onAlt := t.altStack.Size != 0 && t.onAltStack(r.RSP)
 	if a.Flags&saOnStack != 0 && t.altStack.Size != 0 && !onAlt {
@@ -142,7 +145,7 @@ func (t *Thread) pushFrame(sig int, info SigInfo, a SigAction) bool {
 		t.P.actions[sig].Handler = sigDefault
 	}
 	if t.altStack.Flags&ssAutoDisarm != 0 && onAlt {
-		t.altStack = AltStack{}
+		t.altStack = AltStack{Flags: ssDisable}
 	}
 	r.RSP, r.RIP = base, a.Handler
 	r.RDI, r.RSI, r.RDX, r.RAX = uint64(sig), base+frameInfo, base+frameUC, 0
@@ -157,6 +160,7 @@ const SigInfoSize = 128
 func EncodeSigInfo(b []byte, sig int, info SigInfo) {
 	le := binary.LittleEndian
 	le.PutUint32(b, uint32(sig))
+	le.PutUint32(b[4:], uint32(info.Errno))
 	le.PutUint32(b[8:], uint32(info.Code))
 	if info.fault || info.Addr != 0 {
 		le.PutUint64(b[16:], info.Addr)
@@ -170,7 +174,7 @@ func EncodeSigInfo(b []byte, sig int, info SigInfo) {
 // DecodeSigInfo reads what rt_sigqueueinfo(2) may be given.
 func DecodeSigInfo(b []byte) SigInfo {
 	le := binary.LittleEndian
-	return SigInfo{Code: int32(le.Uint32(b[8:])), PID: int32(le.Uint32(b[16:])), UID: le.Uint32(b[20:]), Value: le.Uint64(b[24:])}
+	return SigInfo{sent: true, Errno: int32(le.Uint32(b[4:])), Code: int32(le.Uint32(b[8:])), PID: int32(le.Uint32(b[16:])), UID: le.Uint32(b[20:]), Value: le.Uint64(b[24:])}
 }
 
 // SigReturn restores what the frame at the stack pointer says; rt_sigreturn(2).
@@ -195,9 +199,11 @@ func (t *Thread) SigReturn() {
 	r.RFLAGS = r.RFLAGS&userFlags | 0x202
 	t.SetMask(le.Uint64(b[ucMask:]))
 	// As Linux, a bad stack here is ignored.
-	_ = t.SetAltStack(AltStack{Addr: le.Uint64(b[ucStack:]), Flags: le.Uint32(b[ucStack+8:]) &^ ssOnStack, Size: le.Uint64(b[ucStack+16:])})
+	_ = t.SetAltStack(AltStack{Addr: le.Uint64(b[ucStack:]), Flags: le.Uint32(b[ucStack+8:]), Size: le.Uint64(b[ucStack+16:])})
 }
 
+// restoreFP loads the vector state of a frame. When it reports false the state is the
+// initial one.
 func (t *Thread) restoreFP(addr uint64) bool {
 	area := t.Ctx.FP
 	t.K.machine.LoadFP(&t.Ctx)
@@ -205,6 +211,14 @@ func (t *Thread) restoreFP(addr uint64) bool {
 		initFP(area)
 		return true
 	}
+	if !t.readFP(addr) {
+		initFP(area)
+		return false
+	}
+	return true
+}
+
+func (t *Thread) readFP(addr uint64) bool {
 	if addr%64 != 0 {
 		return false
 	}
@@ -213,6 +227,7 @@ func (t *Thread) restoreFP(addr uint64) bool {
 		return false
 	}
 	le := binary.LittleEndian
+	area := t.Ctx.FP
 	clear(area[:])
 	n := uint64(fpLegacy)
 	size := uint64(le.Uint32(legacy[fpSoftware+16:]))
@@ -222,22 +237,28 @@ func (t *Thread) restoreFP(addr uint64) bool {
 	if t.CopyIn(addr, area[:n]) != 0 {
 		return false
 	}
-	sanitizeFP(area, n > fpLegacy, t.K.features.XCR0)
-	return true
+	return checkFP(area, n > fpLegacy, t.K.features.XCR0)
 }
 
-// sanitizeFP makes an XSAVE area that the guest wrote one that the processor
-// accepts: SDM volume 1, section 13.8.
-func sanitizeFP(area *[kvm.XSaveSize]byte, extended bool, xcr0 uint64) {
+// checkFP makes the XSAVE area that a guest wrote one that the processor accepts, or
+// reports that the processor would refuse it (SDM volume 1, section 13.8): a component
+// that there is not, the compacted form, a reserved bit of MXCSR.
+func checkFP(area *[kvm.XSaveSize]byte, extended bool, xcr0 uint64) bool {
 	le := binary.LittleEndian
 	clear(area[fpSoftware:fpLegacy])
-	le.PutUint32(area[fpMXCSR:], le.Uint32(area[fpMXCSR:])&mxcsrMask)
+	if le.Uint32(area[fpMXCSR:])&^mxcsrMask != 0 {
+		return false
+	}
 	features := uint64(3) // x87 and SSE
 	if extended {
-		features = le.Uint64(area[fpHeader:]) & xcr0
+		features = le.Uint64(area[fpHeader:])
+		if features&^xcr0 != 0 || le.Uint64(area[fpHeader+8:]) != 0 || le.Uint64(area[fpHeader+16:]) != 0 {
+			return false
+		}
 	}
 	clear(area[fpHeader : fpHeader+64])
 	le.PutUint64(area[fpHeader:], features)
+	return true
 }
 
 // initFP is the state of a processor after FNINIT with SSE exceptions masked.

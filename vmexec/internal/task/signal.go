@@ -11,9 +11,7 @@ import (
 
 const (
 	numSignals = 64
-	// maxQueued bounds the signals that a process and its threads may have queued
-	// when a further real-time signal is sent, as RLIMIT_SIGPENDING does. Standard
-	// signals, faults among them, are bounded by their number and always find room.
+	// maxQueued is the first RLIMIT_SIGPENDING, and its bound.
 	maxQueued = 1024
 )
 
@@ -35,6 +33,10 @@ type SigInfo struct {
 	Value uint64
 	// Addr is si_addr of a fault.
 	Addr uint64
+	// Errno is si_errno, which only a program sets.
+	Errno int32
+	sent  bool // by rt_sigqueueinfo: the program says what it is
+	bare  bool // there was no room for its cause
 	// A fault's exception, for the handler's context and the death report.
 	fault     bool
 	vector    int
@@ -49,6 +51,9 @@ type SigAction struct {
 const (
 	sigDefault = 0
 	sigIgnore  = 1
+	// actionFlags are the flags that there are; a program finds out by setting others.
+	actionFlags = saRestart | saNoDefer | saResetHand | saOnStack | saRestorer | saExposeTags |
+		1 | 2 | 4 // SA_NOCLDSTOP, SA_NOCLDWAIT, SA_SIGINFO
 )
 
 // AltStack is stack_t; sigaltstack(2).
@@ -73,33 +78,48 @@ type sigQueue struct {
 func bit(sig int) uint64 { return 1 << (sig - 1) }
 
 func (q *sigQueue) add(sig int, info SigInfo) {
-	if q.set&bit(sig) != 0 && sig < 32 {
+	if q.set&bit(sig) != 0 && (sig < 32 || info.bare) {
 		return
 	}
 	q.set |= bit(sig)
 	q.queue = append(q.queue, queuedSignal{sig, info})
 }
 
-// room reports whether one more signal may be queued, to the process or to any of
-// its threads. Errors: EAGAIN.
-func (p *Process) room(sig int) abi.Errno {
-	if sig < 32 {
+// room reports whether one more signal may be queued with its cause, to the process
+// or to any of its threads: RLIMIT_SIGPENDING. Standard signals of the kernel and of
+// kill, faults among them, are bounded by their number and always find room. When
+// there is none, the cause of others is lost, as Linux has it. Errors: EAGAIN for a
+// real-time signal that carries one.
+func (p *Process) room(sig int, info *SigInfo) abi.Errno {
+	if sig < 32 && info.Code >= 0 {
 		return 0
 	}
 	n := len(p.pending.queue)
 	for _, t := range p.Threads {
 		n += len(t.pending.queue)
 	}
-	if n >= maxQueued {
+	switch {
+	case info.Code == CodeTimer && !info.sent && n < 2*maxQueued: // a timer's place was taken when it was made
+	case uint64(n) < min(p.Rlimits[unix.RLIMIT_SIGPENDING].Cur, maxQueued):
+	case sig >= 32 && info.Code != CodeUser:
 		return abi.EAGAIN
+	default:
+		*info = SigInfo{bare: true}
 	}
 	return 0
 }
 
-// take removes the first signal of the set want, faults first, then the lowest
-// number.
+// synchronous are the signals of faults: also when they were sent they come first.
+const synchronous = uint64(1)<<(unix.SIGSEGV-1) | uint64(1)<<(unix.SIGBUS-1) | uint64(1)<<(unix.SIGILL-1) |
+	uint64(1)<<(unix.SIGTRAP-1) | uint64(1)<<(unix.SIGFPE-1) | uint64(1)<<(unix.SIGSYS-1)
+
+// take removes the first signal of the set want: faults first, then the signals of
+// faults, then the lowest number.
 func (q *sigQueue) take(want uint64) (queuedSignal, bool) {
 	best := -1
+	if q.set&want&synchronous != 0 {
+		want &= synchronous
+	}
 	for i, s := range q.queue {
 		if want&bit(s.sig) == 0 {
 			continue
@@ -155,6 +175,7 @@ func (p *Process) Action(sig int) SigAction { return p.actions[sig] }
 // SIGKILL nor SIGSTOP. Pending signals that are ignored from now on are dropped.
 func (p *Process) SetAction(sig int, a SigAction) {
 	a.Mask &^= unmaskable
+	a.Flags &= actionFlags
 	p.actions[sig] = a
 	if p.ignored(sig) {
 		p.pending.discard(bit(sig))
@@ -175,7 +196,7 @@ func (t *Thread) Signal(sig int, info SigInfo) abi.Errno {
 	if t.P.ignored(sig) && (t.mask|t.waitSet)&bit(sig) == 0 {
 		return 0
 	}
-	if errno := t.P.room(sig); errno != 0 {
+	if errno := t.P.room(sig, &info); errno != 0 {
 		return errno
 	}
 	t.pending.add(sig, info)
@@ -197,7 +218,7 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 	if p.ignored(sig) && !blocked && !waited {
 		return 0
 	}
-	if errno := p.room(sig); errno != 0 {
+	if errno := p.room(sig, &info); errno != 0 {
 		return errno
 	}
 	p.pending.add(sig, info)
@@ -280,9 +301,10 @@ func (t *Thread) SwapMask(mask uint64) {
 // thread runs on it now (SS_ONSTACK) or has none (SS_DISABLE).
 func (t *Thread) AltStack() AltStack {
 	s := t.altStack
+	s.Flags &= ssAutoDisarm
 	switch {
 	case s.Size == 0:
-		s.Flags = ssDisable
+		s.Flags |= ssDisable
 	case t.onAltStack(t.Ctx.Regs.RSP):
 		s.Flags |= ssOnStack
 	}
@@ -304,7 +326,7 @@ func (t *Thread) SetAltStack(s AltStack) abi.Errno {
 	}
 	switch s.Flags &^ ssAutoDisarm {
 	case ssDisable:
-		t.altStack = AltStack{}
+		t.altStack = AltStack{Flags: s.Flags}
 		return 0
 	case 0, ssOnStack:
 	default:
@@ -313,7 +335,6 @@ func (t *Thread) SetAltStack(s AltStack) abi.Errno {
 	if s.Size < minSigStack {
 		return abi.ENOMEM
 	}
-	s.Flags &= ssAutoDisarm
 	t.altStack = s
 	return 0
 }

@@ -115,12 +115,12 @@ func TestSigQueueFull(t *testing.T) {
 	b.SetMask(^uint64(0))
 	send := []func(sig int, info SigInfo) abi.Errno{a.Signal, b.Signal, a.P.Signal}
 	for i := range maxQueued {
-		if errno := send[i%len(send)](40, SigInfo{}); errno != 0 {
+		if errno := send[i%len(send)](40, SigInfo{Code: CodeQueue}); errno != 0 {
 			t.Fatalf("signal %d: %v", i, errno)
 		}
 	}
 	for i, f := range send {
-		if errno := f(41, SigInfo{}); errno != abi.EAGAIN {
+		if errno := f(41, SigInfo{Code: CodeQueue}); errno != abi.EAGAIN {
 			t.Errorf("one too many, %d: %v", i, errno)
 		}
 	}
@@ -439,17 +439,24 @@ func acceptable(area *[kvm.XSaveSize]byte, xcr0 uint64) string {
 	return ""
 }
 
-func FuzzSanitizeFP(f *testing.F) {
+func FuzzCheckFP(f *testing.F) {
 	ones := slices.Repeat([]byte{0xff}, kvm.XSaveSize)
 	f.Add(ones, true, uint64(0xe7))
 	f.Add(ones, false, uint64(7))
 	f.Add([]byte{}, true, uint64(3))
+	good := slices.Clone(ones)
+	clear(good[26:32])
+	clear(good[512:576])
+	good[512] = 7
+	f.Add(good, true, uint64(7))
 	f.Fuzz(func(t *testing.T, b []byte, extended bool, xcr0 uint64) {
 		xcr0 |= 3
 		var area, before [kvm.XSaveSize]byte
 		copy(area[:], b)
 		before = area
-		sanitizeFP(&area, extended, xcr0)
+		if !checkFP(&area, extended, xcr0) {
+			return
+		}
 		if s := acceptable(&area, xcr0); s != "" {
 			t.Error(s)
 		}

@@ -4,6 +4,7 @@
 package task
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -58,7 +59,17 @@ func TestSanitizeFPOnKVM(t *testing.T) {
 				c.FP[j] = 0xff
 			}
 		}
-		sanitizeFP(c.FP, i%4 != 3, p.Features().XCR0)
+		if i != 0 && checkFP(c.FP, true, p.Features().XCR0) {
+			t.Errorf("state %d: a random header was taken", i)
+		}
+		le := binary.LittleEndian
+		le.PutUint32(c.FP[fpMXCSR:], le.Uint32(c.FP[fpMXCSR:])&mxcsrMask)
+		features := le.Uint64(c.FP[fpHeader:]) & p.Features().XCR0
+		clear(c.FP[fpHeader : fpHeader+64])
+		le.PutUint64(c.FP[fpHeader:], features)
+		if !checkFP(c.FP, i%4 != 3, p.Features().XCR0) {
+			t.Fatalf("state %d was refused", i)
+		}
 		m.LoadFP(c)
 		// A routine of the monitor that uses no vector instruction.
 		c.Regs.RIP, c.Regs.RFLAGS = x86.TSCProbeVA, 0x202
