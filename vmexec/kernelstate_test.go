@@ -246,7 +246,7 @@ func testKernelState(t *testing.T, h *Host, program string, skipped map[string]b
 		if len(c.differ) > 0 {
 			t.Errorf("a new clone and one that was reset:\n%s", strings.Join(c.differ, "\n"))
 		}
-		tables := func(vm *VM) int { return reflect.ValueOf(vm.mm).Elem().FieldByName("tables").Len() }
+		tables := func(vm *VM) int { return reflect.ValueOf(vm.kernel.Init.MM).Elem().FieldByName("tables").Len() }
 		if a, b := fresh.mem.Used()-uint64(tables(fresh)), reset.mem.Used()-uint64(tables(reset)); a != b {
 			t.Errorf("pages in use besides page tables: %d and %d", a, b)
 		}

@@ -28,7 +28,7 @@ type Snapshot struct {
 	program *Program
 	limits  Limits
 	image   *guestmem.Image
-	mm      *mm.Frozen
+	spaces  *mm.Frozen
 	kernel  *task.Kernel
 	fs      *vfs.Frozen
 	stdin   *fd.EventInput
@@ -90,7 +90,7 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 	if err := vm.kernel.Freeze(); err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
 	}
-	s.mm = vm.mm.Freeze()
+	s.spaces = vm.spaces.Freeze()
 	if s.image, err = vm.mem.Freeze(); err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", p.spec.Path, err)
 	}
@@ -140,14 +140,14 @@ func (vm *VM) clone(h *Host) error {
 	if vm.mem, err = cloneMemory(); err != nil {
 		return err
 	}
-	if vm.machine, err = h.p.NewMachine(vm.mem, s.mm.Root()); err != nil {
-		return fmt.Errorf("make a virtual machine: %w", err)
+	vm.spaces = s.spaces.Clone(vm.mem, vm.translator())
+	if err := vm.makeMachine(h, s.kernel.Init.MM.Root()); err != nil {
+		return err
 	}
 	vm.fs = s.fs.Clone(vfs.CloneConfig{
 		Budget: budget{vm.mem}, Now: func() int64 { return vm.kernel.Clock.Realtime() }, Rand: rand.Reader, Proc: procOf{vm},
 		Generation: func() uint64 { return vm.generation },
 	})
-	vm.mm = s.mm.Clone(vm.mem, vm.translator())
 	vm.random = s.random
 	if err := vm.revive(nil); err != nil {
 		return err
@@ -164,12 +164,12 @@ func (vm *VM) prepare() error {
 	}
 	s := vm.snapshot
 	if used := s.used.Load(); used != nil {
-		vm.mm.Break(*used)
+		vm.kernel.Init.MM.Break(*used)
 		return toucher.Touch(*used)
 	}
 	if s.learning.CompareAndSwap(false, true) {
 		vm.learns = true
-		vm.mm.Watch()
+		vm.kernel.Init.MM.Watch()
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (vm *VM) prepare() error {
 // learned ends what prepare began.
 func (vm *VM) learned(ok bool) {
 	vm.learns = false
-	used := vm.mm.Watched()
+	used := vm.space(vm.snapshot.kernel.Init.MM).Watched()
 	if !ok { // an event that failed says little of others
 		vm.snapshot.learning.Store(false)
 		return
@@ -191,7 +191,7 @@ func (vm *VM) revive(spare *task.Kernel) error {
 	vm.generation = generations.Add(1)
 	files := &fd.CloneContext{Owner: vm.fs, Overflow: vm.overflow}
 	k, err := s.kernel.Clone(task.CloneConfig{
-		PID: nextPID(), Memory: vm.mem, MM: vm.mm, Machine: vm.machine, FS: vm.fs, Rand: rand.Reader, Files: files, Path: vm.fs.ClonePath, Spare: spare,
+		PID: nextPID(), Memory: vm.mem, Space: vm.space, Machine: vm.machine, FS: vm.fs, Rand: rand.Reader, Files: files, Path: vm.fs.ClonePath, Spare: spare,
 		Limits: task.Limits{Threads: vm.limits.Threads, Files: vm.limits.Files, Wall: vm.limits.Wall, CPU: vm.limits.CPU},
 	})
 	if err != nil {
@@ -204,6 +204,9 @@ func (vm *VM) revive(spare *task.Kernel) error {
 	vm.stderr, _ = files.File(s.stderr).(*fd.CaptureOutput)
 	return k.ClonePages(s.random)
 }
+
+// space returns the clone's copy of an address space of the snapshot.
+func (vm *VM) space(frozen *mm.MM) *mm.MM { return vm.spaces.Space(vm.snapshot.spaces, frozen) }
 
 // translator returns what finds the clone's file for a file mapping of the
 // snapshot; pieces of one mapping have one file.
@@ -227,7 +230,7 @@ func (vm *VM) Reset() error {
 	vm.again = false
 	start := time.Now()
 	vm.fs.Reset()
-	st, err := vm.mm.Reset(vm.snapshot.mm, vm.translator())
+	st, err := vm.spaces.Reset(vm.snapshot.spaces, vm.translator())
 	if err != nil {
 		return fmt.Errorf("reset %s: %w", vm.program.spec.Path, err)
 	}
@@ -258,17 +261,17 @@ func (vm *VM) Verify() error {
 	if vm.snapshot == nil || vm.ran {
 		return errors.New("vmexec: only a clone that has not run can be verified")
 	}
-	own, errno := vm.mm.Physical(vm.random)
+	own, errno := vm.kernel.Init.MM.Physical(vm.random)
 	if errno != 0 {
 		return fmt.Errorf("verify: AT_RANDOM at %#x: %s", vm.random, errno)
 	}
 	var differ []uint64
-	for _, page := range vm.mm.Differences(vm.snapshot.mm, vm.snapshot.image) {
+	for _, page := range vm.spaces.Differences(vm.snapshot.spaces, vm.snapshot.image) {
 		now := bytes.Clone(vm.mem.Page(page))
 		if own&^(pageSize-1) == page {
 			copy(now[own%pageSize:], vm.snapshot.image.Bytes(own, min(16, pageSize-own%pageSize)))
 		}
-		if !bytes.Equal(now, vm.snapshot.image.Bytes(page, pageSize)) && !vm.mm.Wiped(page) {
+		if !bytes.Equal(now, vm.snapshot.image.Bytes(page, pageSize)) && !vm.spaces.Wiped(page) {
 			differ = append(differ, page)
 		}
 	}

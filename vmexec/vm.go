@@ -32,7 +32,7 @@ type VM struct {
 	program *Program
 	limits  Limits
 	mem     *guestmem.Memory
-	mm      *mm.MM
+	spaces  *mm.Spaces
 	machine platform.Machine
 	kernel  *task.Kernel
 	fs      *vfs.FS
@@ -115,20 +115,32 @@ func (vm *VM) make(h *Host) error {
 	if vm.mem, err = newMemory(vm.limits.Memory); err != nil {
 		return err
 	}
-	if vm.mm, err = mm.New(vm.mem); err != nil {
+	space, err := mm.New(vm.mem)
+	if err != nil {
 		return err
 	}
-	if vm.machine, err = h.p.NewMachine(vm.mem, vm.mm.Root()); err != nil {
-		return fmt.Errorf("make a virtual machine: %w", err)
+	vm.spaces = space.Spaces()
+	if err := vm.makeMachine(h, space.Root()); err != nil {
+		return err
 	}
 	k := task.New(task.Config{
-		Table: syscalls.Table(), Memory: vm.mem, MM: vm.mm, Machine: vm.machine, Features: h.p.Features(), Rand: rand.Reader,
+		Table: syscalls.Table(), Memory: vm.mem, MM: space, Machine: vm.machine, Features: h.p.Features(), Rand: rand.Reader,
 		Limits: task.Limits{Threads: vm.limits.Threads, Files: vm.limits.Files, Wall: vm.limits.Wall, CPU: vm.limits.CPU},
 	})
 	vm.kernel = k
 	vm.fs, err = vfs.New(vfs.Config{Lower: vm.program.spec.Root.lower, Budget: budget{vm.mem}, Now: k.Clock.Realtime, Rand: rand.Reader, Proc: k.ProcInfo()})
 	k.FS = vm.fs
 	return err
+}
+
+// makeMachine makes the machine, whose first address space begins at root.
+func (vm *VM) makeMachine(h *Host, root uint64) error {
+	var err error
+	if vm.machine, err = h.p.NewMachine(vm.mem, root); err != nil {
+		return fmt.Errorf("make a virtual machine: %w", err)
+	}
+	vm.spaces.OnEnd(vm.machine.DropRoot)
+	return nil
 }
 
 // budget charges what the overlay holds to the VM's memory limit.
@@ -145,7 +157,7 @@ const pageSize = guestmem.PageSize
 // loadProgram maps the executable and its dynamic linker, builds the first
 // stack and points the first thread at the entry.
 func (vm *VM) loadProgram() error {
-	p, k := vm.program, vm.kernel
+	p, k, space := vm.program, vm.kernel, vm.kernel.Init.MM
 	exe := p.exe.image
 	base, err := vm.place(&p.exe, mm.PIEBase)
 	if err != nil {
@@ -155,12 +167,12 @@ func (vm *VM) loadProgram() error {
 	if err != nil {
 		return err
 	}
-	vm.mm.SetBrkStart(end)
+	space.SetBrkStart(end)
 	entry, interpBase := base+exe.Entry, uint64(0)
 	if p.interp != nil {
 		in := p.interp.image
 		// The alignment may take as much again, before and after.
-		if interpBase, err = vm.place(p.interp, vm.mm.FindHole(0, in.Span()+2*in.Align)); err != nil {
+		if interpBase, err = vm.place(p.interp, space.FindHole(0, in.Span()+2*in.Align)); err != nil {
 			return err
 		}
 		if _, err := vm.mapImage(p.interp, interpBase); err != nil {
@@ -173,10 +185,10 @@ func (vm *VM) loadProgram() error {
 	if exe.ExecStack {
 		prot |= mm.Exec
 	}
-	if errno := vm.mm.Map(mm.VMA{Start: mm.StackTop - task.StackSize, End: mm.StackTop, Prot: prot, Name: "[stack]", Stack: true}); errno != 0 {
+	if errno := space.Map(mm.VMA{Start: mm.StackTop - task.StackSize, End: mm.StackTop, Prot: prot, Name: "[stack]", Stack: true}); errno != 0 {
 		return guestmem.ErrLimit
 	}
-	vm.mm.Prepare(mm.StackTop-prefaultStack, mm.StackTop)
+	space.Prepare(mm.StackTop-prefaultStack, mm.StackTop)
 	f := k.Features()
 	spec := loader.StackSpec{
 		Top: mm.StackTop, Size: task.StackSize, Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.spec.Path,
@@ -193,7 +205,7 @@ func (vm *VM) loadProgram() error {
 	if err != nil {
 		return err
 	}
-	if err := vm.mm.Poke(stack.RSP, stack.Bytes); err != nil {
+	if err := space.Poke(stack.RSP, stack.Bytes); err != nil {
 		return err
 	}
 
@@ -210,7 +222,7 @@ func (vm *VM) loadProgram() error {
 	t := proc.Threads[0]
 	t.Name = proc.Name
 	t.Ctx.Regs.RIP, t.Ctx.Regs.RSP, t.Ctx.Regs.RFLAGS = entry, stack.RSP, 0x202
-	return vm.mm.Err()
+	return vm.spaces.Err()
 }
 
 // place returns what is added to the addresses of an executable: for a
@@ -257,7 +269,7 @@ func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
 			if err != nil {
 				return 0, err
 			}
-			if err := vm.mm.MapPages(mm.VMA{Start: start, End: anon, Prot: prot, Name: e.path, Off: s.Offset &^ (pageSize - 1)}, gpa); err != nil {
+			if err := vm.kernel.Init.MM.MapPages(mm.VMA{Start: start, End: anon, Prot: prot, Name: e.path, Off: s.Offset &^ (pageSize - 1)}, gpa); err != nil {
 				return 0, err
 			}
 			if n*pageSize <= prefaultMax {
@@ -266,13 +278,13 @@ func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
 			// What follows in the last page is the file's; the program's zeros begin
 			// there. (A read-only segment keeps it, as in Linux.)
 			if tail := anon - fileEnd; tail > 0 && s.MemSize > s.FileSize {
-				if err := vm.mm.Poke(fileEnd, make([]byte, tail)); err != nil {
+				if err := vm.kernel.Init.MM.Poke(fileEnd, make([]byte, tail)); err != nil {
 					return 0, err
 				}
 			}
 		}
 		if memEnd > anon {
-			if errno := vm.mm.Map(mm.VMA{Start: anon, End: pageUp(memEnd), Prot: prot, Name: ""}); errno != 0 {
+			if errno := vm.kernel.Init.MM.Map(mm.VMA{Start: anon, End: pageUp(memEnd), Prot: prot, Name: ""}); errno != 0 {
 				return 0, guestmem.ErrLimit
 			}
 		}
@@ -443,7 +455,7 @@ func (vm *VM) stats(run time.Duration) Stats {
 	out := Stats{
 		Exits: s.Exits, Kicks: s.Kicks, Signals: s.Signals, Switches: s.Switches, Threads: s.Threads,
 		Syscalls: map[string]uint64{}, Unsupported: map[string]uint64{}, Exceptions: map[string]uint64{},
-		PageFaults: vm.mm.Faults, PeakPages: vm.mem.Peak(), DirtyPages: vm.dirty, Create: vm.create, Load: vm.load, Reset: vm.reset, Run: run,
+		PageFaults: vm.spaces.Faults(), PeakPages: vm.mem.Peak(), DirtyPages: vm.dirty, Create: vm.create, Load: vm.load, Reset: vm.reset, Run: run,
 	}
 	for nr, n := range s.Syscalls {
 		if n > 0 {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -54,10 +55,16 @@ type Memory struct {
 	slots []Run  // what the platform was told of, in order
 	grow  func(slot int, r Run, host []byte) error
 
-	bump  uint64   // first address never given out
-	free  []uint64 // pages given back; they read as zeros
-	files []Run    // ranges that show a file instead of anonymous memory
-	clone *clone   // set in a memory made from an image
+	bump uint64   // first address never given out
+	free []uint64 // pages given back; they read as zeros
+
+	// Page tables given back that the platform may still have translations of.
+	retired  []uint64
+	flush    func() error // makes the platform forget them; nil: it has none
+	flushDue bool         // page tables were made that a reset takes back
+
+	files []Run  // ranges that show a file instead of anonymous memory
+	clone *clone // set in a memory made from an image
 
 	shared *shared // set when another process maps the memory too
 
@@ -168,6 +175,11 @@ func (m *Memory) Alloc() (uint64, error) {
 	if n := len(m.free); n > 0 {
 		gpa = m.free[n-1]
 		m.free = m.free[:n-1]
+	} else if len(m.retired) > 0 && m.bump+PageSize > m.span() {
+		if err := m.reuseTables(); err != nil {
+			return 0, err
+		}
+		return m.Alloc()
 	} else {
 		if m.bump+PageSize > m.span() {
 			return 0, ErrLimit
@@ -255,6 +267,58 @@ func (m *Memory) Free(runs []Run) error {
 		}
 		m.used -= (r.End - r.Start) / PageSize
 	}
+	return nil
+}
+
+// maxRetired is how many page tables wait for a flush, which costs some 100 µs
+// and makes the guest's next touch of every page dearer.
+const maxRetired = 1024
+
+// OnFlush sets the function that makes the platform forget all that it derived
+// from page tables; nil for a platform that derives nothing from tables that
+// FreeTables takes back.
+func (m *Memory) OnFlush(flush func() error) { m.flush = flush }
+
+// AllocTemporaryTable gives out a page for a table of an address space that will
+// be given back as a whole: by FreeTables, or in a clone by the next Reset.
+func (m *Memory) AllocTemporaryTable() (uint64, error) {
+	gpa, err := m.Alloc()
+	m.flushDue = m.flushDue || err == nil && m.clone != nil
+	return gpa, err
+}
+
+// FreeTables takes back the page tables of an address space that is not used any
+// more. A virtual machine may have translations of a table that name pages which
+// others still use, and find those again when the page becomes a table once
+// more; so it is reused only after a flush.
+func (m *Memory) FreeTables(tables []uint64) error {
+	slices.Sort(tables)
+	var runs []Run
+	for _, gpa := range tables {
+		runs = AddPage(runs, gpa)
+	}
+	if m.flush == nil {
+		return m.Free(runs)
+	}
+	for _, r := range runs {
+		if err := m.drop(r); err != nil {
+			return err
+		}
+		m.used -= (r.End - r.Start) / PageSize
+	}
+	m.retired = append(m.retired, tables...)
+	if len(m.retired) >= maxRetired {
+		return m.reuseTables()
+	}
+	return nil
+}
+
+func (m *Memory) reuseTables() error {
+	if err := m.flush(); err != nil {
+		return fmt.Errorf("flush page tables: %w", err)
+	}
+	m.free = append(m.free, m.retired...)
+	m.retired = m.retired[:0]
 	return nil
 }
 

@@ -59,6 +59,9 @@ func (img *Image) fill(m *Memory) error {
 	for _, p := range m.free {
 		there[p/PageSize] = false
 	}
+	for _, p := range m.retired {
+		there[p/PageSize] = false
+	}
 	for i := 0; i < len(there); i++ {
 		gpa := uint64(i) * PageSize
 		// Pages of zeros stay holes, so that the image is no larger than it must be.
@@ -218,6 +221,12 @@ func (m *Memory) Reset(keep func(gpa uint64) bool) (ResetStats, error) {
 			p = e
 		}
 	}
+	if m.flushDue && m.flush != nil {
+		if err := m.flush(); err != nil {
+			return st, fmt.Errorf("flush page tables: %w", err)
+		}
+	}
+	m.flushDue, m.retired = false, m.retired[:0]
 	if m.bump > c.base {
 		st.Dropped = int((m.bump - c.base) / PageSize)
 		if m.shared != nil {

@@ -154,6 +154,9 @@ func (v *VM) SetMemory(slot uint32, gpa uint64, mem []byte) error {
 	return err
 }
 
+// DropMemory removes a memslot.
+func (v *VM) DropMemory(slot uint32, gpa uint64) error { return v.SetMemory(slot, gpa, nil) }
+
 // VCPU is a virtual processor. Its methods belong to the goroutine that runs
 // it, but for RequestExit.
 type VCPU struct {

@@ -12,7 +12,6 @@
 package mm
 
 import (
-	"errors"
 	"fmt"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -41,51 +40,30 @@ const (
 	lastWindow  = tableSpan
 )
 
-// MM is the address space of one process. It belongs to the VM's run loop.
+// MM is the address space of one process, or of several that share it. It
+// belongs to the VM's run loop.
 type MM struct {
-	mem  *guestmem.Memory
-	root uint64 // guest physical address of the top table
-	vmas []VMA
+	s     *Spaces
+	mem   *guestmem.Memory
+	id    uint64 // as the owner of futexes
+	users int    // processes
+	root  uint64 // guest physical address of the top table
+	vmas  []VMA
 
 	brkStart, brk uint64
-	err           error // a failure of the host, or guestmem.ErrLimit
 
 	window       uint64         // size of the last fault's window
 	wStart, wEnd uint64         // and where it was
 	fresh        []guestmem.Run // pages that the last populate gave
 
-	tables  []uint64 // guest physical addresses of the page tables
-	journal *journal // what Reset undoes; nil when this is no clone
+	tables    []uint64 // guest physical addresses of the page tables that are its own
+	temporary bool     // the tables are freed with it
+	journal   *journal // what Reset undoes; nil when it is not of a snapshot
 
 	touched byte // keeps the reads of at alive
 
 	// Faults counts the faults that were served by mapping pages.
 	Faults uint64
-}
-
-// New makes an address space that holds only the control area.
-func New(mem *guestmem.Memory) (*MM, error) {
-	n := x86.ControlSize() / pageSize
-	gpa, err := mem.AllocRun(n)
-	if err != nil {
-		return nil, err
-	}
-	if gpa != x86.ControlGPA {
-		return nil, fmt.Errorf("control area at guest physical %#x, want %#x", gpa, x86.ControlGPA)
-	}
-	m := &MM{mem: mem}
-	if m.root, err = mem.Alloc(); err != nil {
-		return nil, err
-	}
-	m.tables = append(m.tables, m.root)
-	for _, p := range x86.BuildControl(mem.Bytes(gpa, x86.ControlSize())) {
-		t := m.table(p.VA, true)
-		if t == nil {
-			return nil, m.noMemory()
-		}
-		t[p.VA>>12&511] = p.GPA | p.Flags
-	}
-	return m, nil
 }
 
 // Root returns the guest physical address of the top page table (CR3).
@@ -94,47 +72,23 @@ func (m *MM) Root() uint64 { return m.root }
 // Memory returns the guest memory behind the address space.
 func (m *MM) Memory() *guestmem.Memory { return m.mem }
 
+// Spaces returns what the address space shares with the VM's others.
+func (m *MM) Spaces() *Spaces { return m.s }
+
 // Control returns the control area.
 func (m *MM) Control() []byte { return m.mem.Bytes(x86.ControlGPA, x86.ControlSize()) }
 
-// Err returns the failure that the address space met, if any:
-// guestmem.ErrLimit when the program needed more memory than it may have,
-// otherwise a failure of the host. The VM must not go on after either.
-func (m *MM) Err() error { return m.err }
+// Err is Spaces.Err.
+func (m *MM) Err() error { return m.s.err }
 
-func (m *MM) fail(err error) {
-	if err != nil && m.err == nil {
-		m.err = err
-	}
-}
+func (m *MM) fail(err error) { m.s.fail(err) }
 
-// noMemory is the error when a page could not be given out.
-func (m *MM) noMemory() error {
-	if m.err != nil {
-		return m.err
-	}
-	return guestmem.ErrLimit
-}
+func (m *MM) noMemory() error { return m.s.noMemory() }
 
-// alloc gives out a page, if need be one that the guest was given but has
-// never touched.
-func (m *MM) alloc() (uint64, bool) {
-	gpa, err := m.mem.Alloc()
-	if errors.Is(err, guestmem.ErrLimit) && m.reclaim() {
-		gpa, err = m.mem.Alloc()
-	}
-	if err != nil {
-		if !errors.Is(err, guestmem.ErrLimit) {
-			m.fail(err)
-		}
-		return 0, false
-	}
-	return gpa, true
-}
+func (m *MM) alloc() (uint64, bool) { return m.s.alloc(m.mem.Alloc) }
 
-// reclaim takes back the anonymous pages that were mapped ahead and never
-// touched, and reports whether there were any. It makes the limit count what a
-// program uses and not what was mapped for it in advance.
+// reclaim is the part of Spaces.reclaim in one address space. It reports false
+// when the host failed.
 func (m *MM) reclaim() bool {
 	var freed []guestmem.Run
 	for i := range m.vmas {
@@ -161,14 +115,18 @@ func (m *MM) reclaim() bool {
 			for j, there := range res {
 				if !there {
 					m.set(pages[j].e, 0)
-					freed = guestmem.AddPage(freed, pages[j].gpa)
+					// A translation of a page that others hold stays: it reads zeros
+					// until somebody writes, and that is a fault.
+					if m.s.release(pages[j].gpa) {
+						freed = guestmem.AddPage(freed, pages[j].gpa)
+					}
 				}
 			}
 			pages = pages[n:]
 		}
 	}
 	m.fail(m.mem.Free(freed))
-	return len(freed) > 0
+	return m.s.err == nil
 }
 
 // populate gives pages to the part [a,b) of v that has none. It reports false
@@ -176,7 +134,7 @@ func (m *MM) reclaim() bool {
 // the first page that the file cannot give, as at the end of the file.
 func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 	m.fresh = m.fresh[:0]
-	flags := leafFlags(v.Prot)
+	flags, shared := leafFlags(v.Prot), v.Shared()
 	limit := b
 	if v.Src != nil {
 		// Pages wholly past the end of the file do not exist (SIGBUS).
@@ -197,13 +155,18 @@ func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 			if *e != 0 {
 				continue
 			}
-			gpa, ok := m.alloc()
+			gpa, ok := uint64(0), false
+			if shared != nil {
+				gpa, ok = shared.page(m, (v.Off+(va-v.Start))/pageSize)
+			} else {
+				gpa, ok = m.alloc()
+			}
 			if !ok {
 				// alloc may have reclaimed entries of this very table, but
 				// never the one that must be there.
 				return m.leaf(must)&x86.PTEOwned != 0
 			}
-			if v.Src != nil {
+			if v.Src != nil && shared == nil {
 				if _, errno := v.Src.MapRead(int64(v.Off+(va-v.Start)), m.mem.Page(gpa)); errno != 0 {
 					m.fail(m.mem.Free([]guestmem.Run{{Start: gpa, End: gpa + pageSize}}))
 					return true
@@ -260,7 +223,42 @@ func (m *MM) Fault(va uint64, write, exec bool) FaultKind {
 		}
 		m.Faults++
 	}
+	if write && m.leaf(page)&x86.PTEWrite == 0 {
+		if !m.own(v, page) {
+			m.fail(guestmem.ErrLimit)
+			return FaultMemory
+		}
+		m.Faults++
+	}
 	return FaultServed
+}
+
+// own makes the page at va, which is there, the address space's alone and as
+// its mapping says. It reports false when there was no memory.
+func (m *MM) own(v *VMA, va uint64) bool {
+	e := &m.table(va, false)[va>>12&511]
+	if gpa := *e & x86.PTEAddr; v.Shared() == nil && m.s.held(gpa) {
+		now, ok := m.alloc()
+		if !ok {
+			return false
+		}
+		if *e&x86.PTEOwned != 0 { // or it was reclaimed: zeros
+			copy(m.mem.Page(now), m.mem.Page(gpa))
+			if m.s.release(gpa) { // reclaimed everywhere else
+				m.fail(m.mem.Free([]guestmem.Run{{Start: gpa, End: gpa + pageSize}}))
+			}
+		}
+		m.set(e, now|leafFlags(v.Prot))
+		return m.stale(gpa)
+	}
+	m.set(e, *e&x86.PTEAddr|leafFlags(v.Prot))
+	return true
+}
+
+// stale makes the platform forget how it maps a page.
+func (m *MM) stale(gpa uint64) bool {
+	m.fail(m.mem.Invalidate([]guestmem.Run{{Start: gpa, End: gpa + pageSize}}))
+	return m.s.err == nil
 }
 
 // faultAround gives pages to the window around a fault.
@@ -306,13 +304,26 @@ func (m *MM) Unmap(a, b uint64) abi.Errno {
 		return 0
 	}
 	defer m.drop(gone)
-	var runs []guestmem.Run
-	m.each(a, b, func(_ uint64, e *uint64) {
-		runs = guestmem.AddPage(runs, *e&x86.PTEAddr)
-		m.set(e, 0)
-	})
+	var runs, stale []guestmem.Run
+	for i := range gone {
+		private := gone[i].Shared() == nil
+		m.each(gone[i].Start, gone[i].End, func(_ uint64, e *uint64) { m.clear(e, private, &runs, &stale) })
+	}
+	m.fail(m.mem.Invalidate(stale))
 	m.fail(m.mem.Free(runs))
 	return 0
+}
+
+// clear empties an entry, and adds its page to those to be freed, or, when it is
+// still used elsewhere, to those that the platform maps no longer so.
+func (m *MM) clear(e *uint64, private bool, free, stale *[]guestmem.Run) {
+	gpa := *e & x86.PTEAddr
+	m.set(e, 0)
+	if private && m.s.release(gpa) {
+		*free = guestmem.AddPage(*free, gpa)
+	} else {
+		*stale = guestmem.AddPage(*stale, gpa)
+	}
 }
 
 // Map makes a mapping in place of whatever was there. A small one gets its first
@@ -373,33 +384,40 @@ func (m *MM) Protect(a, b uint64, p Prot) (errno abi.Errno) {
 	m.insert(parts...)
 	flags := leafFlags(p)
 	var stale []guestmem.Run
-	m.each(a, b, func(_ uint64, e *uint64) {
-		old := *e
-		m.set(e, old&x86.PTEAddr|flags)
-		if loses(old, *e) {
-			stale = guestmem.AddPage(stale, old&x86.PTEAddr)
-		}
-	})
+	for i := range parts {
+		private := parts[i].Shared() == nil
+		m.each(parts[i].Start, parts[i].End, func(_ uint64, e *uint64) {
+			old, now := *e, flags
+			if private && m.s.held(old&x86.PTEAddr) {
+				now &^= x86.PTEWrite
+			}
+			m.set(e, old&x86.PTEAddr|now)
+			if loses(old, *e) {
+				stale = guestmem.AddPage(stale, old&x86.PTEAddr)
+			}
+		})
+	}
 	m.fail(m.mem.Invalidate(stale))
 	return errno
 }
 
 // Discard drops the contents of [a,b), as madvise(MADV_DONTNEED): anonymous
-// memory reads as zeros and file mappings as the file.
+// memory reads as zeros and file mappings as the file; shared memory keeps them.
 // Errors: ENOMEM when a part is not mapped (the rest is done).
 func (m *MM) Discard(a, b uint64) abi.Errno {
 	for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
 		v := &m.vmas[i]
-		var zero, gone []guestmem.Run
+		private := v.Shared() == nil
+		var zero, gone, stale []guestmem.Run
 		m.each(max(a, v.Start), min(b, v.End), func(_ uint64, e *uint64) {
-			if v.Src == nil {
-				zero = guestmem.AddPage(zero, *e&x86.PTEAddr)
+			if gpa := *e & x86.PTEAddr; v.Src == nil && !m.s.held(gpa) {
+				zero = guestmem.AddPage(zero, gpa)
 				return
 			}
-			gone = guestmem.AddPage(gone, *e&x86.PTEAddr)
-			m.set(e, 0)
+			m.clear(e, private, &gone, &stale)
 		})
 		m.fail(m.mem.Zero(zero))
+		m.fail(m.mem.Invalidate(stale))
 		m.fail(m.mem.Free(gone))
 	}
 	if !m.covered(a, b) {

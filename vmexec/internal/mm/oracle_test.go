@@ -50,6 +50,8 @@ func (s *fakeSource) MapRead(off int64, dst []byte) (int, abi.Errno) {
 
 func (s *fakeSource) MapSize() int64 { return s.size }
 
+func (s *fakeSource) MapShare() { s.t.Error("nothing forks") }
+
 func (s *fakeSource) MapDrop() {
 	if s.dropped {
 		s.t.Error("a source was dropped twice")

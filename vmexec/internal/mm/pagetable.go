@@ -4,8 +4,6 @@
 package mm
 
 import (
-	"errors"
-
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
@@ -47,34 +45,43 @@ func loses(old, now uint64) bool {
 // table returns the leaf table for va. It is nil when there is none and it was
 // not to be made, or when the VM has no memory for it.
 func (m *MM) table(va uint64, make bool) *[512]uint64 {
-	t := m.mem.Words(m.root)
-	for shift := 39; shift >= 21; shift -= 9 {
-		e := &t[va>>shift&511]
-		if *e == 0 {
-			if !make {
-				return nil
-			}
-			gpa, ok := m.allocTable()
-			if !ok {
-				return nil
-			}
-			m.tables = append(m.tables, gpa)
-			*e = gpa | x86.PTETable
-		}
-		t = m.mem.Words(*e & x86.PTEAddr)
+	return m.lower(m.directory(va, make), va>>21&511, make)
+}
+
+// directory returns the table of the leaf tables for va, as table does.
+func (m *MM) directory(va uint64, make bool) *[512]uint64 {
+	t := m.lower(m.mem.Words(m.root), va>>39&511, make)
+	return m.lower(t, va>>30&511, make)
+}
+
+// lower returns the table that entry i of t, which may be nil, points to.
+func (m *MM) lower(t *[512]uint64, i uint64, make bool) *[512]uint64 {
+	if t == nil {
+		return nil
 	}
-	return t
+	if t[i] == 0 {
+		if !make {
+			return nil
+		}
+		gpa, ok := m.allocTable()
+		if !ok {
+			return nil
+		}
+		t[i] = gpa | x86.PTETable
+	}
+	return m.mem.Words(t[i] & x86.PTEAddr)
 }
 
 func (m *MM) allocTable() (uint64, bool) {
-	gpa, err := m.mem.AllocTable()
-	if errors.Is(err, guestmem.ErrLimit) && m.reclaim() {
-		gpa, err = m.mem.AllocTable()
+	get := m.mem.AllocTable
+	if m.temporary {
+		get = m.mem.AllocTemporaryTable
 	}
-	if err != nil && !errors.Is(err, guestmem.ErrLimit) {
-		m.fail(err)
+	gpa, ok := m.s.alloc(get)
+	if ok {
+		m.tables = append(m.tables, gpa)
 	}
-	return gpa, err == nil
+	return gpa, ok
 }
 
 // set changes a leaf entry. Entries of higher levels are only ever added.

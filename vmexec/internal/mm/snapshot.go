@@ -57,52 +57,113 @@ func (j *journal) reset() {
 	j.log, j.prunes = j.log[:0], 0
 }
 
-// Frozen is the address space of a snapshot. It is not changed any more and may
+// Frozen is the address spaces of a snapshot. It is not changed any more and may
 // be used by several goroutines.
 type Frozen struct {
-	root, brkStart, brk uint64
-	vmas                []VMA
-	tables              map[uint64]bool // guest physical addresses
-	faults              uint64
+	spaces  []frozenSpace
+	control uint64
+	lastID  uint64
+	holders []uint32
+	tables  map[uint64]bool // guest physical addresses
 }
 
-// Freeze returns the state of the address space; its memory is frozen by
-// guestmem. The address space is not to be used any more.
-func (m *MM) Freeze() *Frozen {
-	z := &Frozen{root: m.root, brkStart: m.brkStart, brk: m.brk, vmas: slices.Clone(m.vmas), tables: map[uint64]bool{}, faults: m.Faults}
-	for _, gpa := range m.tables {
-		z.tables[gpa] = true
+type frozenSpace struct {
+	m      *MM // for its root, number and users, which do not change
+	brk    uint64
+	vmas   []VMA
+	faults uint64
+}
+
+// Freeze returns the state of the address spaces; their memory is frozen by
+// guestmem. They are not to be used any more.
+func (s *Spaces) Freeze() *Frozen {
+	z := &Frozen{control: s.control, lastID: s.lastID, holders: slices.Clone(s.holders), tables: map[uint64]bool{s.control: true}}
+	for _, m := range s.list {
+		z.spaces = append(z.spaces, frozenSpace{m: m, brk: m.brk, vmas: slices.Clone(m.vmas), faults: m.Faults})
+		for _, gpa := range m.tables {
+			z.tables[gpa] = true
+		}
 	}
 	return z
 }
 
-// Root returns the guest physical address of the top page table.
-func (z *Frozen) Root() uint64 { return z.root }
-
-// Clone makes an address space on a clone of the memory. translate returns the
-// clone's source of a mapping for a frozen one.
-func (z *Frozen) Clone(mem *guestmem.Memory, translate func(Source) Source) *MM {
-	m := &MM{mem: mem, root: z.root, journal: &journal{}}
-	m.restore(z, translate)
-	return m
+// Clone makes the address spaces on a clone of the memory. translate returns the
+// clone's source of a mapping for a frozen one that is no Object.
+func (z *Frozen) Clone(mem *guestmem.Memory, translate func(Source) Source) *Spaces {
+	s := &Spaces{mem: mem, control: z.control, first: make([]*MM, len(z.spaces))}
+	for i, f := range z.spaces {
+		s.first[i] = &MM{s: s, mem: mem, id: f.m.id, root: f.m.root, journal: &journal{}}
+	}
+	s.changed = true
+	s.restore(z, translate)
+	return s
 }
 
-func (m *MM) restore(z *Frozen, translate func(Source) Source) {
-	m.vmas = append(m.vmas[:0], z.vmas...)
-	for i := range m.vmas {
-		if src := m.vmas[i].Src; src != nil {
-			m.vmas[i].Src = translate(src)
+// Space returns the copy of a frozen address space in a clone of z.
+func (s *Spaces) Space(z *Frozen, frozen *MM) *MM {
+	for i := range z.spaces {
+		if z.spaces[i].m == frozen {
+			return s.first[i]
 		}
 	}
-	m.brkStart, m.brk, m.Faults = z.brkStart, z.brk, z.faults
-	m.window, m.wStart, m.wEnd = 0, 0, 0
-	m.err = nil
+	return nil
 }
 
-// SetWipe changes whether [a,b) is empty in clones; madvise(MADV_WIPEONFORK).
-// Errors: ENOMEM when a part is not mapped, EINVAL when a part is no anonymous
-// memory.
+func (s *Spaces) restore(z *Frozen, translate func(Source) Source) {
+	objects := map[*Object]*Object{}
+	copyOf := func(src Source) Source {
+		o, ok := src.(*Object)
+		if !ok {
+			return translate(src)
+		}
+		if objects[o] == nil {
+			objects[o] = o.clone(s)
+		}
+		return objects[o]
+	}
+	s.list = append(s.list[:0], s.first...)
+	for i, m := range s.first {
+		f := &z.spaces[i]
+		m.vmas = append(m.vmas[:0], f.vmas...)
+		for j := range m.vmas {
+			if src := m.vmas[j].Src; src != nil {
+				m.vmas[j].Src = copyOf(src)
+			}
+		}
+		m.brkStart, m.brk, m.Faults, m.users = f.m.brkStart, f.brk, f.faults, f.m.users
+		m.window, m.wStart, m.wEnd = 0, 0, 0
+	}
+	if s.changed {
+		s.holders, s.changed = append(s.holders[:0], z.holders...), false
+	}
+	s.lastID, s.err = z.lastID, nil
+}
+
+// SetWipe changes whether [a,b) is empty in clones and forked children;
+// madvise(MADV_WIPEONFORK). Errors: ENOMEM when a part is not mapped, EINVAL when
+// a part is no private anonymous memory.
 func (m *MM) SetWipe(a, b uint64, on bool) abi.Errno {
+	return m.advise(a, b, func(v *VMA) bool {
+		if v.Src != nil {
+			return false
+		}
+		v.Wipe = on
+		return true
+	})
+}
+
+// SetNoFork changes whether forked children have [a,b); madvise(MADV_DONTFORK).
+// Errors: ENOMEM when a part is not mapped.
+func (m *MM) SetNoFork(a, b uint64, on bool) abi.Errno {
+	return m.advise(a, b, func(v *VMA) bool {
+		v.NoFork = on
+		return true
+	})
+}
+
+// advise changes the mappings of [a,b). The error is EINVAL when set refuses one,
+// ENOMEM when a part is not mapped.
+func (m *MM) advise(a, b uint64, set func(v *VMA) bool) abi.Errno {
 	if !m.covered(a, b) || len(m.vmas)+2 > maxVMAs {
 		return abi.ENOMEM
 	}
@@ -112,11 +173,9 @@ func (m *MM) SetWipe(a, b uint64, on bool) abi.Errno {
 	}
 	var errno abi.Errno
 	for i := range parts {
-		if parts[i].Src != nil {
+		if !set(&parts[i]) {
 			errno = abi.EINVAL
-			continue
 		}
-		parts[i].Wipe = on
 	}
 	m.insert(parts...)
 	return errno
@@ -133,25 +192,34 @@ func (m *MM) Wipe() {
 }
 
 // Reset undoes everything since the clone was made: mappings, page tables and
-// memory.
-func (m *MM) Reset(z *Frozen, translate func(Source) Source) (guestmem.ResetStats, error) {
-	end := m.mem.ImageEnd()
-	var stale []guestmem.Run
-	log := m.journal.log
-	for i := len(log) - 1; i >= 0; i-- {
-		u := log[i]
-		// What lies beyond the image is dropped as a whole, translations included.
-		if gpa := *u.entry & x86.PTEAddr; loses(*u.entry, u.old) && gpa < end {
-			stale = guestmem.AddPage(stale, gpa)
+// memory. Address spaces that came later are gone with their memory.
+func (s *Spaces) Reset(z *Frozen, translate func(Source) Source) (guestmem.ResetStats, error) {
+	if s.gone != nil {
+		for _, m := range s.list {
+			if m.temporary {
+				s.gone(m.root)
+			}
 		}
-		*u.entry = u.old
 	}
-	m.journal.reset()
-	if err := m.mem.Invalidate(stale); err != nil {
+	end := s.mem.ImageEnd()
+	var stale []guestmem.Run
+	for _, m := range s.first {
+		log := m.journal.log
+		for i := len(log) - 1; i >= 0; i-- {
+			u := log[i]
+			// What lies beyond the image is dropped as a whole, translations included.
+			if gpa := *u.entry & x86.PTEAddr; loses(*u.entry, u.old) && gpa < end {
+				stale = guestmem.AddPage(stale, gpa)
+			}
+			*u.entry = u.old
+		}
+		m.journal.reset()
+	}
+	if err := s.mem.Invalidate(stale); err != nil {
 		return guestmem.ResetStats{}, err
 	}
-	st, err := m.mem.Reset(z.kept)
-	m.restore(z, translate)
+	st, err := s.mem.Reset(z.kept)
+	s.restore(z, translate)
 	return st, err
 }
 
@@ -164,14 +232,14 @@ func (z *Frozen) kept(gpa uint64) bool { return gpa == x86.ClockGPA || z.tables[
 // memory of a clone that was reset differs from its snapshot, page tables
 // included: a check for tests. A table may have entries for lower tables that
 // came into being later; they are empty then.
-func (m *MM) Differences(z *Frozen, img *guestmem.Image) []uint64 {
-	out := m.mem.Differences(z.kept)
+func (s *Spaces) Differences(z *Frozen, img *guestmem.Image) []uint64 {
+	out := s.mem.Differences(z.kept)
 	for gpa := range z.tables {
-		for i, e := range m.mem.Words(gpa) {
+		for i, e := range s.mem.Words(gpa) {
 			old := img.Word(gpa + uint64(8*i))
 			// Whether the processor has used a page is no state of the program.
 			const marks = x86.PTEAccessed | x86.PTEDirty
-			if e|marks != old|marks && (old != 0 || e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
+			if e|marks != old|marks && (old != 0 || e&x86.PTEOwned != 0 || !s.emptyTable(e&x86.PTEAddr)) {
 				out = append(out, gpa)
 				break
 			}
@@ -181,9 +249,9 @@ func (m *MM) Differences(z *Frozen, img *guestmem.Image) []uint64 {
 }
 
 // emptyTable reports whether a page table, with those below it, has no leaf.
-func (m *MM) emptyTable(gpa uint64) bool {
-	for _, e := range m.mem.Words(gpa) {
-		if e != 0 && (e&x86.PTEOwned != 0 || !m.emptyTable(e&x86.PTEAddr)) {
+func (s *Spaces) emptyTable(gpa uint64) bool {
+	for _, e := range s.mem.Words(gpa) {
+		if e != 0 && (e&x86.PTEOwned != 0 || !s.emptyTable(e&x86.PTEAddr)) {
 			return false
 		}
 	}
@@ -191,11 +259,13 @@ func (m *MM) emptyTable(gpa uint64) bool {
 }
 
 // Wiped reports whether the page at gpa belongs to a mapping that Wipe empties.
-func (m *MM) Wiped(gpa uint64) bool {
+func (s *Spaces) Wiped(gpa uint64) bool {
 	found := false
-	for i := range m.vmas {
-		if v := &m.vmas[i]; v.Wipe {
-			m.each(v.Start, v.End, func(_ uint64, e *uint64) { found = found || *e&x86.PTEAddr == gpa })
+	for _, m := range s.list {
+		for i := range m.vmas {
+			if v := &m.vmas[i]; v.Wipe {
+				m.each(v.Start, v.End, func(_ uint64, e *uint64) { found = found || *e&x86.PTEAddr == gpa })
+			}
 		}
 	}
 	return found

@@ -16,7 +16,7 @@ func newClone(t *testing.T, pages uint64, prepare func(m *MM)) (*MM, *Frozen, *g
 	t.Helper()
 	m := newMM(t, pages)
 	prepare(m)
-	z := m.Freeze()
+	z := m.Spaces().Freeze()
 	img, err := m.Memory().Freeze()
 	if err != nil {
 		t.Fatal(err)
@@ -27,16 +27,16 @@ func newClone(t *testing.T, pages uint64, prepare func(m *MM)) (*MM, *Frozen, *g
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mem.Close() })
-	return z.Clone(mem, nil), z, img
+	return z.Clone(mem, nil).Space(z, m), z, img
 }
 
 // verifyReset resets a clone and compares it with its image.
 func verifyReset(t *testing.T, m *MM, z *Frozen, img *guestmem.Image) {
 	t.Helper()
-	if _, err := m.Reset(z, nil); err != nil {
+	if _, err := m.Spaces().Reset(z, nil); err != nil {
 		t.Fatal(err)
 	}
-	if d := m.Differences(z, img); len(d) > 0 {
+	if d := m.Spaces().Differences(z, img); len(d) > 0 {
 		t.Errorf("%d pages differ after the reset, the first at %#x", len(d), d[0])
 	}
 }
@@ -91,7 +91,7 @@ func TestCloneManyTables(t *testing.T) {
 			t.Fatalf("mapping %d: %v, %v", i, errno, m.Err())
 		}
 	}
-	if _, err := m.Reset(z, nil); !errors.Is(err, guestmem.ErrTables) {
+	if _, err := m.Spaces().Reset(z, nil); !errors.Is(err, guestmem.ErrTables) {
 		t.Errorf("reset: %v", err)
 	}
 }
@@ -126,6 +126,7 @@ type failingSource struct{}
 
 func (failingSource) MapRead(int64, []byte) (int, abi.Errno) { return 0, abi.EIO }
 func (failingSource) MapSize() int64                         { return 1 << 20 }
+func (failingSource) MapShare()                              {}
 func (failingSource) MapDrop()                               {}
 
 // A file that cannot be read is SIGBUS, not the end of the program's memory.

@@ -149,8 +149,7 @@ func (m *MM) CopyOutU64(va uint64, v uint64) abi.Errno {
 	return m.CopyOut(va, b[:])
 }
 
-// Physical returns the guest physical address of va: what identifies a futex.
-// Errors: EFAULT.
+// Physical returns the guest physical address of va. Errors: EFAULT.
 func (m *MM) Physical(va uint64) (uint64, abi.Errno) {
 	if m.at(va, false) == nil {
 		return 0, abi.EFAULT
@@ -177,6 +176,12 @@ func (m *MM) Poke(va uint64, src []byte) error {
 			if e = m.leaf(va); e&x86.PTEOwned == 0 { // past the end of a file
 				return ErrNotMapped
 			}
+		}
+		if v := m.find(va); v != nil && v.Shared() == nil && m.s.held(e&x86.PTEAddr) {
+			if !m.own(v, va&^(pageSize-1)) {
+				return m.noMemory()
+			}
+			e = m.leaf(va)
 		}
 		n := copy(m.mem.Bytes(e&x86.PTEAddr+va%pageSize, pageSize-va%pageSize), src)
 		src = src[n:]

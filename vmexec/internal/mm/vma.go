@@ -20,14 +20,17 @@ const (
 	Exec  Prot = 4
 )
 
-// Source gives the contents of a private file mapping.
+// Source gives the contents of a private file mapping, or is an Object.
 type Source interface {
 	// MapRead fills dst from the file offset and returns how many bytes the file
 	// had; the rest of a page reads as zeros.
 	MapRead(off int64, dst []byte) (int, abi.Errno)
 	// MapSize is the size of the file in bytes now.
 	MapSize() int64
-	// MapDrop is called once, when no mapping uses the source any more.
+	// MapShare is called when one more address space uses the source: a fork.
+	MapShare()
+	// MapDrop is called when an address space has no mapping of the source any
+	// more: once, and once more for each MapShare.
 	MapDrop()
 }
 
@@ -41,10 +44,18 @@ type VMA struct {
 	Off        uint64 // file offset of Start, when Src is set
 	Stack      bool   // MAP_GROWSDOWN or the main stack
 	Wipe       bool   // MADV_WIPEONFORK
+	NoFork     bool   // MADV_DONTFORK
+}
+
+// Shared returns the memory that the mapping shows in common with others, nil
+// when it is private.
+func (v *VMA) Shared() *Object {
+	o, _ := v.Src.(*Object)
+	return o
 }
 
 func (v *VMA) follows(p *VMA) bool {
-	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack && p.Wipe == v.Wipe &&
+	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack && p.Wipe == v.Wipe && p.NoFork == v.NoFork &&
 		(v.Src == nil || p.Off+(p.End-p.Start) == v.Off)
 }
 

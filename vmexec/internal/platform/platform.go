@@ -14,6 +14,9 @@ import (
 type Context struct {
 	Regs           kvm.Regs
 	FSBase, GSBase uint64
+	// Root is the guest physical address of the top page table (CR3); 0 for the
+	// one that the machine was made with.
+	Root uint64
 	// FP is the vector and floating point state in the standard XSAVE format.
 	// While the thread's state is loaded in a Machine, FP is stale; see SaveFP.
 	FP *[kvm.XSaveSize]byte
@@ -61,6 +64,9 @@ type Machine interface {
 	LoadFP(c *Context)
 	// Forget tells the machine that c will never run again.
 	Forget(c *Context)
+	// DropRoot tells the machine that no context with that root will run again
+	// before the guest's memory is reset.
+	DropRoot(root uint64)
 	// Reset forgets every context: nothing that they left in the processor is
 	// seen by those that run from now on.
 	Reset() error

@@ -291,6 +291,7 @@ func (*fuzzRun) LoadFP(*platform.Context)       {}
 func (*fuzzRun) Reset() error                   { return nil }
 
 func (r *fuzzRun) Forget(c *platform.Context) { delete(r.last, c) }
+func (r *fuzzRun) DropRoot(uint64)            {}
 func (*fuzzRun) Timer(int64, int64) error     { return nil }
 func (*fuzzRun) Kick()                        {}
 func (*fuzzRun) Close() error                 { return nil }

@@ -112,25 +112,25 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	src, ok := v.Src.(*fileSource)
 	if ok {
 		src.MapHold()
-		src.held = true
+		src.MapShare()
 	}
-	errno := m.Map(v)
-	if ok && errno != 0 {
-		src.MapDrop()
-	}
-	return addr, errno
+	return addr, m.Map(v)
 }
 
 // fileSource is a file behind one private mapping. It outlives the descriptor.
 type fileSource struct {
 	vfs.Mapper
-	held bool
+	holders int // address spaces
 }
 
-// MapDrop lets go of the file once, however many pieces the mapping was cut into.
+// MapShare implements mm.Source.
+func (s *fileSource) MapShare() { s.holders++ }
+
+// MapDrop lets go of the file when the last address space does, however many
+// pieces the mapping was cut into.
 func (s *fileSource) MapDrop() {
-	if s.held {
-		s.held = false
+	s.holders--
+	if s.holders == 0 {
 		s.Mapper.MapDrop()
 	}
 }
@@ -146,7 +146,7 @@ func CloneSource(old mm.Source, fs *vfs.FS) mm.Source {
 	if m == nil {
 		return noFile{}
 	}
-	return &fileSource{Mapper: m, held: s.held}
+	return &fileSource{Mapper: m, holders: s.holders}
 }
 
 // noFile stands for a file that could not be carried over: its pages that were
@@ -155,6 +155,7 @@ type noFile struct{}
 
 func (noFile) MapRead(int64, []byte) (int, abi.Errno) { return 0, abi.EIO }
 func (noFile) MapSize() int64                         { return 0 }
+func (noFile) MapShare()                              {}
 func (noFile) MapDrop()                               {}
 
 func munmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
@@ -215,7 +216,9 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, m.Discard(a[0], end)
 	case unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK:
 		return 0, m.SetWipe(a[0], end, int32(a[2]) == unix.MADV_WIPEONFORK)
-	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED, unix.MADV_DONTFORK, unix.MADV_DOFORK,
+	case unix.MADV_DONTFORK, unix.MADV_DOFORK:
+		return 0, m.SetNoFork(a[0], end, int32(a[2]) == unix.MADV_DONTFORK)
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED,
 		unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_DONTDUMP, unix.MADV_DODUMP,
 		unix.MADV_COLD, unix.MADV_PAGEOUT, unix.MADV_COLLAPSE:
 		if !m.Covered(a[0], end) {

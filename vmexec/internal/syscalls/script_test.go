@@ -231,6 +231,7 @@ func (m *scriptMachine) LoadFP(*platform.Context)       {}
 func (*scriptMachine) Reset() error                     { return nil }
 
 func (m *scriptMachine) Forget(*platform.Context) {}
+func (*scriptMachine) DropRoot(uint64)            {}
 func (m *scriptMachine) Timer(int64, int64) error { return nil }
 func (m *scriptMachine) Kick()                    {}
 func (m *scriptMachine) Close() error             { return nil }

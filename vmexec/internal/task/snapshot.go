@@ -61,9 +61,10 @@ func (k *Kernel) Freeze() error {
 
 // CloneConfig is what a clone has of its own.
 type CloneConfig struct {
-	PID     int
-	Memory  *guestmem.Memory
-	MM      *mm.MM
+	PID    int
+	Memory *guestmem.Memory
+	// Space returns the copy of an address space.
+	Space   func(*mm.MM) *mm.MM
 	Machine platform.Machine
 	FS      *vfs.FS
 	Rand    io.Reader
@@ -89,7 +90,7 @@ func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 	n.stats.Unsupported = map[uint64]uint64{}
 	old := k.Init
 	p := &Process{
-		K: n, PID: c.PID, PPID: old.PPID, PGID: c.PID, SID: c.PID, MM: c.MM, Umask: old.Umask, Name: old.Name, Exe: old.Exe,
+		K: n, PID: c.PID, PPID: old.PPID, PGID: c.PID, SID: c.PID, MM: c.Space(old.MM), Umask: old.Umask, Name: old.Name, Exe: old.Exe,
 		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Rlimits: old.Rlimits, formerPID: old.PID,
 		actions: old.actions, pending: old.pending.clone(), stopped: old.stopped,
 	}

@@ -30,6 +30,7 @@ func (noMachine) Run(*platform.Context) (platform.Exit, error) { panic("not expe
 func (noMachine) SaveFP(*platform.Context) error               { return nil }
 func (noMachine) LoadFP(*platform.Context)                     {}
 func (noMachine) Forget(*platform.Context)                     {}
+func (noMachine) DropRoot(uint64)                              {}
 func (noMachine) Reset() error                                 { return nil }
 func (noMachine) Timer(int64, int64) error                     { return nil }
 func (noMachine) Kick()                                        {}

@@ -24,6 +24,7 @@ type machine struct {
 	vm   *kvm.VM
 	vcpu *kvm.VCPU
 	mem  *guestmem.Memory
+	root uint64 // of contexts that name none
 
 	// A kick came while an exception was being delivered; Run reports it next.
 	kicked bool
@@ -131,6 +132,28 @@ func (m *machine) Forget(c *platform.Context) {
 	}
 }
 
+// DropRoot implements platform.Machine. What KVM derived from the tables is
+// dropped before they are used again; see flush.
+func (m *machine) DropRoot(uint64) {}
+
+// flushSlot and flushGPA are a memslot beyond all others.
+const (
+	flushSlot = 1 << 14
+	flushGPA  = 1 << 38
+)
+
+// flush makes KVM forget all that it derived from page tables. KVM keeps the
+// shadow of a table for as long as it has room, also when no root leads there any
+// more, and does not see the host write to the table. That a memslot goes away
+// makes it drop everything (KVM_X86_QUIRK_SLOT_ZAP_ALL, on unless it is turned off).
+func (m *machine) flush() error {
+	page := m.mem.Page(x86.ControlGPA)
+	if err := m.vm.SetMemory(flushSlot, flushGPA, page); err != nil {
+		return err
+	}
+	return m.vm.DropMemory(flushSlot, flushGPA)
+}
+
 func (m *machine) load(c *platform.Context) (uint64, error) {
 	if m.fp != c {
 		if m.fp != nil {
@@ -144,14 +167,17 @@ func (m *machine) load(c *platform.Context) (uint64, error) {
 		m.fp = c
 	}
 	*m.vcpu.Regs = c.Regs
-	s := m.vcpu.Sregs
-	if m.cur == c && s.CS.Selector == x86.UserCS && s.SS.Selector == x86.UserDS && s.FS.Base == c.FSBase && s.GS.Base == c.GSBase {
+	s, root := m.vcpu.Sregs, c.Root
+	if root == 0 {
+		root = m.root
+	}
+	if m.cur == c && s.CR3 == root && s.CS.Selector == x86.UserCS && s.SS.Selector == x86.UserDS && s.FS.Base == c.FSBase && s.GS.Base == c.GSBase {
 		return kvm.SyncRegs, nil
 	}
 	// There is one way back to the program: set everything. The data segments
 	// too, since the program can load selectors.
 	s.CS, s.SS, s.DS, s.ES, s.FS, s.GS = userCode, userData, userData, userData, userData, userData
-	s.FS.Base, s.GS.Base = c.FSBase, c.GSBase
+	s.FS.Base, s.GS.Base, s.CR3 = c.FSBase, c.GSBase, root
 	m.cur = c
 	return kvm.SyncRegs | kvm.SyncSregs, nil
 }

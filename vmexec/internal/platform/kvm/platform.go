@@ -181,7 +181,8 @@ func (p *Platform) NewMachine(mem *guestmem.Memory, root uint64) (platform.Machi
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{p: p, vm: vm, mem: mem}
+	m := &machine{p: p, vm: vm, mem: mem, root: root}
+	mem.OnFlush(m.flush)
 	if err := m.init(root); err != nil {
 		_ = m.Close()
 		return nil, err

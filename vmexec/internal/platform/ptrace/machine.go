@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
@@ -41,61 +42,170 @@ const (
 // errDied means that the tracee is no more; machine.death says why.
 var errDied = errors.New("the traced process has died")
 
-// machine is one traced process that runs all threads of a guest in turn.
-type machine struct {
-	p *Platform
+// tracee is one traced process: the translations of one address space. All that
+// it holds but the vector state is derived, so that it can be dropped at any time.
+type tracee struct {
 	tlb
 
+	pid  int // 0 when it is not there; guarded by machine.mu against Kick
 	stub *stub
-	tid  int      // the OS thread that traces, 0 before Bind
-	regs userRegs // of the tracee, when it last stopped
+	regs userRegs // when it last stopped
 	// bases are unknown: the next run sets all registers.
 	fresh bool
 	fp    *platform.Context // whose vector state is loaded
 	retry uint64            // address of a page fault that the guest kernel was told of
-	xbuf  []byte            // the kernel's XSAVE area
-	death string            // why there is no tracee any more
+	turn  uint64            // when it last ran, as machine.turns counts
+}
+
+// maxTracees bounds the traced processes of a machine. The one that has not run
+// for longest makes room for another.
+const maxTracees = 16
+
+// machine runs all threads of a guest in turn, in one traced process for each
+// address space.
+type machine struct {
+	p    *Platform
+	mem  *guestmem.Memory
+	root uint64 // of contexts that name none
+
+	*tracee // the one that runs; never nil
+	tracees map[uint64]*tracee
+	turns   uint64
+	spent   int64 // processor time of those that are no more
+
+	tid   int    // the OS thread that traces, 0 before Bind
+	xbuf  []byte // the kernel's XSAVE area
+	death string // why there is no tracee any more
 
 	kicked atomic.Bool // a kick that no signal in the tracee stands for
 
-	mu    sync.Mutex // guards pid and timer against Kick
-	pid   int        // the tracee, 0 when there is none
-	timer *time.Timer
-	turn  uint64 // counts the settings of timer
+	mu       sync.Mutex // guards tracee, its pid, asked and timer against Kick
+	asked    bool       // a kick that Run has not reported yet
+	timer    *time.Timer
+	settings uint64 // counts the settings of timer
+}
+
+func newMachine(p *Platform, mem *guestmem.Memory, root uint64) *machine {
+	m := &machine{p: p, mem: mem, root: root, tracees: map[uint64]*tracee{}, xbuf: make([]byte, max(p.xsize, 1<<12))[:p.xsize]}
+	m.tracee = &tracee{}
+	return m
+}
+
+// enter makes t the tracee that the other methods are about, and returns the one
+// before.
+func (m *machine) enter(t *tracee) (before *tracee) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asked { // the signal may be in the other one
+		m.kicked.Store(true)
+	}
+	before, m.tracee = m.tracee, t
+	return before
+}
+
+// rootOf returns the root of a context's address space.
+func (m *machine) rootOf(c *platform.Context) uint64 {
+	if c.Root == 0 {
+		return m.root
+	}
+	return c.Root
+}
+
+// choose enters the tracee of an address space, and starts it if there is none.
+func (m *machine) choose(root uint64) error {
+	t := m.tracees[root]
+	m.turns++
+	if t == nil {
+		if err := m.makeRoom(); err != nil {
+			return err
+		}
+		t = &tracee{tlb: tlb{mem: m.mem, root: root}}
+		m.tracees[root] = t
+		m.enter(t)
+		if err := m.spawn(); err != nil {
+			m.kill()
+			delete(m.tracees, root)
+			return fmt.Errorf("start a traced process: %w", err)
+		}
+	} else if t != m.tracee {
+		m.enter(t)
+	}
+	t.turn = m.turns
+	return nil
+}
+
+// makeRoom ends the tracee that has not run for longest if there are too many.
+func (m *machine) makeRoom() error {
+	if len(m.tracees) < maxTracees {
+		return nil
+	}
+	var old *tracee
+	for _, t := range m.tracees {
+		if old == nil || t.turn < old.turn {
+			old = t
+		}
+	}
+	if old.fp != nil {
+		if err := m.SaveFP(old.fp); err != nil {
+			return err
+		}
+	}
+	m.DropRoot(old.root)
+	return nil
+}
+
+// DropRoot implements platform.Machine.
+func (m *machine) DropRoot(root uint64) {
+	t := m.tracees[root]
+	if t == nil {
+		return
+	}
+	delete(m.tracees, root)
+	before := m.enter(t)
+	m.kill()
+	if before != t {
+		m.enter(before)
+	}
+}
+
+// killAll ends every tracee.
+func (m *machine) killAll() {
+	for root := range m.tracees {
+		m.DropRoot(root)
+	}
 }
 
 // Bind implements platform.Machine. Linux ties a tracee to the thread that
-// traces it, so another thread gets another tracee: all of its state is derived
+// traces it, so another thread gets other tracees: all of their state is derived
 // from the guest's memory and contexts.
 func (m *machine) Bind() error {
 	tid := unix.Gettid()
-	if m.pid != 0 && m.tid == tid {
+	if len(m.tracees) > 0 && m.tid == tid {
 		return nil
 	}
-	if m.fp != nil {
-		return errors.New("the machine was not unbound from its former thread")
+	for _, t := range m.tracees {
+		if t.fp != nil {
+			return errors.New("the machine was not unbound from its former thread")
+		}
 	}
-	m.kill()
+	m.killAll()
 	m.tid, m.death = tid, ""
-	m.where, m.queue, m.retry = nil, nil, 0
-	if err := m.spawn(); err != nil {
-		m.kill()
-		return fmt.Errorf("start a traced process: %w", err)
-	}
-	return nil
+	return m.choose(m.root)
 }
 
 // Unbind implements platform.Unbinder.
 func (m *machine) Unbind() error {
-	if m.fp == nil {
-		return nil
+	for _, t := range m.tracees {
+		if t.fp == nil {
+			continue
+		}
+		err := m.SaveFP(t.fp)
+		t.fp = nil
+		if err != nil && !errors.Is(err, errDied) {
+			return err
+		}
 	}
-	err := m.SaveFP(m.fp)
-	m.fp = nil
-	if errors.Is(err, errDied) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // spawn starts the tracee and empties its address space but for the stub.
@@ -199,6 +309,11 @@ func (m *machine) setPID(pid int) {
 
 // kill ends the tracee and frees what belongs to it.
 func (m *machine) kill() {
+	if m.pid != 0 {
+		if ns, err := cpuClock(m.pid); err == nil {
+			m.spent += ns
+		}
+	}
 	m.mu.Lock()
 	pid := m.pid
 	m.pid = 0
@@ -227,7 +342,7 @@ func (m *machine) kill() {
 func (m *machine) Close() error {
 	m.stopTimer()
 	m.mem.OnForget(nil)
-	m.kill()
+	m.killAll()
 	return nil
 }
 
@@ -235,6 +350,7 @@ func (m *machine) Close() error {
 func (m *machine) Kick() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked = true
 	if m.pid == 0 {
 		m.kicked.Store(true)
 		return
@@ -250,12 +366,12 @@ func (m *machine) Timer(ns, period int64) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	turn := m.turn
+	turn := m.settings
 	m.timer = time.AfterFunc(time.Duration(ns), func() {
 		m.Kick()
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.turn == turn && period > 0 {
+		if m.settings == turn && period > 0 {
 			m.timer.Reset(time.Duration(period))
 		}
 	})
@@ -265,7 +381,7 @@ func (m *machine) Timer(ns, period int64) error {
 func (m *machine) stopTimer() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn++
+	m.settings++
 	if m.timer != nil {
 		m.timer.Stop()
 		m.timer = nil
@@ -274,14 +390,15 @@ func (m *machine) stopTimer() {
 
 // CPUTime implements platform.CPUTimer.
 func (m *machine) CPUTime() int64 {
-	if m.pid == 0 {
-		return 0
+	sum := m.spent
+	for _, t := range m.tracees {
+		if t.pid != 0 {
+			if ns, err := cpuClock(t.pid); err == nil {
+				sum += ns
+			}
+		}
 	}
-	ns, err := cpuClock(m.pid)
-	if err != nil {
-		return 0
-	}
-	return ns
+	return sum
 }
 
 // wait waits for the tracee to stop. The error is errDied when it ended.
@@ -362,6 +479,13 @@ func (m *machine) at(rip uint64) userRegs {
 	return r
 }
 
+// forget tells the tracees that guest pages are not what they were.
+func (m *machine) forget(r guestmem.Run) {
+	for _, t := range m.tracees {
+		t.forget(r)
+	}
+}
+
 // first makes a system call before there is a stub.
 func (m *machine) first(c call) error {
 	r := m.at(loaderEntry)
@@ -436,8 +560,13 @@ func (m *machine) flush() error {
 
 // SaveFP implements platform.Machine.
 func (m *machine) SaveFP(c *platform.Context) error {
-	if m.fp != c {
+	t := m.tracees[m.rootOf(c)]
+	if t == nil || t.fp != c {
 		return nil
+	}
+	if before := m.tracee; before != t {
+		m.enter(t)
+		defer m.enter(before)
 	}
 	if unix.Gettid() != m.tid {
 		return errors.New("the vector state is in a process that another thread traces")
@@ -454,28 +583,25 @@ func (m *machine) SaveFP(c *platform.Context) error {
 
 // LoadFP implements platform.Machine.
 func (m *machine) LoadFP(c *platform.Context) {
-	if m.fp == c {
-		m.fp = nil
+	if t := m.tracees[m.rootOf(c)]; t != nil && t.fp == c {
+		t.fp = nil
 	}
 }
 
 // Forget implements platform.Machine.
-func (m *machine) Forget(c *platform.Context) {
-	if m.fp == c {
-		m.fp = nil
-	}
-}
+func (m *machine) Forget(c *platform.Context) { m.LoadFP(c) }
 
 // Reset implements platform.Machine.
 func (m *machine) Reset() error {
-	m.fp, m.fresh, m.retry = nil, true, 0
 	m.kicked.Store(false)
-	// Linux lets a program set the ID flag, but not its tracer clear it: only
-	// another process has it clear.
-	const flagID = 1 << 21
-	if m.regs.RFLAGS&flagID != 0 {
-		m.kill()
-		m.regs = userRegs{}
+	for root, t := range m.tracees {
+		t.fp, t.fresh, t.retry = nil, true, 0
+		// Linux lets a program set the ID flag, but not its tracer clear it: only
+		// another process has it clear.
+		const flagID = 1 << 21
+		if t.regs.RFLAGS&flagID != 0 {
+			m.DropRoot(root)
+		}
 	}
 	return nil
 }
@@ -502,6 +628,11 @@ func (m *machine) load(c *platform.Context) error {
 // Run implements platform.Machine.
 func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 	e, err := m.run(c)
+	if e.Kind == platform.ExitKick {
+		m.mu.Lock()
+		m.asked = false
+		m.mu.Unlock()
+	}
 	if errors.Is(err, errDied) {
 		return platform.Exit{Kind: platform.ExitFatal, Detail: m.death}, nil
 	}
@@ -509,6 +640,9 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 }
 
 func (m *machine) run(c *platform.Context) (platform.Exit, error) {
+	if err := m.choose(m.rootOf(c)); err != nil {
+		return platform.Exit{}, err
+	}
 	if m.pid == 0 {
 		return platform.Exit{}, errDied
 	}

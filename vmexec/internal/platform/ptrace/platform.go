@@ -80,7 +80,7 @@ func (p *Platform) NewMachine(mem *guestmem.Memory, root uint64) (platform.Machi
 	if mem.FD() < 0 {
 		return nil, errors.New("platform ptrace needs shared guest memory")
 	}
-	m := &machine{p: p, tlb: tlb{mem: mem, root: root}, xbuf: make([]byte, p.xsize)}
+	m := newMachine(p, mem, root)
 	mem.OnForget(m.forget)
 	return m, nil
 }
@@ -111,7 +111,8 @@ func (p *Platform) tryOut() error {
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	m := &machine{p: p, tlb: tlb{mem: mem, root: pages[0]}, xbuf: make([]byte, 1<<16)}
+	m := newMachine(p, mem, pages[0])
+	m.xbuf = make([]byte, 1<<16)
 	defer func() { _ = m.Close() }()
 	if err := m.Bind(); err != nil {
 		return err

@@ -4,6 +4,8 @@
 package ptrace
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/guestmem"
@@ -17,13 +19,14 @@ const (
 
 // tlb is a translation lookaside buffer in software: the host mappings of the
 // tracee are derived from the guest's page tables one fault at a time, and
-// dropped when guestmem says that pages were taken away. A guest page is mapped
-// at one address at most.
+// dropped when guestmem says that pages were taken away.
 type tlb struct {
 	mem   *guestmem.Memory
 	root  uint64
 	where []uint64 // by guest page: virtual address with rights, 0 when not mapped
-	queue []call   // for the tracee to make before the guest goes on
+	// others are the further addresses of pages that are mapped at several.
+	others map[uint64][]uint64
+	queue  []call // for the tracee to make before the guest goes on
 }
 
 const (
@@ -80,7 +83,25 @@ func (t *tlb) leaf(va uint64) uint64 {
 // mapped reports whether the tracee has the page of va as the entry says.
 func (t *tlb) mapped(va, e uint64) bool {
 	n := e & x86.PTEAddr / pageSize
-	return n < uint64(len(t.where)) && t.where[n] == va|rights(e)
+	if n >= uint64(len(t.where)) {
+		return false
+	}
+	want := va | rights(e)
+	return t.where[n] == want || len(t.others) > 0 && slices.Contains(t.others[n], want)
+}
+
+// note says where a guest page is mapped from now on, with rights.
+func (t *tlb) note(n, where uint64) {
+	switch old := t.where[n]; {
+	case old == 0 || old&^(pageSize-1) == where&^(pageSize-1):
+		t.where[n] = where
+	default: // of memory that is shared, or at an address that it has left
+		if t.others == nil {
+			t.others = map[uint64][]uint64{}
+		}
+		same := func(w uint64) bool { return w&^(pageSize-1) == where&^(pageSize-1) }
+		t.others[n] = append(slices.DeleteFunc(t.others[n], same), where)
+	}
 }
 
 // fill queues what makes the page at va accessible, and some of its neighbours.
@@ -141,7 +162,7 @@ func (t *tlb) mapRun(base uint64, words *[tablePage]uint64, lo, hi int) {
 		t.where = append(t.where, make([]uint64, need-uint64(len(t.where)))...)
 	}
 	for k := range n {
-		t.where[gpa/pageSize+k] = va + k*pageSize | r
+		t.note(gpa/pageSize+k, va+k*pageSize|r)
 	}
 	t.queue = append(t.queue, call{unix.SYS_MMAP, va, n * pageSize, r, unix.MAP_SHARED | unix.MAP_FIXED, memoryFD, gpa})
 }
@@ -155,6 +176,13 @@ func (t *tlb) forget(r guestmem.Run) {
 			continue
 		}
 		t.where[n] = 0
+		if len(t.others) > 0 {
+			for _, o := range t.others[n] {
+				o &^= pageSize - 1
+				t.unmap(o, o+pageSize)
+			}
+			delete(t.others, n)
+		}
 		w &^= pageSize - 1
 		if w != end {
 			t.unmap(va, end)
@@ -177,5 +205,6 @@ func (t *tlb) unmap(va, end uint64) {
 // forgetAll queues the end of every mapping in place of what was queued.
 func (t *tlb) forgetAll() {
 	clear(t.where)
+	clear(t.others)
 	t.queue = append(t.queue[:0], call{unix.SYS_MUNMAP, 0, stubVA})
 }
