@@ -140,14 +140,14 @@ func (vm *VM) clone(h *Host) error {
 	if vm.mem, err = cloneMemory(); err != nil {
 		return err
 	}
-	vm.spaces = s.spaces.Clone(vm.mem, vm.translator())
-	if err := vm.makeMachine(h, s.kernel.Init.MM.Root()); err != nil {
-		return err
-	}
 	vm.fs = s.fs.Clone(vfs.CloneConfig{
 		Budget: budget{vm.mem}, Now: func() int64 { return vm.kernel.Clock.Realtime() }, Rand: rand.Reader, Proc: procOf{vm},
 		Generation: func() uint64 { return vm.generation },
 	})
+	vm.spaces = s.spaces.Clone(vm.mem, vm.translator())
+	if err := vm.makeMachine(h, s.kernel.Init.MM.Root()); err != nil {
+		return err
+	}
 	vm.random = s.random
 	if err := vm.revive(nil); err != nil {
 		return err
