@@ -21,8 +21,8 @@ const (
 	pipeScarce      = 2 * 4096 // capacity of a new pipe beyond that sum
 )
 
-// pipe is what both ends share: a ring that grows up to the capacity.
-type pipe struct {
+// Pipe is what all ends of a pipe share: a ring that grows up to the capacity.
+type Pipe struct {
 	sys              *System
 	buf              []byte
 	start, n         int // oldest byte, bytes held
@@ -30,30 +30,38 @@ type pipe struct {
 	pages            int // charged for buf, which may be smaller in a clone
 	readable         waitq.Queue
 	writable         waitq.Queue
-	readers, writers bool
+	readers, writers ends
+	named            bool // of mkfifo(3): one queue wakes all ends
+}
+
+// ends counts the open ends of one side.
+type ends struct {
+	open    int
+	waiting int    // of those, opens that wait for the other side
+	ever    uint64 // how many there were
 }
 
 // PipeReader is the end of a pipe that is read.
 type PipeReader struct {
 	Base
-	p *pipe
+	p *Pipe
+	// since is how many writers there had been when this end was opened without any:
+	// that they are gone is no hang-up.
+	since uint64
 }
 
 // PipeWriter is the end of a pipe that is written.
 type PipeWriter struct {
 	Base
-	p *pipe
+	p *Pipe
 }
 
 // NewPipe returns the ends of a pipe(7) of 64 KiB; flags may have O_NONBLOCK. Its
 // memory grows with what is in it. When the capacities of a VM's pipes reach
 // 64 MiB a new pipe has 8 KiB.
 func NewPipe(sys *System, flags int) (*PipeReader, *PipeWriter) {
-	p := &pipe{sys: sys, capacity: pipeDefault, readers: true, writers: true}
-	if sys.pipeBytes+p.capacity > pipeSystemLimit {
-		p.capacity = pipeScarce
-	}
-	sys.pipeBytes += p.capacity
+	p := newPipe(sys)
+	p.readers, p.writers = ends{open: 1, ever: 1}, ends{open: 1, ever: 1}
 	b := Base{Flags: flags, Ino: sys.NextInode(), Mode: unix.S_IFIFO | 0o600}
 	r, w := &PipeReader{Base: b, p: p}, &PipeWriter{Base: b, p: p}
 	r.Flags |= unix.O_RDONLY
@@ -61,13 +69,22 @@ func NewPipe(sys *System, flags int) (*PipeReader, *PipeWriter) {
 	return r, w
 }
 
-// clone returns the copy that both ends share. An empty ring is not copied: most
-// pipes of a program that waits are empty.
-func (p *pipe) clone(c *CloneContext) *pipe {
-	if n, ok := c.Lookup(p).(*pipe); ok {
+func newPipe(sys *System) *Pipe {
+	p := &Pipe{sys: sys, capacity: pipeDefault}
+	if sys.pipeBytes+p.capacity > pipeSystemLimit {
+		p.capacity = pipeScarce
+	}
+	sys.pipeBytes += p.capacity
+	return p
+}
+
+// clone returns the copy that all ends share. An empty ring is not copied: most
+// pipes of a program that waits are empty. Opens that wait are made again.
+func (p *Pipe) clone(c *CloneContext) *Pipe {
+	if n, ok := c.Lookup(p).(*Pipe); ok {
 		return n
 	}
-	n := &pipe{sys: c.System, n: p.n, capacity: p.capacity, pages: p.pages, readers: p.readers, writers: p.writers}
+	n := &Pipe{sys: c.System, n: p.n, capacity: p.capacity, pages: p.pages, readers: p.readers.settled(), writers: p.writers.settled(), named: p.named}
 	if p.n > 0 {
 		size := pipeBuf
 		for size < p.n {
@@ -81,7 +98,7 @@ func (p *pipe) clone(c *CloneContext) *pipe {
 }
 
 // grow makes the ring hold n bytes, n ≤ capacity, unless the VM has no memory left.
-func (p *pipe) grow(n int) bool {
+func (p *Pipe) grow(n int) bool {
 	if n <= len(p.buf) {
 		return true
 	}
@@ -101,10 +118,10 @@ func (p *pipe) grow(n int) bool {
 	return true
 }
 
-func (p *pipe) room() int { return max(0, p.capacity-p.n) }
+func (p *Pipe) room() int { return max(0, p.capacity-p.n) }
 
 // peek returns the oldest n bytes, or all when they are fewer.
-func (p *pipe) peek(n int) Buffers {
+func (p *Pipe) peek(n int) Buffers {
 	n = min(n, p.n)
 	if n == 0 {
 		return nil
@@ -116,7 +133,7 @@ func (p *pipe) peek(n int) Buffers {
 	return Buffers{p.buf[p.start:], p.buf[:end-len(p.buf)]}
 }
 
-func (p *pipe) discard(n int) {
+func (p *Pipe) discard(n int) {
 	if n == 0 {
 		return
 	}
@@ -127,12 +144,12 @@ func (p *pipe) discard(n int) {
 		p.start = 0
 	}
 	if full && p.room() >= pipeBuf {
-		p.writable.WakeAll()
+		p.wakeWriters()
 	}
 }
 
 // put appends src, for which grow has made room.
-func (p *pipe) put(src Buffers) {
+func (p *Pipe) put(src Buffers) {
 	for _, s := range src {
 		for len(s) > 0 {
 			at := (p.start + p.n) % len(p.buf)
@@ -148,8 +165,17 @@ func (p *pipe) put(src Buffers) {
 	p.readable.WakeAll()
 }
 
-func (p *pipe) release() {
-	if !p.readers && !p.writers {
+func (p *Pipe) wakeWriters() { p.writeQueue().WakeAll() }
+
+func (p *Pipe) writeQueue() *waitq.Queue {
+	if p.named {
+		return &p.readable
+	}
+	return &p.writable
+}
+
+func (p *Pipe) release() {
+	if p.Unused() {
 		p.sys.pipeBytes -= p.capacity
 		if m := p.sys.Memory; m != nil {
 			m.Release(uint64(p.pages))
@@ -157,10 +183,10 @@ func (p *pipe) release() {
 		p.buf, p.n, p.start, p.pages = nil, 0, 0, 0
 	}
 	p.readable.WakeAll()
-	p.writable.WakeAll()
+	p.wakeWriters()
 }
 
-func (p *pipe) setSize(n int) (int, abi.Errno) {
+func (p *Pipe) setSize(n int) (int, abi.Errno) {
 	if n < 0 {
 		return 0, abi.EINVAL
 	}
@@ -180,7 +206,7 @@ func (p *pipe) setSize(n int) (int, abi.Errno) {
 	p.sys.pipeBytes += size - p.capacity
 	p.capacity = size
 	if p.room() >= pipeBuf {
-		p.writable.WakeAll()
+		p.wakeWriters()
 	}
 	return size, abi.OK
 }
@@ -192,7 +218,7 @@ func (r *PipeReader) Read(dst Buffers, off int64) (int, abi.Errno) {
 		return 0, abi.ESPIPE
 	}
 	want := dst.Len()
-	if r.p.n == 0 && r.p.writers && want > 0 {
+	if r.p.n == 0 && r.p.writers.open > 0 && want > 0 {
 		return 0, abi.EAGAIN
 	}
 	n := 0
@@ -211,7 +237,7 @@ func (r *PipeReader) Peek(n int) Buffers { return r.p.peek(n) }
 func (r *PipeReader) Discard(n int) { r.p.discard(n) }
 
 // Ended reports whether the pipe is empty and no writer is left.
-func (r *PipeReader) Ended() bool { return r.p.n == 0 && !r.p.writers }
+func (r *PipeReader) Ended() bool { return r.p.n == 0 && r.p.writers.open == 0 }
 
 // Readiness is as in poll(2) of a pipe.
 func (r *PipeReader) Readiness() Events {
@@ -219,7 +245,7 @@ func (r *PipeReader) Readiness() Events {
 	if r.p.n > 0 {
 		ev |= In
 	}
-	if !r.p.writers {
+	if r.p.writers.open == 0 && r.p.writers.ever != r.since {
 		ev |= Hup
 	}
 	return ev
@@ -247,12 +273,12 @@ func (r *PipeReader) SamePipe(w *PipeWriter) bool { return r.p == w.p }
 
 // CloneFile implements Cloner.
 func (r *PipeReader) CloneFile(c *CloneContext) File {
-	return &PipeReader{Base: r.Base, p: r.p.clone(c)}
+	return &PipeReader{Base: r.Base, p: r.p.clone(c), since: r.since}
 }
 
 // Release closes the end: the writer gets EPIPE from now on.
 func (r *PipeReader) Release() {
-	r.p.readers = false
+	r.p.readers.open--
 	r.p.release()
 }
 
@@ -267,7 +293,7 @@ func (w *PipeWriter) Write(src Buffers, off int64) (int, abi.Errno) {
 	switch room := w.p.room(); {
 	case n == 0:
 		return 0, abi.OK
-	case !w.p.readers:
+	case w.p.readers.open == 0:
 		return 0, abi.EPIPE
 	case room == 0 || n <= pipeBuf && n > room:
 		return 0, abi.EAGAIN
@@ -283,7 +309,7 @@ func (w *PipeWriter) Write(src Buffers, off int64) (int, abi.Errno) {
 
 // Room returns the number of bytes that can be written, and whether anybody is
 // left to read them.
-func (w *PipeWriter) Room() (n int, readers bool) { return w.p.room(), w.p.readers }
+func (w *PipeWriter) Room() (n int, readers bool) { return w.p.room(), w.p.readers.open > 0 }
 
 // Readiness is as in poll(2) of a pipe: writable when PIPE_BUF bytes fit.
 func (w *PipeWriter) Readiness() Events {
@@ -291,14 +317,14 @@ func (w *PipeWriter) Readiness() Events {
 	if w.p.room() >= pipeBuf {
 		ev |= Out
 	}
-	if !w.p.readers {
+	if w.p.readers.open == 0 {
 		ev |= Err
 	}
 	return ev
 }
 
 // Queue is woken when there is room again or the other end closed.
-func (w *PipeWriter) Queue() *waitq.Queue { return &w.p.writable }
+func (w *PipeWriter) Queue() *waitq.Queue { return w.p.writeQueue() }
 
 // Available returns the number of bytes in the pipe.
 func (w *PipeWriter) Available() int { return w.p.n }
@@ -319,6 +345,6 @@ func (w *PipeWriter) CloneFile(c *CloneContext) File {
 
 // Release closes the end: the reader gets what is left and then the end of file.
 func (w *PipeWriter) Release() {
-	w.p.writers = false
+	w.p.writers.open--
 	w.p.release()
 }

@@ -136,7 +136,7 @@ func (l flock) bounds(f fd.File) (start, end int64, errno abi.Errno) {
 // recordLock is fcntl(2) with F_GETLK, F_SETLK, F_SETLKW and their F_OFD_ forms.
 func recordLock(t *task.Thread, file fd.File, cmd int32, addr uint64) abi.Errno {
 	if w, ok := t.State.(*vfs.LockWait); ok {
-		t.K.FS.EndLockWait(w)
+		w.End()
 		t.State = nil
 	}
 	var raw [flockSize]byte
@@ -189,7 +189,7 @@ func recordLock(t *task.Thread, file fd.File, cmd int32, addr uint64) abi.Errno 
 	if errno = awaitUnlock(t, f); errno == abi.EBLOCK {
 		t.State = w
 	} else {
-		t.K.FS.EndLockWait(w)
+		w.End()
 	}
 	return errno
 }

@@ -53,15 +53,40 @@ func openAt(t *task.Thread, dirfd int32, addr uint64, flags uint32, mode uint64)
 }
 
 func doOpen(t *task.Thread, dirfd int32, addr uint64, flags int, mode uint64, fl vfs.Flag) (uint64, abi.Errno) {
+	if f, ok := t.State.(*vfs.FIFO); ok {
+		return openFIFO(t, f, flags)
+	}
 	base, path, errno := pathAt(t, dirfd, addr)
 	if errno != 0 {
 		return 0, errno
 	}
+	return openFrom(t, base, path, flags, mode, fl)
+}
+
+func openFrom(t *task.Thread, base vfs.Path, path string, flags int, mode uint64, fl vfs.Flag) (uint64, abi.Errno) {
 	f, errno := t.K.FS.Open(base, path, flags, masked(t, mode&0o7777), fl)
 	if errno != 0 {
 		return 0, errno
 	}
+	if p, ok := f.(*vfs.FIFO); ok {
+		return openFIFO(t, p, flags)
+	}
 	return install(t, f, flags)
+}
+
+// openFIFO waits for the other side of a named pipe.
+func openFIFO(t *task.Thread, f *vfs.FIFO, flags int) (uint64, abi.Errno) {
+	switch {
+	case f.Opened():
+		t.State = nil
+		return install(t, f, flags)
+	case signalDue(t):
+		t.State = nil
+		f.Release()
+		return 0, abi.ERESTARTSYS
+	}
+	t.State = f
+	return 0, t.Block(task.NoDeadline, f.Queue())
 }
 
 // sizeOpenHow is OPEN_HOW_SIZE_VER0; see openat2(2).
@@ -104,6 +129,9 @@ func openat2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	}
 	// An absolute path starts at the base too under RESOLVE_IN_ROOT.
+	if f, ok := t.State.(*vfs.FIFO); ok {
+		return openFIFO(t, f, flags)
+	}
 	if fl&(vfs.InRoot|vfs.Beneath) != 0 {
 		path, errno := copyPath(t, a[1])
 		if errno != 0 {
@@ -113,11 +141,7 @@ func openat2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if errno != 0 {
 			return 0, errno
 		}
-		f, errno := t.K.FS.Open(base, path, flags, masked(t, mode), fl)
-		if errno != 0 {
-			return 0, errno
-		}
-		return install(t, f, flags)
+		return openFrom(t, base, path, flags, mode, fl)
 	}
 	return doOpen(t, int32(a[0]), a[1], flags, mode, fl)
 }

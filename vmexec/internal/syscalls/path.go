@@ -21,10 +21,10 @@ func pathCalls() []Entry {
 		{Nr: unix.SYS_MKDIRAT, Name: "mkdirat", Support: Full, Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return mkdirAt(t, int32(a[0]), a[1], a[2])
 		}},
-		{Nr: unix.SYS_MKNOD, Name: "mknod", Support: Partial, Note: "regular files only", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+		{Nr: unix.SYS_MKNOD, Name: "mknod", Support: Partial, Note: "regular files, named pipes and sockets; devices are EPERM", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return mknodAt(t, unix.AT_FDCWD, a[0], a[1])
 		}},
-		{Nr: unix.SYS_MKNODAT, Name: "mknodat", Support: Partial, Note: "regular files only", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+		{Nr: unix.SYS_MKNODAT, Name: "mknodat", Support: Partial, Note: "regular files, named pipes and sockets; devices are EPERM", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return mknodAt(t, int32(a[0]), a[1], a[2])
 		}},
 		{Nr: unix.SYS_RMDIR, Name: "rmdir", Support: Full, Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {

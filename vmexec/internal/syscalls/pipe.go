@@ -80,8 +80,8 @@ func sysSplice(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	count := int(min(a[4], copyChunk))
 	nonblock := flags&unix.SPLICE_F_NONBLOCK != 0
-	r, inPipe := in.(*fd.PipeReader)
-	w, outPipe := out.(*fd.PipeWriter)
+	r, w := readEnd(in), writeEnd(out)
+	inPipe, outPipe := r != nil, w != nil
 	switch {
 	case !inPipe && !outPipe:
 		return 0, abi.EINVAL
@@ -112,12 +112,29 @@ func sysTee(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != abi.OK {
 		return 0, errno
 	}
-	r, ok1 := in.(*fd.PipeReader)
-	w, ok2 := out.(*fd.PipeWriter)
-	if !ok1 || !ok2 {
+	r, w := readEnd(in), writeEnd(out)
+	if r == nil || w == nil {
 		return 0, abi.EINVAL
 	}
 	return betweenPipes(t, r, w, int(min(a[2], copyChunk)), flags&unix.SPLICE_F_NONBLOCK != 0, false)
+}
+
+// readEnd returns the end of a pipe that a file reads, nil when it is none.
+func readEnd(f fd.File) *fd.PipeReader {
+	if p, ok := f.(fd.PipeEnds); ok {
+		r, _ := p.Ends()
+		return r
+	}
+	return nil
+}
+
+// writeEnd returns the end of a pipe that a file writes, nil when it is none.
+func writeEnd(f fd.File) *fd.PipeWriter {
+	if p, ok := f.(fd.PipeEnds); ok {
+		_, w := p.Ends()
+		return w
+	}
+	return nil
 }
 
 // pipeRoom returns how much the pipe takes; when nothing, what the call does.

@@ -116,6 +116,10 @@ func (k *Kernel) newThread(p *Process) *Thread {
 	return t
 }
 
+// Abandoner is the State of a call that holds something: Abandon gives it up when
+// the thread ends while the call waits.
+type Abandoner interface{ Abandon() }
+
 // Woken says why the call is made again; WakeNone the first time.
 func (t *Thread) Woken() Wake { return t.woken }
 
@@ -221,6 +225,10 @@ func (t *Thread) Exit(status int) {
 func (t *Thread) drop() {
 	t.dead = true
 	t.unpark()
+	if s, ok := t.State.(Abandoner); ok {
+		s.Abandon()
+		t.State = nil
+	}
 	if t.K.tracer != nil {
 		t.K.tracer.Gone(t)
 	}

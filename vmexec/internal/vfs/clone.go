@@ -9,7 +9,7 @@ import "kontain.dev/eventing/vmexec/internal/fd"
 // the clone's *FS. A copy is as good as the file it was made of: the image counts
 // the holds of both. Files that were opened after the freeze cannot be copied.
 
-var _ = []fd.Cloner{(*file)(nil), (*dirFile)(nil), (*textFile)(nil), (*pathFile)(nil), (*device)(nil), (*zeroDevice)(nil)}
+var _ = []fd.Cloner{(*file)(nil), (*dirFile)(nil), (*textFile)(nil), (*pathFile)(nil), (*device)(nil), (*zeroDevice)(nil), (*FIFO)(nil)}
 
 // knows reports whether d is in the tree of fs: its own, or the image's.
 func (fs *FS) knows(d *dentry) bool { return fs.layer.holds(d.owner) && fs.layer.holds(d.inode.owner) }

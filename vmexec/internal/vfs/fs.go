@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/waitq"
 )
 
@@ -100,8 +101,9 @@ type FS struct {
 	links  map[lowerID]*inode
 	holds  map[*inode]int
 
-	nextLock  uint64      // last number of an open file that has had a lock
-	unlocked  waitq.Queue // woken when a lock was taken away
+	fifos     map[*inode]*fd.Pipe // of named pipes that are open
+	nextLock  uint64              // last number of an open file that has had a lock
+	unlocked  waitq.Queue         // woken when a lock was taken away
 	lockWaits []*LockWait
 
 	// Names of the lower root that were found in the present layer; see Tidy.

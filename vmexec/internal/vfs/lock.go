@@ -195,14 +195,16 @@ func (fs *FS) dropLocks(in *inode, owner LockOwner) {
 func (h *handle) ClosedBy(table uint64) { h.fs.dropLocks(h.d.inode, LockOwner{Table: table}) }
 
 // LockWait is a call that waits for a lock of fcntl(2).
-type LockWait struct{ owner, holder LockOwner }
+type LockWait struct {
+	fs            *FS
+	owner, holder LockOwner
+}
 
-// maxStaleWaits is how many waits there are when they are looked through for stale
-// ones.
-const maxStaleWaits = 64
+// Abandon implements task.Abandoner.
+func (w *LockWait) Abandon() { w.End() }
 
 // WaitForLock notes that a process waits for a lock that another one holds, until
-// EndLockWait. It is EDEADLK when that one waits for the first, perhaps by way of
+// LockWait.End. It is EDEADLK when that one waits for the first, perhaps by way of
 // others: only locks of processes count, as in Linux.
 func (fs *FS) WaitForLock(l, holds Lock) (*LockWait, abi.Errno) {
 	for at, n := holds.Owner, 0; at.Table != 0 && n <= len(fs.lockWaits); n++ {
@@ -215,19 +217,15 @@ func (fs *FS) WaitForLock(l, holds Lock) (*LockWait, abi.Errno) {
 		}
 		at = fs.lockWaits[i].holder
 	}
-	// A process that was killed while it waited is no longer there.
-	if len(fs.lockWaits) >= maxStaleWaits {
-		fs.lockWaits = slices.DeleteFunc(fs.lockWaits, func(w *LockWait) bool { return fs.LockPID(Lock{Owner: w.owner}) == 0 })
-	}
-	w := &LockWait{owner: l.Owner, holder: holds.Owner}
+	w := &LockWait{fs: fs, owner: l.Owner, holder: holds.Owner}
 	fs.lockWaits = append(fs.lockWaits, w)
 	return w, 0
 }
 
-// EndLockWait ends what WaitForLock began.
-func (fs *FS) EndLockWait(w *LockWait) {
-	if i := slices.Index(fs.lockWaits, w); i >= 0 {
-		fs.lockWaits = slices.Delete(fs.lockWaits, i, i+1)
+// End ends what WaitForLock began.
+func (w *LockWait) End() {
+	if i := slices.Index(w.fs.lockWaits, w); i >= 0 {
+		w.fs.lockWaits = slices.Delete(w.fs.lockWaits, i, i+1)
 	}
 }
 

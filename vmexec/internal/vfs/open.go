@@ -138,6 +138,8 @@ func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 		return newDirFile(fs, p.d, flags), 0
 	case unix.S_IFCHR:
 		return fs.openDevice(p.d, flags)
+	case unix.S_IFIFO:
+		return fs.openFIFO(p.d, flags)
 	case unix.S_IFREG:
 	default: // a socket
 		return nil, abi.ENXIO

@@ -83,16 +83,16 @@ func (fs *FS) Mkdir(base Path, path string, mode uint32) abi.Errno {
 	return errno
 }
 
-// Mknod makes a regular file, or the name of a socket, as mknod(2). Other kinds
-// are EPERM: no guest makes devices.
+// Mknod makes a regular file, a named pipe, or the name of a socket that nobody
+// listens on, as mknod(2). Other kinds are EPERM: no guest makes devices.
 func (fs *FS) Mknod(base Path, path string, mode uint32) abi.Errno {
 	switch mode & unix.S_IFMT {
 	case 0:
 		mode |= unix.S_IFREG
-	case unix.S_IFREG:
+	case unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK:
 	case unix.S_IFDIR:
 		return abi.EPERM
-	case unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO, unix.S_IFSOCK:
+	case unix.S_IFCHR, unix.S_IFBLK:
 		if _, errno := fs.free(base, path, false); errno != 0 {
 			return errno
 		}
@@ -104,7 +104,7 @@ func (fs *FS) Mknod(base Path, path string, mode uint32) abi.Errno {
 	if errno != 0 {
 		return errno
 	}
-	_, errno = fs.create(l, unix.S_IFREG|mode&permMask)
+	_, errno = fs.create(l, mode&(unix.S_IFMT|permMask))
 	return errno
 }
 
