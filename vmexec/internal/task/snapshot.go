@@ -191,3 +191,7 @@ func (k *Kernel) ClonePages(rnd uint64) error {
 	k.Init.MM.Wipe()
 	return k.Init.MM.Err()
 }
+
+// SnapshotTypes returns a value of each type of this package that interfaces in a
+// frozen program may hold, for the snapshot on disk.
+func SnapshotTypes() []any { return []any{(*Kernel)(nil), (*Thread)(nil)} }

@@ -155,12 +155,14 @@ func (l *layout) walk(t reflect.Type, path string) (plain bool) {
 	if _, known := l.index[t]; known {
 		return l.plain[t]
 	}
+	switch t.Kind() {
+	case reflect.Uintptr, reflect.Complex64, reflect.Complex128, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		l.fail(path, "a value of type "+name(t)+" cannot be written; tag the field `snapshot:\"-\"` and make it anew, or make the type external")
+		return false
+	}
 	l.index[t] = len(l.list)
 	l.list = append(l.list, t)
 	switch t.Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
-		plain = true
 	case reflect.String, reflect.Interface:
 	case reflect.Pointer, reflect.Slice:
 		l.walk(t.Elem(), path+"[]")
@@ -174,8 +176,8 @@ func (l *layout) walk(t reflect.Type, path string) (plain bool) {
 		}
 	case reflect.Struct:
 		plain = l.walkStruct(t, path)
-	default:
-		l.fail(path, "a value of type "+name(t)+" cannot be written; tag the field `snapshot:\"-\"` and make it anew, or make the type external")
+	default: // the basic types
+		plain = true
 	}
 	l.plain[t] = plain
 	return plain
@@ -211,6 +213,8 @@ func (l *layout) walkStruct(t reflect.Type, path string) (plain bool) {
 		}
 		if !ours && !f.IsExported() {
 			l.fail(path, "the inside of "+name(t)+" is not ours to write; tag the field `snapshot:\"-\"` and make it anew")
+			delete(l.index, t) // to be found in each place where it is
+			l.list = slices.DeleteFunc(l.list, func(x reflect.Type) bool { return x == t })
 			return false
 		}
 		if !l.walk(f.Type, path+"."+f.Name) {
