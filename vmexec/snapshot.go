@@ -38,8 +38,8 @@ type Snapshot struct {
 
 	// The pages that an event uses, learned from the first one: clones have them
 	// prepared before their event comes.
-	learning atomic.Bool
-	used     atomic.Pointer[[]uint64]
+	learning atomic.Bool              `snapshot:"-"`
+	used     atomic.Pointer[[]uint64] `snapshot:"-"` // savedState.Used
 
 	// Took is how long the program ran up to its wait point; Stdout and Stderr are
 	// what it wrote meanwhile, which is no part of any event's output.

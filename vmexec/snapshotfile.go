@@ -16,6 +16,14 @@ import (
 	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
+// savedState is what of a snapshot is written beside its memory.
+type savedState struct {
+	Snapshot *Snapshot
+	Used     []uint64 // Snapshot.used
+}
+
+// stateTypes describes the types of savedState. What is external belongs to the
+// host, or is the clone's own.
 func stateTypes() *graph.Types {
 	ts := &graph.Types{}
 	ts.External(

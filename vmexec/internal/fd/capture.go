@@ -98,7 +98,8 @@ func (e *EventInput) Available() int { return len(e.data) }
 type CaptureOutput struct {
 	Base
 	limit    int
-	overflow func() // nil: keep the tail
+	overflow func() `snapshot:"-"` // called at the limit; given by CloneFile
+	tail     bool   // keep the tail
 	buf      []byte // a ring once limit bytes are in it
 	start    int    // oldest byte of the ring
 	dropped  bool
@@ -110,7 +111,7 @@ type CaptureOutput struct {
 // write beyond them calls overflow, which is expected to end the program; that
 // write and later ones succeed and their excess is dropped.
 func NewCaptureOutput(limit int, overflow func()) *CaptureOutput {
-	return &CaptureOutput{Base: Base{Flags: unix.O_WRONLY, Mode: StreamMode}, limit: limit, overflow: overflow}
+	return &CaptureOutput{Base: Base{Flags: unix.O_WRONLY, Mode: StreamMode}, limit: limit, overflow: overflow, tail: overflow == nil}
 }
 
 // NewCaptureTail returns an output that keeps the last limit bytes.
@@ -138,8 +139,8 @@ func (c *CaptureOutput) keep(p []byte) {
 	}
 	first := !c.dropped
 	c.dropped = true
-	if c.overflow != nil {
-		if first {
+	if !c.tail {
+		if first && c.overflow != nil {
 			c.overflow()
 		}
 		return
@@ -166,8 +167,8 @@ func (c *CaptureOutput) Before() []byte { return c.before }
 
 // CloneFile implements Cloner. The copy is empty and has the same limit.
 func (c *CaptureOutput) CloneFile(ctx *CloneContext) File {
-	n := &CaptureOutput{Base: c.Base, limit: c.limit, before: slices.Clip(c.buf)}
-	if c.overflow != nil {
+	n := &CaptureOutput{Base: c.Base, limit: c.limit, tail: c.tail, before: slices.Clip(c.buf)}
+	if !c.tail {
 		n.overflow = ctx.Overflow
 	} else if len(c.buf) == c.limit { // a ring, which is written in place
 		n.before = c.Bytes()

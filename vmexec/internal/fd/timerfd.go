@@ -29,15 +29,15 @@ type Timers interface {
 // TimerFD is a timer as in timerfd_create(2).
 type TimerFD struct {
 	Base
-	clock    Clock
-	timers   Timers
+	clock    Clock  `snapshot:"-"` // this and the next: given by CloneFile
+	timers   Timers `snapshot:"-"`
 	realtime bool
 	absolute bool // next is of the timer's clock; else of the monotonic one
 	armed    bool
 	next     int64
 	interval int64 // 0: fires once
 	ticks    uint64
-	stop     func() // of the loop's timer; nil when there is none
+	stop     func() `snapshot:"-"` // of the loop's timer; nil when there is none. CloneFile asks for one
 	q        waitq.Queue
 }
 

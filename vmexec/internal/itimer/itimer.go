@@ -34,13 +34,13 @@ type Timer struct {
 	// from now (SetAfter) are then counted on the monotonic clock instead.
 	Wall bool
 
-	alarms   Alarms
-	now      func() int64
-	fire     func(overruns int64)
-	deadline int64 // 0 when disarmed
-	interval int64 // 0 when it expires once
-	relative bool  // deadline is of the monotonic clock, not of the timer's
-	stop     func()
+	alarms   Alarms               `snapshot:"-"` // this and the next two: given by Set.Clone
+	now      func() int64         `snapshot:"-"`
+	fire     func(overruns int64) `snapshot:"-"`
+	deadline int64                // 0 when disarmed
+	interval int64                // 0 when it expires once
+	relative bool                 // deadline is of the monotonic clock, not of the timer's
+	stop     func()               `snapshot:"-"` // of a call that Set.Clone asks for again
 }
 
 // New returns a disarmed timer. now is its clock in nanoseconds, which may be

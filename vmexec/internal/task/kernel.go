@@ -96,32 +96,32 @@ type Stats struct {
 type Kernel struct {
 	Clock  *Clock
 	Limits Limits
-	Rand   io.Reader
+	Rand   io.Reader `snapshot:"-"` // given by Clone
 	FS     *vfs.FS
 	Memory *guestmem.Memory
 	// Init is the first process.
 	Init *Process
 	// WaitPoint, when set, tells whether the program waits for its event. The
 	// run is paused there, once nothing else goes on.
-	WaitPoint func() bool
+	WaitPoint func() bool `snapshot:"-"` // of the run that led to the snapshot
 
-	table    *Table
-	machine  platform.Machine
-	features platform.Features
+	table    *Table            `snapshot:"-"` // Restore gives it
+	machine  platform.Machine  `snapshot:"-"` // given by Clone
+	features platform.Features `snapshot:"-"` // Restore gives them
 	external bool
 	tracer   Tracer
 
 	threads map[int]*Thread
 	nextID  int
-	runq    []*Thread
-	running *Thread // at the front, in its time slice
-	yield   bool    // end the slice of running
+	runq    []*Thread `snapshot:"-"` // nothing can run in a frozen kernel
+	running *Thread   // at the front, in its time slice
+	yield   bool      // end the slice of running
 	futexes *futexes
 
-	timers    timerHeap
-	armed     int64 // deadline the machine's timer is set to; 0 when that has passed
-	slicing   bool  // it is set to time slices
-	ticking   bool  // it is on
+	timers    timerHeap `snapshot:"-"` // of calls, which are made again
+	armed     int64     // deadline the machine's timer is set to; 0 when that has passed
+	slicing   bool      // it is set to time slices
+	ticking   bool      // it is on
 	refreshed int64
 	cpuStart  int64 // processor time of the OS thread before the run
 
@@ -132,15 +132,16 @@ type Kernel struct {
 
 	ended   bool
 	outcome Outcome
-	err     error
-	stats   Stats
+	err     error `snapshot:"-"` // a kernel that failed is not frozen
+	stats   Stats `snapshot:"-"` // a clone counts from the start
 
-	mu      sync.Mutex // guards posted and closed
-	posted  []func()
+	// Nothing is posted to a frozen kernel.
+	mu      sync.Mutex `snapshot:"-"` // guards posted and closed
+	posted  []func()   `snapshot:"-"`
 	closed  bool
-	hasPost atomic.Bool
-	inGuest atomic.Bool
-	bell    chan struct{}
+	hasPost atomic.Bool   `snapshot:"-"`
+	inGuest atomic.Bool   `snapshot:"-"`
+	bell    chan struct{} `snapshot:"-"`
 }
 
 // maxUnsupported bounds the distinct unknown calls that are counted: the

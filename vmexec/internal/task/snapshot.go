@@ -54,9 +54,22 @@ func (k *Kernel) Freeze() error {
 		if err := k.machine.SaveFP(&t.Ctx); err != nil {
 			return err
 		}
+		for _, e := range t.entries {
+			e.Remove()
+		}
+		t.entries = nil
+		if _, ok := t.State.(Progress); !ok {
+			t.State = nil
+		}
 	}
 	k.frozenAt = k.Clock.Monotonic()
 	return nil
+}
+
+// Restore gives a frozen kernel that was read from disk what is not written there.
+func (k *Kernel) Restore(table *Table, features platform.Features) {
+	k.table, k.features = table, features
+	k.Clock.data.Enabled, k.Clock.data.Mult = features.ClockOK, features.TSCMult
 }
 
 // CloneConfig is what a clone has of its own.

@@ -102,8 +102,8 @@ type Thread struct {
 	dead     bool
 	woken    Wake
 	deadline int64
-	timed    *timer
-	entries  []*waitq.Entry
+	timed    *timer         `snapshot:"-"` // of the call, which is made again
+	entries  []*waitq.Entry `snapshot:"-"` // likewise
 }
 
 func (k *Kernel) newThread(p *Process) *Thread {

@@ -142,6 +142,7 @@ func (fs *FS) readLower(in *inode, size int64, dst []byte, off int64) abi.Errno 
 		if errno != 0 {
 			return errno
 		}
+		fs.opened.note(in)
 		m, err := f.ReadAt(dst[:n], off)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return abi.EIO

@@ -37,6 +37,8 @@ type Frozen struct {
 	inodes map[*inode]*inodeState
 	names  map[*dentry]*dentryState
 	links  map[lowerID]*inode
+
+	opened *opened // before the first freeze; see CheckLower
 }
 
 func (z *Frozen) st(in *inode) *inodeState {
@@ -65,8 +67,9 @@ func (fs *FS) Freeze() *Frozen {
 	z := &Frozen{
 		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
 		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
-		inodes: fs.inodes, names: fs.names, links: fs.links,
+		inodes: fs.inodes, names: fs.names, links: fs.links, opened: fs.opened,
 	}
+	fs.opened = nil
 	for _, s := range z.inodes {
 		s.content.flatten()
 		s.entries.flatten()

@@ -111,7 +111,8 @@ type FS struct {
 	sweepAt int    // how many there are when Tidy looks for those to forget
 	sweeps  uint64 // how often it did
 
-	open lowerCache
+	open   lowerCache
+	opened *opened // files of the lower root that were read; nil after the first freeze
 }
 
 type lowerID struct{ dev, ino uint64 }
@@ -137,7 +138,7 @@ func New(cfg Config) (*FS, error) {
 		lower: cfg.Lower, budget: cfg.Budget, now: cfg.Now, rand: cfg.Rand,
 		proc: cfg.Proc, hostname: cfg.Hostname, generation: cfg.Generation,
 		nextIno: overlayIno, nextDev: unix.Mkdev(0, 30+maxLowerDevs),
-		layer: &layer{},
+		layer: &layer{}, opened: &opened{},
 	}
 	fs.defaults()
 	if fs.hostname == "" {

@@ -39,11 +39,14 @@ type inode struct {
 	lowerStat LowerStat
 	names     int // names in FS.found
 
-	dyn    dynDir // directory of /proc or /sys
-	gen    func(*FS) ([]byte, abi.Errno)
-	set    func(*FS, []byte) abi.Errno // takes what is written to a gen file
-	link   func(*FS) (string, abi.Errno)
-	jump   func(*FS) (*dentry, abi.Errno) // magic link: where it leads
+	// What a file of /proc, /sys or /run/kontain does; origin says which it is, so
+	// that a snapshot read from disk can find it again.
+	origin origin
+	dyn    dynDir                         `snapshot:"-"` // directory
+	gen    func(*FS) ([]byte, abi.Errno)  `snapshot:"-"`
+	set    func(*FS, []byte) abi.Errno    `snapshot:"-"` // takes what is written to a gen file
+	link   func(*FS) (string, abi.Errno)  `snapshot:"-"`
+	jump   func(*FS) (*dentry, abi.Errno) `snapshot:"-"` // magic link: where it leads
 	anon   *fd.Description                // a file without a place in the tree
 	sock   any                            // what a socket's name leads to
 	target string                         // of a symbolic link that is not the lower root's

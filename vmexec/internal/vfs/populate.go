@@ -64,14 +64,14 @@ func (fs *FS) populate() abi.Errno {
 	if errno != 0 {
 		return errno
 	}
-	proc.inode.dyn = procRoot
+	proc.inode.setRoot("proc")
 	ro := fs.newSuper(unix.SYSFS_MAGIC, "sysfs")
 	ro.flags, ro.opts = unix.ST_RDONLY, "ro,nosuid,noatime"
 	sys, errno := fs.mountDir(fs.root, "sys", ro, 0o555)
 	if errno != 0 {
 		return errno
 	}
-	sys.inode.dyn = sysRoot
+	sys.inode.setRoot("sys")
 	if _, errno := fs.ensureDir("tmp", 0o1777); errno != 0 {
 		return errno
 	}
@@ -132,7 +132,7 @@ func (fs *FS) populateRun() abi.Errno {
 	if errno != 0 {
 		return errno
 	}
-	d.inode.dyn = runDir
+	d.inode.setRoot("run")
 	return 0
 }
 

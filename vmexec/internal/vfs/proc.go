@@ -142,7 +142,8 @@ func (fs *FS) dynInode(dir *inode, e dynEntry) *inode {
 	t := fs.now()
 	in := &inode{
 		owner: fs.layer, sb: dir.sb, dev: dir.dev, ino: dynIno(dir.ino, e.name), kind: e.mode & unix.S_IFMT, btime: t,
-		gen: e.gen, set: e.set, link: e.link, jump: e.jump, dyn: e.dir,
+		origin: origin{dir.origin.root, join(dir.origin.path, e.name)},
+		gen:    e.gen, set: e.set, link: e.link, jump: e.jump, dyn: e.dir,
 		first: inodeState{mode: e.mode, nlink: 1, atime: t, mtime: t, ctime: t},
 	}
 	if in.isDir() {
