@@ -27,10 +27,11 @@ type savedState struct {
 func stateTypes() *graph.Types {
 	ts := &graph.Types{}
 	ts.External(
-		reflect.TypeFor[*Program](), reflect.TypeFor[*guestmem.Image](), reflect.TypeFor[*guestmem.Memory](), reflect.TypeFor[*mm.MM](),
+		reflect.TypeFor[*Program](), reflect.TypeFor[*guestmem.Image](), reflect.TypeFor[*guestmem.Memory](), reflect.TypeFor[*mm.Spaces](),
 		reflect.TypeFor[platform.Machine](), reflect.TypeFor[*task.Table](), reflect.TypeFor[*vfs.FS](), reflect.TypeFor[vfs.Lower](),
 	)
 	ts.Register(fd.SnapshotTypes()...)
+	ts.Register(mm.SnapshotTypes()...)
 	ts.Register(syscalls.SnapshotTypes()...)
 	ts.Register(task.SnapshotTypes()...)
 	ts.Register(vfs.SnapshotTypes()...)

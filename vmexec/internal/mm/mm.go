@@ -48,17 +48,17 @@ type MM struct {
 	id    uint64 // as the owner of futexes
 	users int    // processes
 	root  uint64 // guest physical address of the top table
-	vmas  []VMA
+	vmas  []VMA  `snapshot:"-"` // a frozenSpace has them
 
 	brkStart, brk uint64
 
 	window       uint64         // size of the last fault's window
 	wStart, wEnd uint64         // and where it was
-	fresh        []guestmem.Run // pages that the last populate gave
+	fresh        []guestmem.Run `snapshot:"-"` // pages that the last populate gave
 
-	tables    []uint64 // guest physical addresses of the page tables that are its own
+	tables    []uint64 `snapshot:"-"` // in Frozen. Guest physical addresses of the page tables that are its own
 	temporary bool     // the tables are freed with it
-	journal   *journal // what Reset undoes; nil when it is not of a snapshot
+	journal   *journal `snapshot:"-"` // what Reset undoes; nil when it is not of a snapshot
 
 	touched byte // keeps the reads of at alive
 

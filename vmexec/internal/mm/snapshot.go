@@ -319,3 +319,7 @@ func (m *MM) Break(pages []uint64) {
 	}
 	m.prefault(runs)
 }
+
+// SnapshotTypes returns a value of each type of this package that interfaces in a
+// frozen program may hold, for the snapshot on disk.
+func SnapshotTypes() []any { return []any{(*Object)(nil)} }

@@ -24,7 +24,7 @@ import (
 // frozen program may hold, for the snapshot on disk. Whoever adds an fd.Cloner or
 // a mapper adds it here.
 func SnapshotTypes() []any {
-	return []any{(*device)(nil), (*dirFile)(nil), (*file)(nil), (*pathFile)(nil), (*textFile)(nil), (*zeroDevice)(nil)}
+	return []any{(*FIFO)(nil), (*device)(nil), (*dirFile)(nil), (*file)(nil), (*pathFile)(nil), (*textFile)(nil), (*zeroDevice)(nil)}
 }
 
 // origin says which file of a directory that is made up an inode shows: the name
@@ -90,17 +90,11 @@ func (z *Frozen) Thaw(g *graph.Graph, fs *FS, lower Lower, proc ProcInfo) error 
 			err = errors.New("a file belongs to no file system")
 		}
 	})
-	open := func(h *handle) {
+	graph.Each(g, func(h *handle) {
 		if h.d == nil || h.fs == nil {
 			err = errors.New("an open file is none")
 		}
-	}
-	graph.Each(g, func(f *device) { open(&f.handle) })
-	graph.Each(g, func(f *dirFile) { open(&f.handle) })
-	graph.Each(g, func(f *file) { open(&f.handle) })
-	graph.Each(g, func(f *pathFile) { open(&f.handle) })
-	graph.Each(g, func(f *textFile) { open(&f.handle) })
-	graph.Each(g, func(f *zeroDevice) { open(&f.handle) })
+	})
 	if err != nil {
 		return err
 	}

@@ -18,18 +18,36 @@ var ErrFormat = errors.New("not a graph of this program")
 // Graph is what Decode has read.
 type Graph struct{ objects []object }
 
-// Each calls f with a pointer to each value of type T that pointers lead to, also
-// those in slices.
+// Each calls f with a pointer to each value of the struct type T that pointers or
+// slices lead to, also where it is a field of another struct.
 func Each[T any](g *Graph, f func(*T)) {
-	want := reflect.TypeFor[T]()
+	places := map[reflect.Type][]uintptr{}
 	for i := range g.objects {
-		if o := &g.objects[i]; o.typ == want {
-			s := unsafe.Slice((*T)(o.base), o.n)
-			for j := range s {
-				f(&s[j])
+		o := &g.objects[i]
+		in, known := places[o.typ]
+		if !known {
+			in = fieldsOf(o.typ, reflect.TypeFor[T](), 0, nil)
+			places[o.typ] = in
+		}
+		for j := uint64(0); j < o.n && len(in) > 0; j++ {
+			for _, off := range in {
+				f((*T)(unsafe.Add(o.base, uintptr(j)*o.typ.Size()+off)))
 			}
 		}
 	}
+}
+
+// fieldsOf appends to out where in a t values of type want are.
+func fieldsOf(t, want reflect.Type, at uintptr, out []uintptr) []uintptr {
+	if t == want {
+		return append(out, at)
+	}
+	if t.Kind() == reflect.Struct {
+		for i := range t.NumField() {
+			out = fieldsOf(t.Field(i).Type, want, at+t.Field(i).Offset, out)
+		}
+	}
+	return out
 }
 
 // A value takes at most this many times the memory of the bytes it is written as:

@@ -252,7 +252,9 @@ func TestEach(t *testing.T) {
 	}
 	seen := map[*node]bool{}
 	Each(g, func(n *node) { seen[n] = true })
-	if len(seen) != 5 || !seen[out.a] || !seen[&out.whole[3]] {
+	rings := 0
+	Each(g, func(*ring) { rings++ })
+	if rings != 5 || len(seen) != 5 || !seen[out.a] || !seen[&out.whole[3]] {
 		t.Errorf("%d nodes were seen", len(seen))
 	}
 }
