@@ -4,7 +4,9 @@
 #
 # Runs every fuzz target of the module, one after the other, for the time given
 # as the first argument (default 20s). Go keeps an input that fails under
-# testdata/fuzz: commit it, it is then a test for ever.
+# testdata/fuzz: commit it, it is then a test for ever. Last comes the guest that
+# makes random system calls, for that time on each platform; KONTAIN_FUZZ_SEED
+# makes a series that failed again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +19,8 @@ while read -r dir pkg; do
 		"$go" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg" || failed+=("$pkg $target")
 	done
 done < <("$go" list -f '{{.Dir}} {{.ImportPath}}' ./...)
+echo "== random system calls ($time)"
+KONTAIN_FUZZ_TIME=$time "$go" test -count=1 -timeout 0 -v -run '^TestSyscallFuzz$' ./vmexec || failed+=("TestSyscallFuzz")
 if ((${#failed[@]})); then
 	printf 'failed: %s\n' "${failed[@]}" >&2
 	exit 1

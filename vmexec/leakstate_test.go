@@ -23,7 +23,13 @@ import (
 // compiler, unless KONTAIN_REQUIRE_TOOLS=1.
 func buildGuest(t testing.TB, source string, flavour build.Flavour) []byte {
 	t.Helper()
-	src, err := filepath.Abs("../test/guests")
+	return buildFrom(t, "../test/guests", source, flavour)
+}
+
+// buildFrom is buildGuest for another folder of sources.
+func buildFrom(t testing.TB, folder, source string, flavour build.Flavour) []byte {
+	t.Helper()
+	src, err := filepath.Abs(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
