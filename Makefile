@@ -33,7 +33,7 @@ FUZZTIME ?= 20s
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  ARGS=--once        make run: end after the demo"
 	@echo "  TESTFLAGS='-run X' make test: further arguments of go test"
@@ -75,6 +75,10 @@ run: build ## Build, start the receiver with the samples and send each an event
 .PHONY: test
 test: need-go ## Run every test
 	$(GO) test -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: conformance
+conformance: build ## Run the tests of Go's library and of CPython in machines (hours; resumes)
+	$(GO) run ./test/conformance --bin $(BIN) $(ARGS)
 
 .PHONY: race
 race: need-go need-cc ## Run the tests of pkg/ with the race detector
