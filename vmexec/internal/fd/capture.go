@@ -4,6 +4,7 @@
 package fd
 
 import (
+	"math"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +89,10 @@ func (e *EventInput) Readiness() Events {
 	return Hup
 }
 
+// Ended reports whether the content was delivered and read to its end: every read
+// gives 0 from now on.
+func (e *EventInput) Ended() bool { return !e.waiting && len(e.data) == 0 }
+
 // Queue is woken by Deliver.
 func (e *EventInput) Queue() *waitq.Queue { return &e.q }
 
@@ -128,6 +133,15 @@ func (c *CaptureOutput) Write(src Buffers, off int64) (int, abi.Errno) {
 		c.keep(p)
 	}
 	return n, abi.OK
+}
+
+// Room returns how many bytes can be written without more effect than that they
+// are kept.
+func (c *CaptureOutput) Room() int {
+	if c.overflow == nil {
+		return math.MaxInt
+	}
+	return c.limit - len(c.buf)
 }
 
 func (c *CaptureOutput) keep(p []byte) {

@@ -89,6 +89,9 @@ type Features struct {
 	HWCAP2    uint64 // AT_HWCAP2
 	ClockOK   bool   // the time stamp counter can carry the vDSO clocks
 	TSCMult   uint64 // nanoseconds per tick, 32.32 fixed point
+	// Answers: the system call stub can answer calls inside the guest; see
+	// x86.AnswerEnd.
+	Answers bool
 	// SharedMemory: machines need memory of guestmem.NewShared.
 	SharedMemory bool
 }

@@ -182,7 +182,7 @@ func fstatAt(t *task.Thread, dirfd int32, addr, buf uint64, fl vfs.Flag) (uint64
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, t.CopyOut(buf, encodeStat(&at.Stat))
+	return 0, t.CopyOut(buf, abi.EncodeStat(&at.Stat)[:])
 }
 
 func fstat(t *task.Thread, a task.Args) (uint64, abi.Errno) {
@@ -190,7 +190,7 @@ func fstat(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, t.CopyOut(a[1], encodeStat(&at.Stat))
+	return 0, t.CopyOut(a[1], abi.EncodeStat(&at.Stat)[:])
 }
 
 // appendU64 appends 64-bit values.
@@ -207,17 +207,6 @@ func appendU32(b []byte, vs ...uint32) []byte {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	return b
-}
-
-// encodeStat lays out struct stat (arch/x86/include/uapi/asm/stat.h).
-func encodeStat(st *abi.Stat) []byte {
-	b := appendU64(make([]byte, 0, 144), st.Dev, st.Ino, st.Nlink)
-	b = appendU32(b, st.Mode, st.Uid, st.Gid, 0)
-	b = appendU64(b, st.Rdev, uint64(st.Size), uint64(st.Blksize), uint64(st.Blocks))
-	for _, ts := range []unix.Timespec{st.Atim, st.Mtim, st.Ctim} {
-		b = appendU64(b, uint64(ts.Sec), uint64(ts.Nsec))
-	}
-	return appendU64(b, 0, 0, 0)
 }
 
 func statx(t *task.Thread, a task.Args) (uint64, abi.Errno) {

@@ -86,6 +86,7 @@ type Outcome struct {
 // Stats counts what a run cost.
 type Stats struct {
 	Exits, Kicks, Signals, Switches uint64
+	Answered                        uint64 // calls answered inside the guest, without an exit
 	Syscalls                        [Calls]uint64
 	Unsupported                     map[uint64]uint64
 	Exceptions                      [32]uint64
@@ -117,6 +118,8 @@ type Kernel struct {
 	running *Thread   // at the front, in its time slice
 	yield   bool      // end the slice of running
 	futexes *futexes
+
+	answers answers `snapshot:"-"` // are found anew at each entry
 
 	timers    timerHeap `snapshot:"-"` // of calls, which are made again
 	armed     int64     // deadline the machine's timer is set to; 0 when that has passed
@@ -504,6 +507,7 @@ func (k *Kernel) step(t *Thread) {
 		k.stats.Switches++
 	}
 	k.arm()
+	k.offer(t)
 	k.inGuest.Store(true)
 	if k.hasPost.Load() {
 		k.inGuest.Store(false)
@@ -516,6 +520,7 @@ func (k *Kernel) step(t *Thread) {
 		k.fail(err)
 		return
 	}
+	k.collect()
 	switch e.Kind {
 	case platform.ExitSyscall:
 		r := &t.Ctx.Regs

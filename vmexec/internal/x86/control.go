@@ -27,7 +27,9 @@ const (
 	offStack = 0x3000 // where the processor pushes exception frames
 	offStub  = 0x4000 // exception stubs, the system call stub, the signal restorer
 	offClock = 0x5000
-	offVDSO  = 0x6000
+	// What the stub notes; see AnswerEnd. The program may write it.
+	offScratch = 0x6000
+	offVDSO    = 0x7000
 
 	stackTop = offStack + 0x1000
 
@@ -47,9 +49,10 @@ const (
 const (
 	exceptionStub     = offStub
 	exceptionStubSize = 16
-	syscallStub       = offStub + 32*exceptionStubSize
-	tscProbe          = syscallStub + 16
+	tscProbe          = offStub + 32*exceptionStubSize
 	toucher           = tscProbe + 16
+	answerProbe       = toucher + 48
+	syscallStub       = offStub + 0x400
 
 	// SyscallStubVA is the value of MSR_LSTAR.
 	SyscallStubVA = ControlVA + syscallStub
@@ -60,6 +63,9 @@ const (
 	// ended by 0, and exits through PortSyscall: each word is the address of a page,
 	// plus 1 when it is to be written (with what is there).
 	ToucherVA = ControlVA + toucher
+	// AnswerProbeVA is a routine that reads from descriptor 0 and then exits through
+	// PortSyscall, with RBX changed to 1.
+	AnswerProbeVA = ControlVA + answerProbe
 	// TouchListVA and TouchListGPA are where such a list may be put: the clock page,
 	// behind what the vDSO reads. TouchListLen is how many words it takes.
 	TouchListVA  = ClockVA + touchListOff
@@ -71,6 +77,8 @@ const (
 	ClockVA = ControlVA + offClock
 	// ClockGPA is its guest physical address.
 	ClockGPA = ControlGPA + offClock
+	// ScratchVA is the page that the system call stub writes.
+	ScratchVA = ControlVA + offScratch
 	// VDSOVA is where the vDSO is mapped (AT_SYSINFO_EHDR).
 	VDSOVA = ControlVA + offVDSO
 )
@@ -98,7 +106,7 @@ const (
 	TSSLimit = tssLimit
 	TSSSel   = tssSel
 
-	// STAR: SYSCALL loads CS 0x10 and SS 0x18; SYSRET is never executed.
+	// STAR: SYSCALL loads CS 0x10 and SS 0x18, SYSRET CS 0x33 and SS 0x2b.
 	STAR = uint64(KernelCS)<<32 | uint64(0x23)<<48
 	// FMASK clears TF, IF, DF, IOPL, NT and AC on SYSCALL, as Linux does.
 	FMASK = 0x47700
@@ -136,8 +144,11 @@ func BuildControl(mem []byte) []Page {
 	le.PutUint64(gdt[tssSel+8:], base>>32)
 
 	tss := mem[offTSS:]
-	le.PutUint64(tss[4:], ControlVA+stackTop) // RSP0
-	le.PutUint16(tss[0x66:], tssSize)         // the I/O bitmap follows the TSS
+	// Every exception has the stack of the interrupt stack table: one inside of
+	// the system call stub, at level 0, would have the program's otherwise.
+	le.PutUint64(tss[4:], ControlVA+stackTop)    // RSP0
+	le.PutUint64(tss[0x24:], ControlVA+stackTop) // IST1
+	le.PutUint16(tss[0x66:], tssSize)            // the I/O bitmap follows the TSS
 	// A clear bit permits a port: those of the stubs only. The stubs run at
 	// privilege level 0, but a run that a kick cut short between entry and OUT
 	// is resumed at level 3. An OUT of the program itself grants nothing more.
@@ -157,13 +168,13 @@ func BuildControl(mem []byte) []Page {
 		if v == VecBreakpoint || v == VecOverflow {
 			dpl = 3 // INT3 and INTO may be executed by the program
 		}
-		le.PutUint64(mem[offIDT+16*v:], stub&0xffff|KernelCS<<16|(0x8e|dpl<<5)<<40|stub>>16&0xffff<<48)
+		le.PutUint64(mem[offIDT+16*v:], stub&0xffff|KernelCS<<16|1<<32|(0x8e|dpl<<5)<<40|stub>>16&0xffff<<48)
 		le.PutUint64(mem[offIDT+16*v+8:], stub>>32)
 		// out imm8, al; hlt (never reached: the monitor always sets RIP)
 		copy(mem[exceptionStub+exceptionStubSize*v:], []byte{0xe6, byte(PortException + v), 0xf4})
 	}
 	// The stub must not touch the program's stack: below it is the red zone.
-	copy(mem[syscallStub:], []byte{0xe6, PortSyscall, 0xf4})
+	copy(mem[syscallStub:], answerStub[:])
 	// lfence; rdtsc; out imm8, al
 	copy(mem[tscProbe:], []byte{0x0f, 0xae, 0xe8, 0x0f, 0x31, 0xe6, PortSyscall, 0xf4})
 	copy(mem[toucher:], []byte{
@@ -179,6 +190,15 @@ func BuildControl(mem []byte) []Page {
 		0xeb, 0xe5, // jmp next
 		0xe6, PortSyscall, 0xf4, // done: out imm8, al; hlt
 	})
+	copy(mem[answerProbe:], []byte{
+		0x31, 0xff, // xor edi, edi
+		0x31, 0xf6, // xor esi, esi
+		0x31, 0xd2, // xor edx, edx
+		0x31, 0xc0, // xor eax, eax
+		0x0f, 0x05, // syscall
+		0xbb, 1, 0, 0, 0, // mov ebx, 1
+		0xe6, PortSyscall, 0xf4, // out imm8, al; hlt
+	})
 	copy(mem[offVDSO:], vdso.Image(ClockVA))
 
 	pages := make([]Page, 0, controlSize/4096)
@@ -191,6 +211,8 @@ func BuildControl(mem []byte) []Page {
 			p.Flags |= PTENoExec
 		case off == offClock:
 			p.Flags |= PTEUser | PTENoExec
+		case off == offScratch:
+			p.Flags |= PTEUser | PTEWrite | PTENoExec
 		default: // stubs and vDSO: read and run
 			p.Flags |= PTEUser
 		}
@@ -215,15 +237,12 @@ func ReadFrame(control []byte, v int) Frame {
 	return f
 }
 
-// StubAt tells which stub an instruction pointer at privilege level 0 is in
-// before its OUT: a system call, an exception with its vector, or none.
-func StubAt(rip uint64) (vector int, syscall, ok bool) {
+// ExceptionStubAt tells which exception's stub an instruction pointer at privilege
+// level 0 is in before its OUT.
+func ExceptionStubAt(rip uint64) (vector int, ok bool) {
 	off := rip - ControlVA
-	switch {
-	case off == syscallStub:
-		return 0, true, true
-	case off >= exceptionStub && off < syscallStub && off%exceptionStubSize == 0:
-		return int((off - exceptionStub) / exceptionStubSize), false, true
+	if off >= exceptionStub && off < exceptionStub+32*exceptionStubSize && off%exceptionStubSize == 0 {
+		return int((off - exceptionStub) / exceptionStubSize), true
 	}
-	return 0, false, false
+	return 0, false
 }

@@ -213,12 +213,15 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 	switch errno {
 	case 0:
 	case unix.EINTR:
-		// A kick between the entry into a stub and its OUT: finish the entry
-		// here, or a thread switch would lose the frame.
-		if s.CS.Selector&3 == 0 {
-			if vector, syscall, ok := x86.StubAt(c.Regs.RIP); ok && syscall {
-				return m.syscall(c), nil
-			} else if ok {
+		// A kick between the entry into a stub and its end: finish that here, or
+		// a thread switch would lose the frame.
+		switch m.interrupted(c, c.Regs.RIP) {
+		case x86.StubBegun, x86.StubTries:
+			return m.syscall(c), nil
+		case x86.StubDone:
+			m.resume(c)
+		case x86.StubNone:
+			if vector, ok := x86.ExceptionStubAt(c.Regs.RIP); ok && s.CS.Selector&3 == 0 {
 				return m.exception(c, vector), nil
 			}
 		}
@@ -279,15 +282,38 @@ func (m *machine) Touch(pages []uint64) error {
 const userFlags = 0x24_0dd5
 
 func (m *machine) syscall(c *platform.Context) platform.Exit {
-	// The instruction pointer at the exit is the stub's and not to be relied on.
-	c.Regs.RIP = c.Regs.RCX
-	c.Regs.RFLAGS = c.Regs.R11&userFlags | 0x202
+	m.resume(c)
 	return platform.Exit{Kind: platform.ExitSyscall}
 }
 
+// resume has c go on after a system call. The instruction pointer at the exit is
+// the stub's and not to be relied on.
+func (m *machine) resume(c *platform.Context) {
+	c.Regs.RIP = c.Regs.RCX
+	c.Regs.RFLAGS = c.Regs.R11&userFlags | 0x202
+}
+
+func (m *machine) control() []byte { return m.mem.Bytes(x86.ControlGPA, x86.ControlSize()) }
+
+// interrupted undoes or completes what the system call stub had begun when it was
+// stopped at rip; see x86.Interrupted.
+func (m *machine) interrupted(c *platform.Context, rip uint64) x86.StubStage {
+	r := x86.StubRegs{RAX: c.Regs.RAX, RCX: c.Regs.RCX, RDX: c.Regs.RDX, RSI: c.Regs.RSI, RDI: c.Regs.RDI}
+	stage := x86.Interrupted(m.control(), rip, &r)
+	c.Regs.RAX, c.Regs.RCX, c.Regs.RSI, c.Regs.RDI = r.RAX, r.RCX, r.RSI, r.RDI
+	return stage
+}
+
 func (m *machine) exception(c *platform.Context, vector int) platform.Exit {
-	f := x86.ReadFrame(m.mem.Bytes(x86.ControlGPA, x86.ControlSize()), vector)
-	c.Regs.RIP, c.Regs.RSP = f.RIP, f.RSP
+	f := x86.ReadFrame(m.control(), vector)
+	c.Regs.RSP = f.RSP
+	if fault := vector == x86.VecPageFault || vector == x86.VecProtection; fault && x86.StubMayFault(f.RIP) {
+		// The program's pointers are bad, or its memory is not there yet: that is
+		// for the call itself to find.
+		m.interrupted(c, f.RIP)
+		return m.syscall(c)
+	}
+	c.Regs.RIP = f.RIP
 	c.Regs.RFLAGS = f.RFLAGS&(userFlags|1<<16) | 0x202
 	return platform.Exit{Kind: platform.ExitException, Vector: vector, ErrorCode: f.ErrorCode, Addr: m.vcpu.Sregs.CR2}
 }

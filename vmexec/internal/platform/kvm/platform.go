@@ -166,6 +166,9 @@ func (p *Platform) tryOut() error {
 			p.features.ClockOK = false
 		}
 	}
+	if p.features.Answers, err = tryAnswer(m.(*machine)); err != nil {
+		return err
+	}
 	khz, err := m.(*machine).vcpu.TSCKHz()
 	if err != nil || khz <= 0 {
 		p.features.ClockOK = false
@@ -173,6 +176,23 @@ func (p *Platform) tryOut() error {
 	}
 	p.features.TSCMult = uint64(float64(1_000_000) / float64(khz) * float64(1<<32))
 	return nil
+}
+
+// tryAnswer finds out whether the system call stub can answer a call and return to
+// the program, with the registers as they should be.
+func tryAnswer(m *machine) (bool, error) {
+	x86.ArmAnswers(m.control(), x86.AnswerEnd, 0)
+	c := platform.Context{FP: new([kvm.XSaveSize]byte)}
+	c.Regs = kvm.Regs{RIP: x86.AnswerProbeVA, RFLAGS: 2, RSP: 0x1000, RBP: 5, R8: 8, R9: 9, R10: 10, R12: 12}
+	exit, err := m.Run(&c)
+	for err == nil && exit.Kind == platform.ExitKick {
+		exit, err = m.Run(&c)
+	}
+	x86.ArmAnswers(m.control(), 0, 0)
+	a := x86.TakeAnswers(m.control(), 0)
+	r := &c.Regs
+	return err == nil && exit.Kind == platform.ExitSyscall && a.Reads == 1 && m.vcpu.Sregs.CS.Selector == x86.UserCS &&
+		r.RAX == 0 && r.RBX == 1 && r.RSP == 0x1000 && r.RBP == 5 && r.R8 == 8 && r.R9 == 9 && r.R10 == 10 && r.R12 == 12, err
 }
 
 // NewMachine implements platform.Platform.

@@ -1,0 +1,308 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package x86
+
+import (
+	"encoding/binary"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+)
+
+// The system call stub answers some calls inside the guest, without an exit: those
+// that need nothing of the monitor's kernel but what it knew when it last entered
+// the guest. What may be answered it tells in the clock page, which the program
+// can only read: the end of the event (read of descriptor 0 gives 0), what fstat
+// gives of descriptor 1, and how many bytes written to descriptor 1 may be left in
+// the scratch page, where the monitor finds them at the next exit. All else,
+// whatever is unusual about a call, and any fault of the stub, is an ordinary exit
+// with the registers as the program had them.
+//
+// The stub runs at privilege level 0 and returns by SYSRET, or, where the machine
+// has no such level for it (PVM), at level 3 and returns by a jump. So the scratch
+// page is the program's to write. Nothing rests on it but what the program could
+// do by system calls: what it writes is its own output, or its own registers.
+
+// Bits of what may be answered.
+const (
+	AnswerEnd   = 1 << iota // read(0, …) is 0
+	AnswerWrite             // write(1, …) is taken
+	AnswerStat              // fstat(1, …), and fstatat with AT_EMPTY_PATH
+)
+
+// Layout of the clock page behind the vDSO's data, and of the scratch page.
+const (
+	offArmed = offClock + 0x40
+	offRoom  = offArmed + 4
+	offStat  = offArmed + 8
+
+	offCounts   = offScratch // bytes captured, and the numbers of calls
+	lenCounts   = 20
+	offRSI      = offScratch + 24
+	offRDI      = offScratch + 32
+	offRCX      = offScratch + 40
+	offCaptured = offScratch + 64
+)
+
+// CaptureMax is the most bytes that the scratch page takes.
+const CaptureMax = offScratch + 0x1000 - offCaptured
+
+// answerStub is the system call stub. Its addresses are relative to where it is in
+// the control area. RCX and R11 are what SYSCALL put there: where to go on, and the
+// flags. Calls with the trap, direction, nested task or alignment check flag set
+// are not answered here, so that those flags need not be brought back.
+var answerStub = [...]byte{
+	0x48, 0x83, 0xf8, 0x01, // cmp rax, 0x1
+	0x72, 0x17, // jb read
+	0x0f, 0x84, 0x36, 0x01, 0x00, 0x00, // je write
+	0x48, 0x3d, 0x06, 0x01, 0x00, 0x00, // cmp rax, 0x106
+	0x74, 0x73, // je fstatat
+	0x48, 0x83, 0xf8, 0x05, // cmp rax, 0x5
+	0x74, 0x3c, // je fstat
+	0xe6, 0x10, // slow: out 0x10, al
+	0xf4,                                     // hlt
+	0xf6, 0x05, 0x1c, 0x0c, 0x00, 0x00, 0x01, // read: test [armed], 0x1
+	0x74, 0xf4, // je slow
+	0x85, 0xff, // test edi, edi
+	0x75, 0xf0, // jne slow
+	0x41, 0xf7, 0xc3, 0x00, 0x45, 0x04, 0x00, // test r11d, 0x44500
+	0x75, 0xe7, // jne slow
+	0x48, 0xb8, 0x00, 0x00, 0xe0, 0xff, 0xff, 0x7f, 0x00, 0x00, // mov rax, 0x7fffffe00000
+	0x48, 0x29, 0xf0, // sub rax, rsi
+	0x72, 0x10, // jb readslow
+	0x48, 0x39, 0xd0, // cmp rax, rdx
+	0x72, 0x0b, // jb readslow
+	0xff, 0x05, 0xbb, 0x1b, 0x00, 0x00, // inc [reads]
+	0xe9, 0xbc, 0x01, 0x00, 0x00, // readdone: jmp zero
+	0x31, 0xc0, // readslow: xor eax, eax
+	0xeb, 0xc4, // jmp slow
+	0xf6, 0x05, 0xe3, 0x0b, 0x00, 0x00, 0x04, // fstat: test [armed], 0x4
+	0x74, 0xbb, // je slow
+	0x83, 0xff, 0x01, // cmp edi, 0x1
+	0x75, 0xb6, // jne slow
+	0x41, 0xf7, 0xc3, 0x00, 0x45, 0x04, 0x00, // test r11d, 0x44500
+	0x75, 0xad, // jne slow
+	0x48, 0x89, 0x35, 0xa4, 0x1b, 0x00, 0x00, // mov [saved rsi], rsi
+	0x48, 0x89, 0x3d, 0xa5, 0x1b, 0x00, 0x00, // mov [saved rdi], rdi
+	0x48, 0x89, 0x0d, 0xa6, 0x1b, 0x00, 0x00, // mov [saved rcx], rcx
+	0x48, 0x89, 0xf7, // savedstat: mov rdi, rsi
+	0xeb, 0x54, // jmp stat
+	0xf6, 0x05, 0xb2, 0x0b, 0x00, 0x00, 0x04, // fstatat: test [armed], 0x4
+	0x74, 0x8a, // je slow
+	0x83, 0xff, 0x01, // cmp edi, 0x1
+	0x75, 0x85, // jne slow
+	0x41, 0x81, 0xfa, 0x00, 0x10, 0x00, 0x00, // cmp r10d, 0x1000
+	0x0f, 0x85, 0x78, 0xff, 0xff, 0xff, // jne slow
+	0x41, 0xf7, 0xc3, 0x00, 0x45, 0x04, 0x00, // test r11d, 0x44500
+	0x0f, 0x85, 0x6b, 0xff, 0xff, 0xff, // jne slow
+	0x48, 0x89, 0x35, 0x62, 0x1b, 0x00, 0x00, // mov [saved rsi], rsi
+	0x48, 0x89, 0x3d, 0x63, 0x1b, 0x00, 0x00, // mov [saved rdi], rdi
+	0x48, 0x89, 0x0d, 0x64, 0x1b, 0x00, 0x00, // mov [saved rcx], rcx
+	0x48, 0xb9, 0x00, 0x00, 0xe0, 0xff, 0xff, 0x7f, 0x00, 0x00, // savedstatat: mov rcx, 0x7fffffe00000
+	0x48, 0x39, 0xce, // cmp rsi, rcx
+	0x73, 0x55, // jae restore
+	0x80, 0x3e, 0x00, // cmp [rsi], 0x0
+	0x75, 0x50, // jne restore
+	0x48, 0x89, 0xd7, // mov rdi, rdx
+	0x48, 0xb9, 0x70, 0xff, 0xdf, 0xff, 0xff, 0x7f, 0x00, 0x00, // stat: mov rcx, 0x7fffffdfff70
+	0x48, 0x39, 0xcf, // cmp rdi, rcx
+	0x77, 0x3e, // ja restore
+	0x48, 0x8d, 0x35, 0x57, 0x0b, 0x00, 0x00, // lea rsi, [stat]
+	0xb9, 0x12, 0x00, 0x00, 0x00, // mov ecx, 0x12
+	0xf3, 0x48, 0xa5, // rep movsq
+	0x48, 0x8b, 0x35, 0x18, 0x1b, 0x00, 0x00, // mov rsi, [saved rsi]
+	0x48, 0x8b, 0x3d, 0x19, 0x1b, 0x00, 0x00, // mov rdi, [saved rdi]
+	0x48, 0x8b, 0x0d, 0x1a, 0x1b, 0x00, 0x00, // mov rcx, [saved rcx]
+	0x3c, 0x05, // cmp al, 0x5
+	0x74, 0x0b, // je fstatcount
+	0xff, 0x05, 0xf4, 0x1a, 0x00, 0x00, // inc [statats]
+	0xe9, 0xf1, 0x00, 0x00, 0x00, // statatdone: jmp zero
+	0xff, 0x05, 0xed, 0x1a, 0x00, 0x00, // fstatcount: inc [fstats]
+	0xe9, 0xe6, 0x00, 0x00, 0x00, // statdone: jmp zero
+	0x48, 0x8b, 0x35, 0xe9, 0x1a, 0x00, 0x00, // restore: mov rsi, [saved rsi]
+	0x48, 0x8b, 0x3d, 0xea, 0x1a, 0x00, 0x00, // mov rdi, [saved rdi]
+	0x48, 0x8b, 0x0d, 0xeb, 0x1a, 0x00, 0x00, // mov rcx, [saved rcx]
+	0xe9, 0xd8, 0xfe, 0xff, 0xff, // jmp slow
+	0xf6, 0x05, 0xf7, 0x0a, 0x00, 0x00, 0x02, // write: test [armed], 0x2
+	0x0f, 0x84, 0xcb, 0xfe, 0xff, 0xff, // je slow
+	0x83, 0xff, 0x01, // cmp edi, 0x1
+	0x0f, 0x85, 0xc2, 0xfe, 0xff, 0xff, // jne slow
+	0x48, 0x85, 0xd2, // test rdx, rdx
+	0x0f, 0x84, 0xb9, 0xfe, 0xff, 0xff, // je slow
+	0x41, 0xf7, 0xc3, 0x00, 0x45, 0x04, 0x00, // test r11d, 0x44500
+	0x0f, 0x85, 0xac, 0xfe, 0xff, 0xff, // jne slow
+	0x48, 0x89, 0x35, 0xa3, 0x1a, 0x00, 0x00, // mov [saved rsi], rsi
+	0x48, 0x89, 0x3d, 0xa4, 0x1a, 0x00, 0x00, // mov [saved rdi], rdi
+	0x48, 0x89, 0x0d, 0xa5, 0x1a, 0x00, 0x00, // mov [saved rcx], rcx
+	0x8b, 0x05, 0x77, 0x1a, 0x00, 0x00, // savedwrite: mov eax, [written]
+	0x8b, 0x0d, 0xb5, 0x0a, 0x00, 0x00, // mov ecx, [room]
+	0x29, 0xc1, // sub ecx, eax
+	0x72, 0x71, // jb writeslow
+	0x48, 0x39, 0xd1, // cmp rcx, rdx
+	0x72, 0x6c, // jb writeslow
+	0x48, 0xb9, 0x00, 0x00, 0xe0, 0xff, 0xff, 0x7f, 0x00, 0x00, // mov rcx, 0x7fffffe00000
+	0x48, 0x29, 0xf1, // sub rcx, rsi
+	0x72, 0x5d, // jb writeslow
+	0x48, 0x39, 0xd1, // cmp rcx, rdx
+	0x72, 0x58, // jb writeslow
+	0x48, 0x8d, 0x3d, 0x8d, 0x1a, 0x00, 0x00, // lea rdi, [captured]
+	0x48, 0x01, 0xc7, // add rdi, rax
+	0x89, 0xd1, // mov ecx, edx
+	0xf3, 0xa4, // rep movsb
+	0x48, 0x8b, 0x35, 0x57, 0x1a, 0x00, 0x00, // mov rsi, [saved rsi]
+	0x48, 0x8b, 0x3d, 0x58, 0x1a, 0x00, 0x00, // mov rdi, [saved rdi]
+	0x48, 0x8b, 0x0d, 0x59, 0x1a, 0x00, 0x00, // mov rcx, [saved rcx]
+	0xb8, 0x01, 0x00, 0x00, 0x00, // mov eax, 0x1
+	0x48, 0xc1, 0xe0, 0x20, // shl rax, 0x20
+	0x48, 0x01, 0xd0, // add rax, rdx
+	0x48, 0x01, 0x05, 0x1e, 0x1a, 0x00, 0x00, // add [written], rax
+	0x8c, 0xc8, // writedone: mov eax, cs
+	0xa8, 0x03, // test al, 0x3
+	0x75, 0x06, // jne return
+	0x48, 0x89, 0xd0, // mov rax, rdx
+	0x48, 0x0f, 0x07, // sysretq
+	0x44, 0x89, 0xd8, // mov eax, r11d
+	0xc1, 0xe0, 0x08, // shl eax, 0x8
+	0x41, 0x0f, 0xba, 0xe3, 0x0b, // bt r11d, 0xb
+	0x0f, 0x92, 0xc0, // setc al
+	0x04, 0x7f, // add al, 0x7f
+	0x9e,             // sahf
+	0x48, 0x89, 0xd0, // mov rax, rdx
+	0xff, 0xe1, // jmp rcx
+	0xb8, 0x01, 0x00, 0x00, 0x00, // writeslow: mov eax, 0x1
+	0xe9, 0x1a, 0xff, 0xff, 0xff, // jmp restore
+	0x8c, 0xc8, // zero: mov eax, cs
+	0xa8, 0x03, // test al, 0x3
+	0x75, 0x05, // jne return
+	0x31, 0xc0, // xor eax, eax
+	0x48, 0x0f, 0x07, // sysretq
+	0x44, 0x89, 0xd8, // mov eax, r11d
+	0xc1, 0xe0, 0x08, // shl eax, 0x8
+	0x41, 0x0f, 0xba, 0xe3, 0x0b, // bt r11d, 0xb
+	0x0f, 0x92, 0xc0, // setc al
+	0x04, 0x7f, // add al, 0x7f
+	0x9e,                         // sahf
+	0xb8, 0x00, 0x00, 0x00, 0x00, // mov eax, 0x0
+	0xff, 0xe1, // jmp rcx
+}
+
+// StubRegs are the registers that the stub changes.
+type StubRegs struct {
+	RAX, RCX, RDX, RSI, RDI uint64
+}
+
+// StubStage is how far the system call stub has come with a call.
+type StubStage uint8
+
+// The stages of the stub.
+const (
+	StubNone  StubStage = iota // the address is not the stub's
+	StubBegun                  // the call is yet to be made
+	StubTries                  // as StubBegun, but the program's memory may be used, and that may fault
+	StubDone                   // the result is there
+)
+
+// What has become of RAX in a part of the stub.
+const (
+	raxKept  = iota // it is what it was, or has the result
+	raxRead         // it was 0
+	raxWrite        // it was 1
+	raxZero         // the result is 0
+	raxRDX          // the result is RDX
+)
+
+// stubParts are the parts of the stub in the order in which they begin, with the
+// labels of answerStub.
+var stubParts = [...]struct {
+	begin uint64
+	stage StubStage
+	rax   uint8
+}{
+	{0, StubBegun, raxKept},
+	{0x1d, StubBegun, raxRead},   // read
+	{0x4d, StubDone, raxZero},    // readdone
+	{0x52, StubBegun, raxRead},   // readslow
+	{0x56, StubBegun, raxKept},   // fstat
+	{0x82, StubTries, raxKept},   // savedstat
+	{0x87, StubBegun, raxKept},   // fstatat
+	{0xc4, StubTries, raxKept},   // savedstatat
+	{0x118, StubDone, raxZero},   // statatdone
+	{0x11d, StubTries, raxKept},  // fstatcount
+	{0x123, StubDone, raxZero},   // statdone
+	{0x128, StubTries, raxKept},  // restore
+	{0x142, StubBegun, raxKept},  // write
+	{0x183, StubTries, raxWrite}, // savedwrite
+	{0x1e2, StubDone, raxRDX},    // writedone
+	{0x204, StubTries, raxWrite}, // writeslow
+	{0x20e, StubDone, raxZero},   // zero
+}
+
+// stubPart returns the part of the stub that rip is in.
+func stubPart(rip uint64) (stage StubStage, rax uint8) {
+	off := rip - SyscallStubVA
+	if off >= uint64(len(answerStub)) {
+		return StubNone, raxKept
+	}
+	i := len(stubParts) - 1
+	for stubParts[i].begin > off {
+		i--
+	}
+	return stubParts[i].stage, stubParts[i].rax
+}
+
+// StubMayFault tells whether rip is where the stub uses memory of the program.
+func StubMayFault(rip uint64) bool {
+	stage, _ := stubPart(rip)
+	return stage == StubTries
+}
+
+// Interrupted tells what the stub was about when a run ended inside of it, at rip.
+// Unless it is done, r has then the registers as the program had them; otherwise it
+// has the result, and the program goes on at RCX with the flags of R11.
+func Interrupted(control []byte, rip uint64, r *StubRegs) StubStage {
+	stage, rax := stubPart(rip)
+	if stage == StubTries {
+		le := binary.LittleEndian
+		r.RSI, r.RDI, r.RCX = le.Uint64(control[offRSI:]), le.Uint64(control[offRDI:]), le.Uint64(control[offRCX:])
+	}
+	switch rax {
+	case raxRead, raxZero:
+		r.RAX = 0
+	case raxWrite:
+		r.RAX = 1
+	case raxRDX:
+		r.RAX = r.RDX
+	}
+	return stage
+}
+
+// ArmAnswers says what the stub may answer from now on: bits, and up to how many
+// bytes the capture may hold, at most CaptureMax. The vCPU is stopped.
+func ArmAnswers(control []byte, bits uint32, room int) {
+	binary.LittleEndian.PutUint32(control[offArmed:], bits)
+	binary.LittleEndian.PutUint32(control[offRoom:], uint32(min(max(room, 0), CaptureMax)))
+}
+
+// AnswerStatWith sets what AnswerStat gives.
+func AnswerStatWith(control []byte, stat *[abi.StatSize]byte) { copy(control[offStat:], stat[:]) }
+
+// Answers is what the stub did since TakeAnswers was called last. The program can
+// make it say anything.
+type Answers struct {
+	Writes, Reads, Newfstatats, Fstats uint32
+	// Captured is what was written, at most the room there was. It is guest memory.
+	Captured []byte
+}
+
+// TakeAnswers returns what the stub did, and has it begin anew.
+func TakeAnswers(control []byte, room int) Answers {
+	b := control[offCounts : offCounts+lenCounts]
+	le := binary.LittleEndian
+	n := min(uint64(le.Uint32(b)), uint64(max(room, 0)), CaptureMax)
+	a := Answers{
+		Writes: le.Uint32(b[4:]), Reads: le.Uint32(b[8:]), Newfstatats: le.Uint32(b[12:]), Fstats: le.Uint32(b[16:]),
+		Captured: control[offCaptured : offCaptured+n],
+	}
+	clear(b)
+	return a
+}
