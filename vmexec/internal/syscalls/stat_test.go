@@ -29,7 +29,7 @@ func TestStatLayout(t *testing.T) {
 		Dev: 1, Ino: 2, Nlink: 3, Mode: 4, Uid: 5, Gid: 6, Rdev: 7, Size: 8, Blksize: 9, Blocks: 10,
 		Atim: unix.Timespec{Sec: 11, Nsec: 12}, Mtim: unix.Timespec{Sec: 13, Nsec: 14}, Ctim: unix.Timespec{Sec: 15, Nsec: 16},
 	}
-	b := encodeStat(&want)
+	b := abi.EncodeStat(&want)[:]
 	if got := decodeStat(t, b); len(b) != 144 || got != want {
 		t.Errorf("%d bytes: %+v, want %+v", len(b), got, want)
 	}

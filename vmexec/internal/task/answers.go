@@ -27,12 +27,22 @@ func (k *Kernel) control() []byte { return k.Memory.Bytes(x86.ControlGPA, x86.Co
 
 // offer tells the guest what its stub may answer for t.
 func (k *Kernel) offer(t *Thread) {
-	if !k.features.Answers || k.tracer != nil {
-		return // who looks on wants to see each call
+	if !k.features.Answers {
+		return
 	}
 	a := &k.answers
-	var bits uint32
-	room := 0
+	bits, room := uint32(0), 0
+	if k.tracer == nil { // who looks on wants to see each call
+		bits, room = a.find(k, t)
+	}
+	if !a.told || bits != a.bits || room != a.room {
+		x86.ArmAnswers(k.control(), bits, room)
+		a.bits, a.room, a.told = bits, room, true
+	}
+}
+
+// find returns what may be answered to t, and how much of its output captured.
+func (a *answers) find(k *Kernel, t *Thread) (bits uint32, room int) {
 	a.out = nil
 	if f, errno := t.P.FDs.Get(0); errno == abi.OK {
 		if in, ok := f.(*fd.EventInput); ok && in.Ended() {
@@ -48,10 +58,7 @@ func (k *Kernel) offer(t *Thread) {
 			a.out = out
 		}
 	}
-	if !a.told || bits != a.bits || room != a.room {
-		x86.ArmAnswers(k.control(), bits, room)
-		a.bits, a.room, a.told = bits, room, true
-	}
+	return bits, room
 }
 
 // know has the guest know what fstat gives of out.

@@ -76,13 +76,12 @@ func TestIDT(t *testing.T) {
 		if v == 3 || v == 4 {
 			dpl = 3
 		}
-		// Present, 64-bit interrupt gate, no IST, kernel code.
-		if got, want := lo>>16&0xffff_ffff, KernelCS|(0x8e|dpl<<5)<<24; got != want || hi>>32 != 0 {
+		// Present, 64-bit interrupt gate, first stack of the IST, kernel code.
+		if got, want := lo>>16&0xffff_ffff, KernelCS|1<<16|(0x8e|dpl<<5)<<24; got != want || hi>>32 != 0 {
 			t.Errorf("gate %d: %#x, want %#x", v, got, want)
 		}
-		vector, syscall, ok := StubAt(target)
-		if !ok || syscall || vector != v {
-			t.Errorf("gate %d leads to %#x, which is stub %d (%v, %v)", v, target, vector, syscall, ok)
+		if vector, ok := ExceptionStubAt(target); !ok || vector != v {
+			t.Errorf("gate %d leads to %#x, which is stub %d (%v)", v, target, vector, ok)
 		}
 		if d := cmp.Diff([]byte{0xe6, byte(PortException + v), 0xf4}, mem[target-ControlVA:][:3]); d != "" {
 			t.Errorf("stub %d (-want +got):\n%s", v, d)
@@ -93,22 +92,19 @@ func TestIDT(t *testing.T) {
 	}
 }
 
-func TestStubAt(t *testing.T) {
-	if v, syscall, ok := StubAt(SyscallStubVA); !ok || !syscall || v != 0 {
-		t.Errorf("the system call stub: %d, %v, %v", v, syscall, ok)
-	}
+func TestExceptionStubAt(t *testing.T) {
 	stubs := 0
 	for rip := ControlVA; rip < ControlVA+ControlSize(); rip++ {
-		if _, _, ok := StubAt(rip); ok {
+		if _, ok := ExceptionStubAt(rip); ok {
 			stubs++
 		}
 	}
-	if stubs != 33 {
-		t.Errorf("%d addresses are stubs, want 32 exceptions and the system call", stubs)
+	if stubs != 32 {
+		t.Errorf("%d addresses are stubs of exceptions, want 32", stubs)
 	}
-	for _, rip := range []uint64{0, ControlVA - 1, ControlVA, SyscallStubVA + 2, SyscallStubVA - 1, TSCProbeVA, ^uint64(0), SyscallStubVA - 1<<40} {
-		if v, syscall, ok := StubAt(rip); ok {
-			t.Errorf("%#x: %d, %v", rip, v, syscall)
+	for _, rip := range []uint64{0, ControlVA - 1, ControlVA, SyscallStubVA, SyscallStubVA - 1, TSCProbeVA, ^uint64(0)} {
+		if v, ok := ExceptionStubAt(rip); ok {
+			t.Errorf("%#x: %d", rip, v)
 		}
 	}
 }
@@ -126,8 +122,12 @@ func TestTSS(t *testing.T) {
 		t.Errorf("the exception stack has flags %#x", p.Flags)
 	}
 	for i := 36; i < 92; i += 8 {
-		if ist := le.Uint64(tss[i:]); ist != 0 {
-			t.Errorf("IST at %d: %#x", i, ist)
+		want := uint64(0)
+		if i == 36 {
+			want = ControlVA + stackTop
+		}
+		if ist := le.Uint64(tss[i:]); ist != want {
+			t.Errorf("IST at %d: %#x, want %#x", i, ist, want)
 		}
 	}
 	bitmap := uint64(le.Uint16(tss[0x66:]))
