@@ -263,7 +263,7 @@ func stubs() []hostile {
 			a.handler(uint64(unix.SIGSEGV), h, 0).mov(rdi, dataVA).mov(rdx, x86.PortSyscall).raw(0x6c).exit(escaped)
 		}, want: either(exits(42), exits(escaped))},
 		{name: "jump_to_syscall_stub", code: jump(x86.SyscallStubVA, func(a *asm) { a.mov(rax, unix.SYS_GETPID) }), want: exits(100), ptrace: gp},
-		{name: "jump_to_hlt_of_syscall_stub", code: jump(x86.SyscallStubVA+2, func(*asm) {}), want: stopped},
+		{name: "jump_to_hlt_of_syscall_stub", code: jump(x86.SyscallStubVA+28, func(*asm) {}), want: stopped},
 		{name: "jump_to_tsc_probe", code: jump(x86.TSCProbeVA, func(a *asm) {
 			a.raw(0x49, 0xbb, 0x46, 2, 0, 0, 0, 0, 0, 0)
 		}), want: func(r *vmexec.Result) string { // some call, usually an unknown one
@@ -288,18 +288,20 @@ func controlArea() []hostile {
 	clock := x86.ClockVA
 	for va := x86.ControlVA; va < x86.ControlVA+x86.ControlSize()+0x1000; va += 0x1000 {
 		at := va + 0x123
-		read, run := faulted(at), faulted(at)
+		read, write, run := faulted(at), faulted(at), faulted(at)
 		switch {
 		case va == x86.ControlVA+x86.ControlSize(): // beyond
 		case va == clock:
 			read = exits(0)
+		case va == x86.ScratchVA: // it belongs to the program as much as to the stub
+			read, write = exits(0), exits(escaped)
 		case va > clock || va == x86.SyscallStubVA&^0xfff:
 			read, run = exits(0), nil // whatever the code there does
 		}
 		off := va - x86.ControlVA
 		out = append(out,
 			hostile{name: fmt.Sprintf("read_control_%x", off), code: func(a *asm) { a.mov(rbx, at).raw(0x8a, 0x03).exit(0) }, want: read},
-			hostile{name: fmt.Sprintf("write_control_%x", off), code: func(a *asm) { a.mov(rbx, at).raw(0x88, 0x03).exit(escaped) }, want: faulted(at)},
+			hostile{name: fmt.Sprintf("write_control_%x", off), code: func(a *asm) { a.mov(rbx, at).raw(0x88, 0x03).exit(escaped) }, want: write},
 		)
 		if run != nil {
 			out = append(out, hostile{name: fmt.Sprintf("run_control_%x", off), code: func(a *asm) { a.mov(rbx, at).raw(0xff, 0xe3) }, want: run})

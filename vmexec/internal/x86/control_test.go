@@ -159,7 +159,7 @@ func TestPages(t *testing.T) {
 	}
 	type rights struct{ Present, Write, User, Exec bool }
 	supervisor, data, code := rights{Present: true, Write: true}, rights{Present: true, User: true}, rights{Present: true, User: true, Exec: true}
-	want := []rights{supervisor, {Present: true}, supervisor, supervisor, code, data}
+	want := []rights{supervisor, {Present: true}, supervisor, supervisor, code, data, {Present: true, Write: true, User: true}}
 	for i, p := range pages {
 		w := code // the vDSO
 		if i < len(want) {

@@ -103,9 +103,12 @@ func ebx(e kvm.CPUIDEntry) uint32 { return e.EBX }
 func ecx(e kvm.CPUIDEntry) uint32 { return e.ECX }
 func edx(e kvm.CPUIDEntry) uint32 { return e.EDX }
 
-const codeVA = 0x40_0000
+const (
+	codeVA = 0x40_0000
+	dataVA = 0x50_0000
+)
 
-// newMachine makes a machine with code at codeVA, bound to this thread until the
+// newMachine makes a machine with code at codeVA and a page to write at dataVA, bound to this thread until the
 // end of the test.
 func newMachine(t *testing.T, code ...byte) (*machine, *platform.Context) {
 	t.Helper()
@@ -134,6 +137,12 @@ func newMachine(t *testing.T, code ...byte) (*machine, *platform.Context) {
 		t.Fatal(errno)
 	}
 	if err := space.Poke(codeVA, code); err != nil {
+		t.Fatal(err)
+	}
+	if errno := space.Map(mm.VMA{Start: dataVA, End: dataVA + 4096, Prot: mm.Read | mm.Write}); errno != 0 {
+		t.Fatal(errno)
+	}
+	if err := space.Poke(dataVA, []byte("data")); err != nil {
 		t.Fatal(err)
 	}
 	m, err := p.NewMachine(mem, space.Root())
