@@ -13,6 +13,7 @@ package mm
 
 import (
 	"fmt"
+	"slices"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
@@ -155,9 +156,13 @@ func (m *MM) populate(v *VMA, a, b, must uint64) bool {
 			if *e != 0 {
 				continue
 			}
-			gpa, ok := uint64(0), false
+			var gpa uint64
+			var ok bool
 			if shared != nil {
-				gpa, ok = shared.page(m, (v.Off+(va-v.Start))/pageSize)
+				var errno abi.Errno
+				if gpa, ok, errno = shared.page(m, (v.Off+(va-v.Start))/pageSize); errno != 0 {
+					return true
+				}
 			} else {
 				gpa, ok = m.alloc()
 			}
@@ -366,13 +371,21 @@ func (m *MM) MapPages(v VMA, gpa uint64) error {
 }
 
 // Protect changes the rights of [a,b), as mprotect(2). Errors: ENOMEM when a
-// part is not mapped; what lies before it is done.
+// part is not mapped, EACCES when one must not be written; what lies before it is
+// done.
 func (m *MM) Protect(a, b uint64, p Prot) (errno abi.Errno) {
 	if len(m.vmas)+2 > maxVMAs {
 		return abi.ENOMEM
 	}
 	if gap := m.gap(a, b); gap < b {
 		b, errno = gap, abi.ENOMEM
+	}
+	if p&Write != 0 {
+		for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
+			if v := &m.vmas[i]; v.ReadOnly {
+				b, errno = max(a, v.Start), abi.EACCES
+			}
+		}
 	}
 	parts := m.cut(a, b)
 	if len(parts) == 0 {
@@ -502,6 +515,35 @@ func (m *MM) Overlaps(a, b uint64) bool { return m.overlaps(a, b) }
 
 // Covered reports whether every address of [a,b) is mapped.
 func (m *MM) Covered(a, b uint64) bool { return m.covered(a, b) }
+
+// Maps reports whether a mapping of the address space shows src.
+func (m *MM) Maps(src Source) bool {
+	return slices.ContainsFunc(m.vmas, func(v VMA) bool { return v.Src == src })
+}
+
+// Populate gives every page of [a,b) as a read or a write of it would;
+// madvise(MADV_POPULATE_READ). Errors: ENOMEM when a part is not mapped, EINVAL when
+// its rights do not permit the access, EFAULT when a file has no such page.
+func (m *MM) Populate(a, b uint64, write bool) abi.Errno {
+	for va := a; va < b; va += pageSize {
+		e := m.leaf(va)
+		if e&x86.PTEPresent != 0 && (!write || e&x86.PTEWrite != 0) {
+			continue
+		}
+		switch m.Fault(va, write, false) {
+		case FaultServed:
+		case FaultUnmapped:
+			return abi.ENOMEM
+		case FaultAccess:
+			return abi.EINVAL
+		case FaultBus:
+			return abi.EFAULT
+		case FaultMemory:
+			return abi.ENOMEM
+		}
+	}
+	return 0
+}
 
 // Resident reports for each page of [a,b) whether it holds a page.
 func (m *MM) Resident(a, b uint64) []bool {

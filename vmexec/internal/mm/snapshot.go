@@ -117,7 +117,7 @@ func (s *Spaces) restore(z *Frozen, translate func(Source) Source) {
 			return translate(src)
 		}
 		if objects[o] == nil {
-			objects[o] = o.clone(s)
+			objects[o] = o.clone(s, translate)
 		}
 		return objects[o]
 	}

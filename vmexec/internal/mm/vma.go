@@ -45,6 +45,7 @@ type VMA struct {
 	Stack      bool   // MAP_GROWSDOWN or the main stack
 	Wipe       bool   // MADV_WIPEONFORK
 	NoFork     bool   // MADV_DONTFORK
+	ReadOnly   bool   // shared, of a file that is not open for writing
 }
 
 // Shared returns the memory that the mapping shows in common with others, nil
@@ -55,7 +56,7 @@ func (v *VMA) Shared() *Object {
 }
 
 func (v *VMA) follows(p *VMA) bool {
-	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack && p.Wipe == v.Wipe && p.NoFork == v.NoFork &&
+	return p.End == v.Start && p.Prot == v.Prot && p.Name == v.Name && p.Src == v.Src && p.Stack == v.Stack && p.Wipe == v.Wipe && p.NoFork == v.NoFork && p.ReadOnly == v.ReadOnly &&
 		(v.Src == nil || p.Off+(p.End-p.Start) == v.Off)
 }
 

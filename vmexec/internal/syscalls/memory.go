@@ -19,7 +19,7 @@ const pageSize = 4096
 
 func memoryCalls() []Entry {
 	return []Entry{
-		{Nr: unix.SYS_MMAP, Name: "mmap", Fn: mmap, Support: Partial, Note: "writable shared file mappings are refused with ENODEV"},
+		{Nr: unix.SYS_MMAP, Name: "mmap", Fn: mmap, Support: Partial, Note: "no huge pages, no MAP_SYNC"},
 		{Nr: unix.SYS_MUNMAP, Name: "munmap", Fn: munmap},
 		{Nr: unix.SYS_MPROTECT, Name: "mprotect", Fn: mprotect},
 		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP and a zero old size are refused with EINVAL"},
@@ -71,6 +71,7 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		p |= mm.Read // x86 has no write-only page
 	}
 	v := mm.VMA{Prot: p, Stack: flags&unix.MAP_GROWSDOWN != 0}
+	var shared vfs.Mapper
 	if flags&unix.MAP_ANONYMOUS == 0 {
 		file, errno := t.P.FDs.Get(fileFD)
 		if errno != 0 {
@@ -83,13 +84,16 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return 0, abi.EACCES
 		case !ok:
 			return 0, abi.ENODEV
-		case kind != unix.MAP_PRIVATE && p&mm.Write != 0:
-			if mode != unix.O_RDWR {
-				return 0, abi.EACCES
-			}
-			return 0, abi.ENODEV
+		case kind != unix.MAP_PRIVATE && p&mm.Write != 0 && mode != unix.O_RDWR:
+			return 0, abi.EACCES
 		}
-		v.Src, v.Off = &fileSource{Mapper: mapper}, off
+		v.Off = off
+		if kind == unix.MAP_PRIVATE {
+			v.Src = &fileSource{Mapper: mapper}
+		} else {
+			shared = mapper
+			v.ReadOnly = mode != unix.O_RDWR
+		}
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:
@@ -109,13 +113,57 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 	}
 	v.Start, v.End = addr, addr+length
-	src, ok := v.Src.(*fileSource)
-	if ok {
+	if src, ok := v.Src.(*fileSource); ok {
 		src.MapHold()
 		src.MapShare()
 	}
+	if shared != nil {
+		v.Src = sharedObject(m, shared, off+length)
+		v.Name = shared.Path().String()
+	}
 	return addr, m.Map(v)
 }
+
+// sharedObject returns the memory that a new shared mapping of a file shows. A device
+// that can be mapped is /dev/zero: each mapping has memory of its own, of size bytes.
+func sharedObject(m *mm.MM, f vfs.Mapper, size uint64) *mm.Object {
+	s, ok := f.(vfs.Sharer)
+	if !ok {
+		return m.Spaces().NewObject(size)
+	}
+	if p, ok := s.Shared().(*mm.Object); ok {
+		if !m.Maps(p) {
+			p.MapShare()
+		}
+		return p
+	}
+	s.MapHold()
+	return m.Spaces().NewFileObject(&sharedFile{s})
+}
+
+// sharedFile is the file behind an mm.Object.
+type sharedFile struct{ vfs.Sharer }
+
+// Attach implements mm.File.
+func (f *sharedFile) Attach(o *mm.Object) {
+	if o == nil {
+		f.Share(nil)
+	} else {
+		f.Share(o)
+	}
+}
+
+// Take implements mm.File.
+func (f *sharedFile) Take(n uint64, dst []byte) abi.Errno { return f.TakePage(n, dst) }
+
+// Stale implements mm.File.
+func (f *sharedFile) Stale(n uint64, page []byte) bool { return f.StalePage(n, page) }
+
+// Put implements mm.File.
+func (f *sharedFile) Put(n uint64, page []byte) { f.PutPage(n, page) }
+
+// MapShare implements mm.Source.
+func (*sharedFile) MapShare() {}
 
 // fileSource is a file behind one private mapping. It outlives the descriptor.
 type fileSource struct {
@@ -138,6 +186,12 @@ func (s *fileSource) MapDrop() {
 // CloneSource returns the source of a file mapping for a clone of the VM, whose
 // file tree is fs.
 func CloneSource(old mm.Source, fs *vfs.FS) mm.Source {
+	if f, ok := old.(*sharedFile); ok {
+		if s, ok := fs.CloneMapper(f.Sharer).(vfs.Sharer); ok {
+			return &sharedFile{s}
+		}
+		return noFile{}
+	}
 	s, ok := old.(*fileSource)
 	if !ok {
 		return old
@@ -214,6 +268,8 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch int32(a[2]) {
 	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE:
 		return 0, m.Discard(a[0], end)
+	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
+		return 0, m.Populate(a[0], end, int32(a[2]) == unix.MADV_POPULATE_WRITE)
 	case unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK:
 		return 0, m.SetWipe(a[0], end, int32(a[2]) == unix.MADV_WIPEONFORK)
 	case unix.MADV_DONTFORK, unix.MADV_DOFORK:
@@ -239,10 +295,21 @@ func msync(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if a[2]&^(unix.MS_ASYNC|unix.MS_INVALIDATE|unix.MS_SYNC) != 0 || a[2]&unix.MS_ASYNC != 0 && a[2]&unix.MS_SYNC != 0 {
 		return 0, abi.EINVAL
 	}
-	if !t.P.MM.Covered(a[0], end) {
+	m := t.P.MM
+	if !m.Covered(a[0], end) {
 		return 0, abi.ENOMEM
 	}
-	return 0, 0 // no mapping writes to a file
+	// A shared mapping is the file; only the time of the change is still to be set.
+	if a[2]&unix.MS_SYNC != 0 {
+		m.VMAs(func(v *mm.VMA) {
+			if o := v.Shared(); o != nil && v.Prot&mm.Write != 0 && v.Start < end && a[0] < v.End {
+				if f, ok := o.File().(*sharedFile); ok {
+					f.Written()
+				}
+			}
+		})
+	}
+	return 0, 0
 }
 
 func mincore(t *task.Thread, a task.Args) (uint64, abi.Errno) {

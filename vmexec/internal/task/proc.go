@@ -135,8 +135,8 @@ const maxMapsText = 8 << 20
 
 func (p procProcess) Maps() []byte {
 	var b bytes.Buffer
-	line := func(start, end uint64, prot mm.Prot, off uint64, name string) {
-		rights := []byte("---p")
+	line := func(start, end uint64, prot mm.Prot, kind byte, off uint64, name string) {
+		rights := []byte{'-', '-', '-', kind}
 		for i, r := range [...]struct {
 			bit mm.Prot
 			c   byte
@@ -160,8 +160,12 @@ func (p procProcess) Maps() []byte {
 				name = f.Path().String()
 			}
 		}
-		line(v.Start, v.End, v.Prot, off, name)
+		kind := byte('p')
+		if v.Shared() != nil {
+			kind = 's'
+		}
+		line(v.Start, v.End, v.Prot, kind, off, name)
 	})
-	line(x86.VDSOVA, x86.VDSOVA+x86.VDSOSize(), mm.Read|mm.Exec, 0, "[vdso]")
+	line(x86.VDSOVA, x86.VDSOVA+x86.VDSOSize(), mm.Read|mm.Exec, 'p', 0, "[vdso]")
 	return b.Bytes()
 }

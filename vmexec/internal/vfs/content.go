@@ -103,20 +103,27 @@ func (fs *FS) readAt(in *inode, dst []byte, off int64) (int, abi.Errno) {
 		return 0, 0
 	}
 	dst = dst[:min(int64(len(dst)), c.size-off)]
+	shared := fs.shared[in]
 	done := 0
 	for done < len(dst) {
 		pos := off + int64(done)
 		rest := dst[done:]
 		idx, in0 := pos/pageSize, int(pos%pageSize)
-		if pg := c.get(idx); pg != nil {
+		pg := c.get(idx)
+		if p := sharedPage(shared, idx); p != nil {
+			pg = p
+		}
+		if pg != nil {
 			done += copy(rest, pg[in0:])
 			continue
 		}
 		// As far as the next page of the overlay: one read of the lower file.
 		n := min(len(rest), pageSize-in0)
-		if c.n == 0 {
+		switch {
+		case shared != nil:
+		case c.n == 0:
 			n = len(rest)
-		} else {
+		default:
 			for i := idx + 1; n < len(rest) && c.get(i) == nil; i++ {
 				n = min(n+pageSize, len(rest))
 			}
@@ -156,6 +163,9 @@ func (fs *FS) readLower(in *inode, size int64, dst []byte, off int64) abi.Errno 
 // page returns a page to be changed. With fill it has the file's bytes,
 // otherwise the caller overwrites all of it.
 func (fs *FS) page(in *inode, idx int64, fill bool) (*[pageSize]byte, abi.Errno) {
+	if pg := sharedPage(fs.shared[in], idx); pg != nil {
+		return pg, 0
+	}
 	c := &fs.mut(in).content
 	if pg := c.own[idx]; pg != nil {
 		return pg, 0
@@ -191,6 +201,7 @@ func (fs *FS) writeAt(in *inode, src []byte, off int64) (int, abi.Errno) {
 		}
 		src = src[:math.MaxInt64-off]
 	}
+	fs.clearTail(in, off)
 	done := 0
 	for done < len(src) {
 		pos := off + int64(done)
@@ -214,17 +225,33 @@ func (fs *FS) writeAt(in *inode, src []byte, off int64) (int, abi.Errno) {
 	return done, 0
 }
 
+// clearTail forgets what mappings wrote past the end of a file that is about to reach
+// to end at least.
+func (fs *FS) clearTail(in *inode, end int64) {
+	size := fs.st(in).content.size
+	if rest := size % pageSize; rest != 0 && end > size {
+		if pg := sharedPage(fs.shared[in], size/pageSize); pg != nil {
+			clear(pg[rest:min(rest+end-size, pageSize)])
+		}
+	}
+}
+
 // truncate sets the size. The bytes a growing file gains are zeros.
 func (fs *FS) truncate(in *inode, size int64) {
 	c := &fs.mut(in).content
 	if size < c.size {
 		fs.dropPages(c, (size+pageSize-1)/pageSize, math.MaxInt64/pageSize+1)
-		if c.get(size/pageSize) != nil {
+		shared := fs.shared[in]
+		if shared != nil {
+			shared.Truncate(uint64(size+pageSize-1) / pageSize)
+		}
+		if c.get(size/pageSize) != nil || size%pageSize != 0 && sharedPage(shared, size/pageSize) != nil {
 			pg, _ := fs.page(in, size/pageSize, true) // it is there, so nothing fails
 			clear(pg[size%pageSize:])
 		}
 		c.lowerSize = min(c.lowerSize, size)
 	}
+	fs.clearTail(in, size)
 	c.size = size
 	fs.touch(in)
 }
@@ -266,6 +293,14 @@ func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 	if off >= end {
 		return 0
 	}
+	if p := fs.shared[in]; p != nil {
+		p.Pages(func(n uint64) {
+			at := int64(n) * pageSize
+			if a, b := max(off, at), min(end, at+pageSize); a < b {
+				clear(p.Page(n)[a-at : b-at])
+			}
+		})
+	}
 	// Where the lower file ends inside the range, its end moves down instead.
 	if end >= c.lowerSize {
 		c.lowerSize = min(c.lowerSize, off)
@@ -287,6 +322,10 @@ func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 		end -= n
 	}
 	for i := off / pageSize; i < end/pageSize && i*pageSize < c.lowerSize; i++ {
+		if sharedPage(fs.shared[in], i) != nil {
+			off += pageSize
+			continue
+		}
 		pg, errno := fs.page(in, i, false)
 		if errno != 0 {
 			return errno
@@ -302,7 +341,7 @@ func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 func (fs *FS) zeroPart(in *inode, off, n int64) abi.Errno {
 	c := &fs.mut(in).content
 	idx := off / pageSize
-	if c.get(idx) == nil && off >= c.lowerSize {
+	if c.get(idx) == nil && off >= c.lowerSize || sharedPage(fs.shared[in], idx) != nil {
 		return 0
 	}
 	pg, errno := fs.page(in, idx, true)
@@ -318,6 +357,14 @@ func (fs *FS) allocate(in *inode, off, end int64) abi.Errno {
 	c := &fs.st(in).content
 	first, last := off/pageSize, (end-1)/pageSize
 	missing := last - first + 1
+	shared := fs.shared[in]
+	if shared != nil {
+		shared.Pages(func(n uint64) {
+			if i := int64(n); i >= first && i <= last {
+				missing--
+			}
+		})
+	}
 	if missing < c.n {
 		for i := first; i <= last; i++ {
 			if c.get(i) != nil {
@@ -337,7 +384,7 @@ func (fs *FS) allocate(in *inode, off, end int64) abi.Errno {
 	}
 	fs.release(missing)
 	for i := first; i <= last; i++ {
-		if fs.st(in).content.get(i) != nil {
+		if fs.st(in).content.get(i) != nil || sharedPage(shared, i) != nil {
 			continue
 		}
 		if _, errno := fs.page(in, i, true); errno != 0 {

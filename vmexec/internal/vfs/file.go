@@ -235,6 +235,7 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 		return abi.EOPNOTSUPP
 	}
 	if c := &f.fs.mut(in).content; mode&keep == 0 && end > c.size {
+		f.fs.clearTail(in, end)
 		c.size = end
 	}
 	f.fs.touch(in)

@@ -167,7 +167,7 @@ func (fs *FS) Changed() bool {
 // Preconditions: the FS is a clone, or was frozen.
 func (fs *FS) Reset() {
 	fs.nextLock, fs.lockWaits, fs.unlocked = fs.base.nextLock, nil, waitq.Queue{} // whoever waited is gone
-	fs.fifos = nil                                                                // open ones are carried over
+	fs.fifos, fs.shared = nil, nil                                                // those of the image are carried over
 	if !fs.Changed() {
 		return
 	}

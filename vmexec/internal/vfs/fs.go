@@ -101,9 +101,10 @@ type FS struct {
 	links  map[lowerID]*inode
 	holds  map[*inode]int
 
-	fifos     map[*inode]*fd.Pipe // of named pipes that are open
-	nextLock  uint64              // last number of an open file that has had a lock
-	unlocked  waitq.Queue         // woken when a lock was taken away
+	fifos     map[*inode]*fd.Pipe    // of named pipes that are open
+	shared    map[*inode]SharedPages // of files that are mapped shared
+	nextLock  uint64                 // last number of an open file that has had a lock
+	unlocked  waitq.Queue            // woken when a lock was taken away
 	lockWaits []*LockWait
 
 	// Names of the lower root that were found in the present layer; see Tidy.

@@ -390,7 +390,7 @@ func (fs *FS) stat(in *inode) (abi.Stat, abi.Errno) {
 	switch in.kind {
 	case unix.S_IFREG:
 		if in.gen == nil {
-			st.Size, st.Blocks = s.content.size, s.content.blocks()
+			st.Size, st.Blocks = s.content.size, s.content.blocks()+fs.sharedBlocks(in, &s.content)
 		}
 	case unix.S_IFDIR:
 		if in.dyn == nil {
