@@ -4,11 +4,14 @@
 package vmexec
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
 	"path"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +28,9 @@ type ProgramSpec struct {
 	Args []string // argv, including argv[0]; Path alone when empty
 	Env  []string // NAME=value
 	Dir  string   // working directory in Root; "/" when empty
+	// Secret: something that the program is given, such as a value of Env, must not
+	// come to rest anywhere. Snapshots of the program are never written to disk.
+	Secret bool
 }
 
 // Program is a checked executable, held in memory that cannot change, from
@@ -41,6 +47,8 @@ type executable struct {
 	image *loader.Image
 	file  *os.File
 	owned bool // close it with the program
+
+	digest func() (string, error) // SHA-256 of the file, hexadecimal; taken once
 }
 
 func (e *executable) close() error {
@@ -136,6 +144,7 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 	st, err := e.file.Stat()
 	if err == nil {
 		e.image, err = loader.Parse(e.file, st.Size())
+		e.digest = sync.OnceValues(func() (string, error) { return fileDigest(e.file, st.Size()) })
 	}
 	if err != nil {
 		_ = e.close()
@@ -146,6 +155,15 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 		return fail("it could not be read", err)
 	}
 	return nil
+}
+
+// fileDigest returns the SHA-256 of a file, hexadecimal.
+func fileDigest(r io.ReaderAt, size int64) (string, error) {
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, io.NewSectionReader(r, 0, size), make([]byte, 1<<20)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // guestFile reads a file of the guest's tree as the host's io packages do.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kontain.dev/eventing/vmexec/internal/snapshot"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
@@ -19,11 +20,18 @@ import (
 type Root struct {
 	lower vfs.Lower
 	close func() error
+	info  snapshot.Root
 
 	// The one file of a ProgramRoot, sealed: NewProgram need not copy it again.
 	sealedPath string
 	sealed     *os.File
 }
+
+// Kinds of a root, in the header of a snapshot.
+const (
+	rootProgram = "program"
+	rootFolder  = "folder"
+)
 
 // ProgramRoot returns a root that holds only the program at the host path,
 // under the same absolute path, with the usual empty /tmp, /dev and /proc. The
@@ -59,7 +67,7 @@ func ProgramRoot(path string) (*Root, error) {
 		_ = sealed.Close()
 		return nil, &ProgramError{Path: path, Reason: "its path cannot be shown to the program", Err: err}
 	}
-	return &Root{lower: m, close: sealed.Close, sealedPath: abs, sealed: sealed}, nil
+	return &Root{lower: m, close: sealed.Close, sealedPath: abs, sealed: sealed, info: snapshot.Root{Kind: rootProgram, Path: abs}}, nil
 }
 
 func openError(path string, err error) error {
@@ -115,11 +123,15 @@ func seal(r io.ReaderAt, size int64) (*os.File, error) {
 
 // DirRoot returns a root that shows the host folder dir read-only.
 func DirRoot(dir string) (*Root, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
 	d, err := vfs.NewHostDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{lower: d, close: d.Close}, nil
+	return &Root{lower: d, close: d.Close, info: snapshot.Root{Kind: rootFolder, Path: abs}}, nil
 }
 
 // Close frees the root. Every Program that uses it must be closed before.

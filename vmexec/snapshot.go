@@ -25,16 +25,17 @@ import (
 // the state of its threads and files. Any number of VMs can be cloned from it,
 // also at the same time.
 type Snapshot struct {
-	program *Program
-	limits  Limits
-	image   *guestmem.Image
-	spaces  *mm.Frozen
-	kernel  *task.Kernel
-	fs      *vfs.Frozen
-	stdin   *fd.EventInput
-	stdout  *fd.CaptureOutput
-	stderr  *fd.CaptureOutput
-	random  uint64 // where AT_RANDOM points
+	program  *Program
+	limits   Limits
+	platform Kind // it was made on
+	image    *guestmem.Image
+	spaces   *mm.Frozen
+	kernel   *task.Kernel
+	fs       *vfs.Frozen
+	stdin    *fd.EventInput
+	stdout   *fd.CaptureOutput
+	stderr   *fd.CaptureOutput
+	random   uint64 // where AT_RANDOM points
 
 	// The pages that an event uses, learned from the first one: clones have them
 	// prepared before their event comes.
@@ -84,7 +85,7 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 		return nil, &NoWaitError{Result: r, Asked: vm.stdin.Asked()}
 	}
 	s := &Snapshot{
-		program: p, limits: vm.limits, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
+		program: p, limits: vm.limits, platform: h.kind, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
 		Took: r.Stats.Run, Stdout: r.Stdout, Stderr: r.Stderr,
 	}
 	if err := vm.kernel.Freeze(); err != nil {

@@ -4,6 +4,7 @@
 package vmexec
 
 import (
+	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -79,5 +80,65 @@ func TestSnapshotRegistered(t *testing.T) {
 	}
 	if found < 10 {
 		t.Errorf("only %d types were found", found)
+	}
+}
+
+// mayDifferOnDisk are the fields in which a clone of a snapshot that came from disk
+// may differ from one of the snapshot in memory, and why. All others are compared.
+var mayDifferOnDisk = map[string]string{
+	"VM.snapshot":        "what it was made of: what a clone does not take over is not on disk",
+	"guestmem.clone.img": "the memory itself; Verify looks at it",
+}
+
+// testOnDisk writes a snapshot, reads it back, and compares everything that the
+// monitor holds of clones of the two, what the programs print, and their memory.
+func testOnDisk(t *testing.T, h *Host, s *Snapshot, p *Program, l Limits) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	if err := s.Save(path, ""); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := h.LoadSnapshot(p, l, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := loaded.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var vms [2]*VM
+	for i, from := range []*Snapshot{s, loaded} {
+		vm, err := h.Clone(from, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer vm.Close()
+		if err := vm.Verify(); err != nil {
+			t.Error(err)
+		}
+		vms[i] = vm
+	}
+	c := &comparison{seen: map[[2]uintptr]bool{}, skipped: map[string]bool{}, also: mayDifferOnDisk}
+	c.compare("vm", reflect.ValueOf(vms[0]), reflect.ValueOf(vms[1]))
+	if len(c.differ) > 0 || c.objects < 20 {
+		t.Errorf("clones of the snapshot and of its copy on disk, %d objects:\n%s", c.objects, strings.Join(c.differ, "\n"))
+	}
+	var out [2]Result
+	for i, vm := range vms {
+		r, err := vm.Run(context.Background(), IO{Event: []byte("\nan event\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[i] = Result{Reason: r.Reason, Status: r.Status, Stdout: r.Stdout}
+	}
+	if !reflect.DeepEqual(out[0], out[1]) {
+		t.Errorf("clones of the snapshot and of its copy on disk:\n%+v\n%+v", out[0], out[1])
+	}
+	if vms[1].again {
+		if err := vms[1].Reset(); err != nil {
+			t.Error(err)
+		} else if err := vms[1].Verify(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -27,6 +27,7 @@ var ErrTables = errors.New("the event used more page tables than a clone keeps f
 // use it at the same time.
 type Image struct {
 	fd    int
+	off   int64  // of guest physical address 0 in fd
 	bytes []byte // the whole image, read-only
 	used  uint64 // pages, as the limit counts them
 	limit uint64 // pages
@@ -139,7 +140,7 @@ func (img *Image) cloneTo(make func(uint64) (*Memory, error), show func(*Memory,
 }
 
 func (m *Memory) mapImage(img *Image) error {
-	if err := mapFixed(m.host[:img.Size()], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, img.fd, 0); err != nil {
+	if err := mapFixed(m.host[:img.Size()], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE, img.fd, img.off); err != nil {
 		return fmt.Errorf("map a snapshot: %w", err)
 	}
 	return nil

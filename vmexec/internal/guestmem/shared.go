@@ -68,20 +68,25 @@ func (s *shared) punch(r Run) error {
 }
 
 // resident is Memory.Resident: swapped-out pages are data too.
-func (s *shared) resident(r Run, out []bool) error {
-	for at := int64(r.Start); at < int64(r.End); {
-		data, err := unix.Seek(s.fd, at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && data >= int64(r.End) {
+func (s *shared) resident(r Run, out []bool) error { return fileData(s.fd, 0, r, out) }
+
+// fileData marks the pages of r that a file has data for; byte off of the file is
+// address 0.
+func fileData(fd int, off int64, r Run, out []bool) error {
+	start, end := off+int64(r.Start), off+int64(r.End)
+	for at := start; at < end; {
+		data, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) || err == nil && data >= end {
 			return nil
 		}
 		if err != nil {
 			return os.NewSyscallError("lseek(SEEK_DATA)", err)
 		}
-		if at, err = unix.Seek(s.fd, data, unix.SEEK_HOLE); err != nil {
+		if at, err = unix.Seek(fd, data, unix.SEEK_HOLE); err != nil {
 			return os.NewSyscallError("lseek(SEEK_HOLE)", err)
 		}
-		for p := data &^ (PageSize - 1); p < min(at, int64(r.End)); p += PageSize {
-			out[(uint64(p)-r.Start)/PageSize] = true
+		for p := (data - start) &^ (PageSize - 1); p < min(at, end)-start; p += PageSize {
+			out[p/PageSize] = true
 		}
 	}
 	return nil
@@ -90,7 +95,7 @@ func (s *shared) resident(r Run, out []bool) error {
 // copyImage makes the memory hold what the image does. Its holes stay holes.
 func (m *Memory) copyImage(img *Image) error {
 	there := make([]bool, img.Size()/PageSize)
-	if err := (&shared{fd: img.fd}).resident(Run{0, img.Size()}, there); err != nil {
+	if err := img.resident(there); err != nil {
 		return err
 	}
 	for i := 0; i < len(there); i++ {

@@ -4,6 +4,8 @@
 package mm
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -323,3 +325,76 @@ func (m *MM) Break(pages []uint64) {
 // SnapshotTypes returns a value of each type of this package that interfaces in a
 // frozen program may hold, for the snapshot on disk.
 func SnapshotTypes() []any { return []any{(*Object)(nil)} }
+
+// Check looks whether address spaces that were read from disk fit their memory: it
+// has all pages that they tell of. The error says what does not.
+func (z *Frozen) Check(img *guestmem.Image) error {
+	size := img.Size()
+	holds := func(gpa uint64) bool { return gpa%pageSize == 0 && gpa < size }
+	if size < x86.ControlSize() || !holds(z.control) || len(z.spaces) == 0 || uint64(len(z.holders)) > size/pageSize {
+		return errors.New("there is no control area, or no address space")
+	}
+	for gpa := range z.tables {
+		if !holds(gpa) {
+			return fmt.Errorf("a page table at %#x is outside the memory", gpa)
+		}
+	}
+	seen := map[uint64]bool{}
+	for _, f := range z.spaces {
+		if f.m == nil || !z.tables[f.m.root] {
+			return errors.New("an address space has no page table")
+		}
+		if err := z.checkTable(img, f.m.root, tableLevels, seen); err != nil {
+			return err
+		}
+		last := uint64(0)
+		for i := range f.vmas {
+			v := &f.vmas[i]
+			if v.Start < last || v.End <= v.Start || v.End > userTop || (v.Start|v.End|v.Off)%pageSize != 0 {
+				return fmt.Errorf("the mapping from %#x to %#x makes no sense", v.Start, v.End)
+			}
+			last = v.End
+			if o, ok := v.Src.(*Object); ok {
+				for _, gpa := range o.pages {
+					if !holds(gpa) {
+						return fmt.Errorf("a shared page at %#x is outside the memory", gpa)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// tableLevels is how many page tables lie over each other, and userTop the end of
+// the addresses that they tell of for programs.
+const (
+	tableLevels = 4
+	userTop     = uint64(1) << 47
+)
+
+// checkTable checks a table and those below it, each once on a level.
+func (z *Frozen) checkTable(img *guestmem.Image, table uint64, level int, seen map[uint64]bool) error {
+	id := table | uint64(level)
+	if seen[id] {
+		return nil
+	}
+	seen[id] = true
+	for i := uint64(0); i < 512; i++ {
+		e := img.Word(table + 8*i)
+		gpa := e & x86.PTEAddr
+		switch {
+		case e == 0:
+		case gpa >= img.Size():
+			return fmt.Errorf("the page table at %#x leads outside the memory", table)
+		case level == 1:
+		case !z.tables[gpa]:
+			return fmt.Errorf("the page table at %#x leads to one that is unknown", table)
+		default:
+			if err := z.checkTable(img, gpa, level-1, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

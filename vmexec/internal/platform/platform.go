@@ -87,6 +87,7 @@ type Features struct {
 	XSaveSize uint32 // bytes of the XSAVE area for XCR0, standard format
 	HWCAP     uint64 // AT_HWCAP: CPUID.1:EDX
 	HWCAP2    uint64 // AT_HWCAP2
+	CPUID     string // digest of the CPUID leaves that tell features, as the program sees them
 	ClockOK   bool   // the time stamp counter can carry the vDSO clocks
 	TSCMult   uint64 // nanoseconds per tick, 32.32 fixed point
 	// Answers: the system call stub can answer calls inside the guest; see

@@ -198,6 +198,9 @@ func (k *Kernel) Features() platform.Features { return k.features }
 // Stats returns the counts so far.
 func (k *Kernel) Stats() *Stats { return &k.stats }
 
+// Threads returns the number of threads of all processes.
+func (k *Kernel) Threads() int { return len(k.threads) }
+
 // Thread finds a thread by its number, or nil.
 func (k *Kernel) Thread(tid int) *Thread { return k.threads[tid] }
 

@@ -67,9 +67,27 @@ func (k *Kernel) Freeze() error {
 }
 
 // Restore gives a frozen kernel that was read from disk what is not written there.
-func (k *Kernel) Restore(table *Table, features platform.Features) {
+// The error says what of it makes no sense.
+func (k *Kernel) Restore(table *Table, features platform.Features) error {
+	p := k.Init
+	if k.Clock == nil || k.futexes == nil || p == nil || p.K != k || p.FDs == nil || p.MM == nil || len(p.Threads) == 0 {
+		return errors.New("the kernel has no process")
+	}
+	for _, t := range p.Threads {
+		if t == nil || t.K != k || t.P != p || t.Ctx.FP == nil || k.threads[t.TID] != t {
+			return errors.New("a thread is none")
+		}
+	}
+	for _, ws := range k.futexes.waiters {
+		for _, w := range ws {
+			if w == nil || w.t == nil || k.threads[w.t.TID] != w.t {
+				return errors.New("a futex has a waiter that is no thread")
+			}
+		}
+	}
 	k.table, k.features = table, features
 	k.Clock.data.Enabled, k.Clock.data.Mult = features.ClockOK, features.TSCMult
+	return nil
 }
 
 // CloneConfig is what a clone has of its own.

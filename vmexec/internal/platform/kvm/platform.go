@@ -80,6 +80,10 @@ func (p *Platform) open() error {
 	}
 	p.cpuid, p.features.XCR0, p.features.XSaveSize = guestCPUID(supported)
 	p.fsgsbase = feature(p.cpuid, 7, 0).EBX&1 != 0
+	p.features.CPUID = platform.DigestCPUID(func(function, index uint32) (eax, ebx, ecx, edx uint32) {
+		e := feature(p.cpuid, function, index)
+		return e.EAX, e.EBX, e.ECX, e.EDX
+	})
 	p.features.HWCAP = uint64(feature(p.cpuid, 1, 0).EDX)
 	if p.fsgsbase {
 		p.features.HWCAP2 = 1 << 1 // HWCAP2_FSGSBASE

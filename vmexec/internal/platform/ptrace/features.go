@@ -39,6 +39,7 @@ func xsaveSize(xcr0 uint64) uint32 {
 func setHost(f *platform.Features) {
 	_, _, _, edx := cpuid(1, 0)
 	f.HWCAP = uint64(edx)
+	f.CPUID = platform.DigestCPUID(cpuid)
 	f.HWCAP2 = auxv(26) // AT_HWCAP2; getauxval(3)
 	if top, _, _, _ := cpuid(0x8000_0000, 0); top >= 0x8000_0007 {
 		_, _, _, power := cpuid(0x8000_0007, 0)
