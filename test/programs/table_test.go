@@ -63,7 +63,8 @@ var javaPrograms = []program{
 		files: map[string]string{"Server.java": source("Server.java")}, build: compile("javac", "Server.java"),
 	},
 	{
-		name: "java_source", calls: sockets, tools: []string{"java", "javac"}, args: []string{"{dir}/Hello.java", "b"}, files: map[string]string{"Hello.java": source("Hello.java")}, slow: true},
+		name: "java_source", calls: sockets, tools: []string{"java", "javac"}, args: []string{"{dir}/Hello.java", "b"}, files: map[string]string{"Hello.java": source("Hello.java")}, slow: true,
+	},
 }
 
 var compiledPrograms = []program{

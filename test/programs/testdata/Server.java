@@ -1,3 +1,6 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
 import com.sun.net.httpserver.HttpServer;
 import java.net.*;
 import java.net.http.*;

@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+
 import os, sqlite3, tempfile
 with tempfile.TemporaryDirectory() as d:
     for mode in ("delete", "wal"):

@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+
 import http.server, json, threading, urllib.error, urllib.request
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # Processes in the background, process substitution, coprocesses, arrays, traps.
 set -u
 for n in 3 1 2; do (sleep 0.0$n; exit $n) & pids+=($!); done

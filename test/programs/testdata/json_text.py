@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+
 import collections, datetime, decimal, hashlib, json, re, zlib
 text = json.dumps({"a": [1, 2.5, None, True, "ü\n"], "b": {"c": list(range(5))}}, sort_keys=True, indent=1)
 print(text, json.loads(text)["a"][4] == "ü\n")

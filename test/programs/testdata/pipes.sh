@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+#
 # Pipes, redirections, substitutions, and the exit statuses of lists.
 set -u
 i=0

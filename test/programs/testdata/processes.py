@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+
 import os, signal, subprocess, sys
 print(subprocess.run(["tr", "a-z", "A-Z"], input="hello\n", text=True, capture_output=True).stdout, end="")
 p = subprocess.Popen("echo out; echo err >&2; exit 3", shell=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,3 +1,6 @@
+-- Copyright 2026 The Kontain Eventing Authors
+-- SPDX-License-Identifier: Apache-2.0
+
 CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT UNIQUE, age INT);
 BEGIN;
 INSERT INTO people (name, age) VALUES ('ann', 30), ('bob', 40), ('eve', 50);

@@ -1,3 +1,6 @@
+# Copyright 2026 The Kontain Eventing Authors
+# SPDX-License-Identifier: Apache-2.0
+
 import concurrent.futures, queue, threading, time
 q, out, lock = queue.Queue(), [], threading.Lock()
 def work():

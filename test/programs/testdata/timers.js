@@ -1,3 +1,6 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
 'use strict';
 const crypto = require('crypto'), fs = require('fs'), os = require('os'), path = require('path'), zlib = require('zlib');
 const order = [];
@@ -14,9 +17,13 @@ const done = () => {
 };
 process.nextTick(() => order.push('tick'));
 Promise.resolve().then(() => order.push('promise'));
-setImmediate(() => order.push('immediate'));
-setTimeout(() => order.push('t5'), 5);
-setTimeout(() => order.push('t20'), 20);
-let n = 0;
-const i = setInterval(() => { order.push('i' + n); if (++n === 3) { clearInterval(i); setTimeout(done, 30); } }, 40);
+setImmediate(() => {
+  order.push('immediate');
+  setTimeout(() => {
+    order.push('t5');
+    setTimeout(() => order.push('t20'), 20);
+    let n = 0;
+    const i = setInterval(() => { order.push('i' + n); if (++n === 3) { clearInterval(i); setTimeout(done, 30); } }, 100);
+  }, 5);
+});
 order.push('main');

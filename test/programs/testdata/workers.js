@@ -1,3 +1,6 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
 'use strict';
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 if (isMainThread) {
