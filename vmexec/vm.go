@@ -453,7 +453,7 @@ func (vm *VM) message(r *Result, detail string) string {
 func (vm *VM) stats(run time.Duration) Stats {
 	s := vm.kernel.Stats()
 	out := Stats{
-		Exits: s.Exits, Kicks: s.Kicks, Signals: s.Signals, Switches: s.Switches, Threads: s.Threads,
+		Exits: s.Exits, Answered: s.Answered, Kicks: s.Kicks, Signals: s.Signals, Switches: s.Switches, Threads: s.Threads,
 		Syscalls: map[string]uint64{}, Unsupported: map[string]uint64{}, Exceptions: map[string]uint64{},
 		PageFaults: vm.spaces.Faults(), PeakPages: vm.mem.Peak(), DirtyPages: vm.dirty, Create: vm.create, Load: vm.load, Reset: vm.reset, Run: run,
 	}

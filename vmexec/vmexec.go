@@ -178,7 +178,8 @@ func (r *Result) ExitStatus() int {
 // Stats counts what one run cost.
 type Stats struct {
 	Exits       uint64            `json:"exits"`       // times the vCPU came back to the monitor
-	Syscalls    map[string]uint64 `json:"syscalls"`    // exits by system call
+	Answered    uint64            `json:"answered"`    // system calls answered inside the machine, without an exit
+	Syscalls    map[string]uint64 `json:"syscalls"`    // system calls by name, those answered inside too
 	Unsupported map[string]uint64 `json:"unsupported"` // calls answered with ENOSYS
 	Exceptions  map[string]uint64 `json:"exceptions"`  // exits by exception
 	Kicks       uint64            `json:"kicks"`       // exits forced by a timer or from outside

@@ -26,7 +26,7 @@ type machine struct {
 	mem  *guestmem.Memory
 	root uint64 // of contexts that name none
 
-	// A kick came while an exception was being delivered; Run reports it next.
+	// A kick came while an exception or a call was on its way; Run reports it next.
 	kicked bool
 
 	cur *platform.Context // whose general registers were run last
@@ -217,11 +217,13 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 		// a thread switch would lose the frame.
 		switch m.interrupted(c, c.Regs.RIP) {
 		case x86.StubBegun, x86.StubTries:
+			m.kicked = true
 			return m.syscall(c), nil
 		case x86.StubDone:
 			m.resume(c)
 		case x86.StubNone:
 			if vector, ok := x86.ExceptionStubAt(c.Regs.RIP); ok && s.CS.Selector&3 == 0 {
+				m.kicked = true
 				return m.exception(c, vector), nil
 			}
 		}
