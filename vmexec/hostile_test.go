@@ -396,7 +396,8 @@ func sigreturns() []hostile {
 			ret(a)
 		}
 	}
-	// An XSAVE area of ones, of which the guest says that it is complete.
+	// An XSAVE area of ones, reserved bits of MXCSR among them, of which the guest says
+	// that it is complete.
 	ones := func(size uint64) func(a *asm, next uint64) {
 		return func(a *asm, _ uint64) {
 			a.fill(fp, 0x2000, 0xff)
@@ -438,12 +439,12 @@ func sigreturns() []hostile {
 		{name: "sigreturn_fp_not_canonical", code: with(func(a *asm, _ uint64) { a.store(frame+frFP, 1<<63) }), want: segv},
 		{name: "sigreturn_fp_at_the_end", code: with(func(a *asm, _ uint64) { a.store(frame+frFP, dataVA+dataSize-64) }), want: segv},
 		{name: "sigreturn_fp_zeros", code: with(func(a *asm, _ uint64) { a.store(frame+frFP, fp) }), want: runs},
-		{name: "sigreturn_fp_ones", code: with(ones(0)), want: runs},
-		{name: "sigreturn_fp_ones_576", code: with(ones(576)), want: runs},
-		{name: "sigreturn_fp_ones_832", code: with(ones(832)), want: runs},
-		{name: "sigreturn_fp_ones_2696", code: with(ones(2696)), want: runs},
-		{name: "sigreturn_fp_ones_too_large", code: with(ones(0xffff_ffff)), want: runs},
-		{name: "sigreturn_fp_bad_mxcsr", code: with(func(a *asm, _ uint64) { a.store(fp+24, ^uint64(0)).store(frame+frFP, fp) }), want: runs},
+		{name: "sigreturn_fp_ones", code: with(ones(0)), want: segv},
+		{name: "sigreturn_fp_ones_576", code: with(ones(576)), want: segv},
+		{name: "sigreturn_fp_ones_832", code: with(ones(832)), want: segv},
+		{name: "sigreturn_fp_ones_2696", code: with(ones(2696)), want: segv},
+		{name: "sigreturn_fp_ones_too_large", code: with(ones(0xffff_ffff)), want: segv},
+		{name: "sigreturn_fp_bad_mxcsr", code: with(func(a *asm, _ uint64) { a.store(fp+24, ^uint64(0)).store(frame+frFP, fp) }), want: segv},
 	}
 }
 

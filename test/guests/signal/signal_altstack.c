@@ -98,6 +98,6 @@ int main(void) {
 	if (sigsetjmp(env, 1) == 0)
 		deep(0);
 	show("after overflow");
-	SHOW(syscall(SYS_sigaltstack, &s, readonly()));
+	SHOW(syscall(SYS_sigaltstack, &s, readonly_page()));
 	return 0;
 }

@@ -16,7 +16,7 @@ struct action {
 
 int main(void) {
 	drop_privileges();
-	uint64_t set = 0, *ro = readonly();
+	uint64_t set = 0, *ro = readonly_page();
 	struct action a = {SIG_IGN}, old;
 	int pid = getpid(), tid = syscall(SYS_gettid);
 	siginfo_t si = {.si_code = SI_QUEUE};
