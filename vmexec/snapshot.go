@@ -199,7 +199,7 @@ func (vm *VM) revive(spare *task.Kernel) error {
 		return err
 	}
 	vm.kernel = k
-	syscalls.CloneTimers(k.Init, s.kernel.Init)
+	syscalls.CloneTimers(k, s.kernel)
 	vm.stdin, _ = files.File(s.stdin).(*fd.EventInput)
 	vm.stdout, _ = files.File(s.stdout).(*fd.CaptureOutput)
 	vm.stderr, _ = files.File(s.stderr).(*fd.CaptureOutput)

@@ -379,11 +379,11 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 		cancel()
 	}
 	if err != nil {
-		k.Init.FDs.CloseAll()
+		k.CloseFiles()
 		return nil, fmt.Errorf("run %s: %w", vm.program.spec.Path, err)
 	}
 	if o.Ending != task.Waiting { // a snapshot keeps its files
-		k.Init.FDs.CloseAll()
+		k.CloseFiles()
 	}
 	r := &Result{Reason: reasons[o.Ending], Status: o.Status}
 	if vm.stdout != nil {

@@ -195,6 +195,30 @@ func (o *Object) remove(a, b uint64) {
 	o.spaces.fail(o.spaces.mem.Zero(runs))
 }
 
+// Remove gives back what shared mappings hold in [a,b), which reads as zeros from
+// then on; madvise(MADV_REMOVE). Errors: EINVAL for private mappings, EACCES for
+// those that cannot be written, ENOMEM when a part is not mapped.
+func (m *MM) Remove(a, b uint64) abi.Errno {
+	for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
+		v := &m.vmas[i]
+		o := v.Shared()
+		switch {
+		case o == nil:
+			return abi.EINVAL
+		case o.file != nil: // fallocate(2) can
+			return abi.ENOTSUP
+		case v.Prot&Write == 0:
+			return abi.EACCES
+		}
+		s, e := max(a, v.Start), min(b, v.End)
+		o.remove(v.Off+(s-v.Start), v.Off+(e-v.Start))
+	}
+	if !m.covered(a, b) {
+		return abi.ENOMEM
+	}
+	return 0
+}
+
 // clone returns a copy for a clone of the address spaces. The copy of the file is
 // translate's.
 func (o *Object) clone(s *Spaces, translate func(Source) Source) *Object {

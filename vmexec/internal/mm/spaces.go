@@ -241,6 +241,9 @@ func (m *MM) forkPages(c *MM, v *VMA, stale []guestmem.Run) ([]guestmem.Run, boo
 // Hold counts one more user of the address space: a process that shares it.
 func (m *MM) Hold() { m.users++ }
 
+// Users counts the processes that use the address space.
+func (m *MM) Users() int { return m.users }
+
 // Release ends a use of the address space. The last one frees all of it.
 func (m *MM) Release() {
 	m.users--

@@ -441,7 +441,7 @@ func fuzzProgram(t *testing.T, lower vfs.Lower, data []byte) task.Outcome {
 	r.cost()
 	// The end of a VM, and what must not be left of it.
 	p.Timers.Clear()
-	p.FDs.CloseAll()
+	k.CloseFiles()
 	space.Unmap(mm.MinVA, x86.UserEnd)
 	k.FS.Close()
 	switch {

@@ -48,7 +48,7 @@ func idCalls() []Entry {
 }
 
 func getPID(t *task.Thread, _ task.Args) (uint64, abi.Errno)  { return uint64(t.P.PID), abi.OK }
-func getPPID(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PPID), abi.OK }
+func getPPID(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PPID()), abi.OK }
 func getTID(t *task.Thread, _ task.Args) (uint64, abi.Errno)  { return uint64(t.TID), abi.OK }
 func getPGRP(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), abi.OK }
 
@@ -93,50 +93,57 @@ func setGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
 	return 0, abi.OK
 }
 
-// self checks that a call names the caller's process, as 0 or by number.
+// process returns the process that a call names by number, 0 for the caller's.
 // Errors: ESRCH.
-func self(t *task.Thread, pid uint64) abi.Errno {
-	if id := int(int32(pid)); id != 0 && !t.P.Is(id) {
-		return abi.ESRCH
+func process(t *task.Thread, pid uint64) (*task.Process, abi.Errno) {
+	id := int(int32(pid))
+	if id == 0 || t.P.Is(id) {
+		return t.P, abi.OK
 	}
-	return abi.OK
+	if p := t.K.Process(id); p != nil {
+		return p, abi.OK
+	}
+	return nil, abi.ESRCH
 }
 
-func getPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), self(t, a[0]) }
+func getPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	p, errno := process(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return uint64(p.PGID), abi.OK
+}
 
-func getSID(t *task.Thread, a task.Args) (uint64, abi.Errno) { return uint64(t.P.SID), self(t, a[0]) }
+func getSID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	p, errno := process(t, a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return uint64(p.SID), abi.OK
+}
 
-// setPGID is setpgid(2). Errors: EINVAL, ESRCH, EPERM for a session leader and
-// for a group that does not exist.
+// setPGID is setpgid(2). Errors: EINVAL, ESRCH for what is neither the caller nor
+// a child, EACCES for a child that has executed a program, EPERM for a session
+// leader, for a child in another session and for a group that does not exist.
 func setPGID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	p, pgid := t.P, int(int32(a[1]))
+	pgid := int(int32(a[1]))
+	if pgid == 0 {
+		pgid = int(int32(a[0]))
+	}
 	if pgid < 0 {
 		return 0, abi.EINVAL
 	}
-	if errno := self(t, a[0]); errno != 0 {
-		return 0, errno
+	p, errno := process(t, a[0])
+	if errno != 0 || p != t.P && !p.IsChildOf(t.P) {
+		return 0, abi.ESRCH
 	}
-	if p.SID == p.PID {
-		return 0, abi.EPERM
-	}
-	if pgid != 0 && pgid != p.PID && pgid != p.PGID {
-		return 0, abi.EPERM
-	}
-	if pgid == 0 {
-		pgid = p.PID
-	}
-	p.PGID = pgid
-	return 0, abi.OK
+	return 0, p.SetGroup(t.P, pgid)
 }
 
 // setSID is setsid(2). Errors: EPERM for the leader of a process group.
 func setSID(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
-	p := t.P
-	if p.PGID == p.PID {
-		return 0, abi.EPERM
-	}
-	p.PGID, p.SID = p.PID, p.PID
-	return uint64(p.PID), abi.OK
+	errno := t.P.NewSession()
+	return uint64(t.P.PID), errno
 }
 
 // capWords returns how many 32-bit words each set has in the version that the

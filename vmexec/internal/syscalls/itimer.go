@@ -51,14 +51,14 @@ func itimerOf(t *task.Thread, which int32) (*itimer.Timer, abi.Errno) {
 func bindTimer(p *task.Process, id int32, pt *itimer.POSIX) (now func() int64, fire func(overruns int64)) {
 	k := p.K
 	if pt != nil {
-		return func() int64 { v, _ := readClock(k, pt.Clock); return v }, func(overruns int64) { firePOSIX(p, id, pt, overruns) }
+		return func() int64 { v, _ := readClock(p, pt.Clock); return v }, func(overruns int64) { firePOSIX(p, id, pt, overruns) }
 	}
 	sig, now := unix.SIGALRM, k.Clock.Monotonic
 	switch id {
 	case itimer.Virtual:
-		sig, now = unix.SIGVTALRM, func() int64 { return cpuTime(k) }
+		sig, now = unix.SIGVTALRM, func() int64 { return cpuTime(p) }
 	case itimer.Prof:
-		sig, now = unix.SIGPROF, func() int64 { return cpuTime(k) }
+		sig, now = unix.SIGPROF, func() int64 { return cpuTime(p) }
 	}
 	return now, func(int64) { _ = p.Signal(int(sig), task.SigInfo{Code: task.CodeKernel}) }
 }
@@ -78,9 +78,12 @@ func firePOSIX(p *task.Process, id int32, pt *itimer.POSIX, overruns int64) {
 	}
 }
 
-// CloneTimers arms the timers of a clone as those of the process that was frozen.
-func CloneTimers(p, frozen *task.Process) {
-	p.Timers = frozen.Timers.Clone(alarms{p.K}, func(id int32, pt *itimer.POSIX) (func() int64, func(int64)) { return bindTimer(p, id, pt) })
+// CloneTimers arms the timers of a clone as those of the kernel that was frozen.
+func CloneTimers(k, frozen *task.Kernel) {
+	for _, from := range frozen.Processes() {
+		p := k.Process(from.PID)
+		p.Timers = from.Timers.Clone(alarms{k}, func(id int32, pt *itimer.POSIX) (func() int64, func(int64)) { return bindTimer(p, id, pt) })
+	}
 }
 
 // alarms lets timers call back on the kernel's loop.
@@ -156,7 +159,7 @@ func setItimer(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // timerCreate is timer_create(2). Errors: EINVAL, EFAULT, EAGAIN.
 func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	p, k, clock := t.P, t.K, int32(a[0])
-	if _, errno := readClock(k, clock); errno != 0 {
+	if _, errno := readClock(p, clock); errno != 0 {
 		return 0, errno
 	}
 	switch clock {

@@ -23,7 +23,7 @@ func memoryCalls() []Entry {
 		{Nr: unix.SYS_MUNMAP, Name: "munmap", Fn: munmap},
 		{Nr: unix.SYS_MPROTECT, Name: "mprotect", Fn: mprotect},
 		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP and a zero old size are refused with EINVAL"},
-		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages, MADV_WIPEONFORK ones are empty in clones of a snapshot; other advice has no effect"},
+		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages, MADV_WIPEONFORK ones are empty in children and in clones of a snapshot; other advice has no effect"},
 		{Nr: unix.SYS_BRK, Name: "brk", Fn: brk},
 		{Nr: unix.SYS_MSYNC, Name: "msync", Fn: msync},
 		{Nr: unix.SYS_MINCORE, Name: "mincore", Fn: mincore},
@@ -94,6 +94,8 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			shared = mapper
 			v.ReadOnly = mode != unix.O_RDWR
 		}
+	} else if kind != unix.MAP_PRIVATE {
+		v.Name = "/dev/zero (deleted)"
 	}
 	switch {
 	case flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0:
@@ -116,6 +118,8 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if src, ok := v.Src.(*fileSource); ok {
 		src.MapHold()
 		src.MapShare()
+	} else if kind != unix.MAP_PRIVATE {
+		v.Src = m.Spaces().NewObject(length)
 	}
 	if shared != nil {
 		v.Src = sharedObject(m, shared, off+length)
@@ -266,10 +270,12 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	m := t.P.MM
 	switch int32(a[2]) {
-	case unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_REMOVE:
+	case unix.MADV_DONTNEED, unix.MADV_FREE:
 		return 0, m.Discard(a[0], end)
 	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
 		return 0, m.Populate(a[0], end, int32(a[2]) == unix.MADV_POPULATE_WRITE)
+	case unix.MADV_REMOVE:
+		return 0, m.Remove(a[0], end)
 	case unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK:
 		return 0, m.SetWipe(a[0], end, int32(a[2]) == unix.MADV_WIPEONFORK)
 	case unix.MADV_DONTFORK, unix.MADV_DOFORK:

@@ -25,8 +25,7 @@ const nameSize = 16
 const defaultSlack = 50_000
 
 // prctl is prctl(2). What a guest may set has no effect beyond what is said
-// here: there is no core dump, no other user, no parent whose death it could
-// see, and huge pages are not used. PR_SET_VMA is EINVAL, as it is where Linux is
+// here: there is no core dump, no other user, and huge pages are not used. PR_SET_VMA is EINVAL, as it is where Linux is
 // built without names for memory: runtimes then stop giving them, which spares
 // a Go program a tenth of its exits at start.
 func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
@@ -53,9 +52,13 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.PR_GET_KEEPCAPS:
 		return 0, abi.OK
 	case unix.PR_SET_PDEATHSIG:
-		return 0, check(a[1] == 0 || a[1] <= 64 && task.ValidSignal(int(a[1])))
+		if a[1] != 0 && (a[1] > 64 || !task.ValidSignal(int(a[1]))) {
+			return 0, abi.EINVAL
+		}
+		t.P.DeathSignal = int(a[1])
+		return 0, abi.OK
 	case unix.PR_GET_PDEATHSIG:
-		return 0, t.CopyOutU32(a[1], 0)
+		return 0, t.CopyOutU32(a[1], uint32(t.P.DeathSignal))
 
 	case unix.PR_SET_NO_NEW_PRIVS:
 		return 0, check(a[1] == 1 && a[2]|a[3]|a[4] == 0)
@@ -77,9 +80,14 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.PR_GET_THP_DISABLE:
 		return 0, check(a[1]|a[2]|a[3]|a[4] == 0)
 	case unix.PR_SET_CHILD_SUBREAPER:
+		t.P.Subreaper = a[1] != 0
 		return 0, abi.OK
 	case unix.PR_GET_CHILD_SUBREAPER:
-		return 0, t.CopyOutU32(a[1], 0)
+		v := uint32(0)
+		if t.P.Subreaper {
+			v = 1
+		}
+		return 0, t.CopyOutU32(a[1], v)
 	}
 	return 0, abi.EINVAL
 }

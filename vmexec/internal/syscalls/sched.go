@@ -56,8 +56,11 @@ func target(t *task.Thread, id uint64) (*task.Thread, abi.Errno) {
 	if tid == 0 {
 		return t, abi.OK
 	}
-	if x := thread(t, int(tid)); x != nil {
+	if x := t.K.Thread(int(tid)); x != nil {
 		return x, abi.OK
+	}
+	if p := t.K.Process(int(tid)); p != nil && len(p.Threads) > 0 {
+		return p.Threads[0], abi.OK
 	}
 	return nil, abi.ESRCH
 }
@@ -188,9 +191,9 @@ func niceTarget(t *task.Thread, which, who uint64) abi.Errno {
 	known := id == 0
 	switch int32(which) {
 	case unix.PRIO_PROCESS:
-		known = known || t.P.Is(id) || thread(t, id) != nil
+		known = known || t.K.Process(id) != nil || t.K.Thread(id) != nil
 	case unix.PRIO_PGRP:
-		known = known || id == t.P.PGID || t.P.Is(id)
+		known = known || len(t.K.Group(id)) > 0
 	case unix.PRIO_USER: // 0 is both the caller's user and root, who the caller is
 	default:
 		return abi.EINVAL

@@ -108,7 +108,7 @@ func runScript(t *testing.T, entries []Entry, body func(g *guest)) task.Outcome 
 		close(g.turn)
 		<-g.called
 	}
-	s.k.Init.FDs.CloseAll()
+	s.k.CloseFiles()
 	return out
 }
 

@@ -214,19 +214,54 @@ func userInfo(t *task.Thread, code int32) task.SigInfo {
 // program itself.
 func sigPipe(t *task.Thread) { _ = t.Signal(int(unix.SIGPIPE), userInfo(t, task.CodeUser)) }
 
+// kill is kill(2). Everyone may signal everyone: there is one user. Errors: EINVAL,
+// ESRCH.
 func kill(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	pid, sig := int(int32(a[0])), int(int32(a[1]))
-	// The process is alone: there is itself and its group, and -1 is everyone but
-	// the caller.
+	var to []*task.Process
 	switch {
-	case !t.P.Is(pid) && pid != 0 && pid != -t.P.PGID && !t.P.Is(-pid):
+	case pid > 0:
+		if p := t.K.Process(pid); p != nil {
+			to = append(to, p)
+		} else if x := t.K.Thread(pid); x != nil { // as Linux, any thread stands for its process
+			to = append(to, x.P)
+		}
+	case pid == 0:
+		to = t.K.Group(t.P.PGID)
+	case pid == -1:
+		for _, p := range t.K.Processes() {
+			if p != t.P {
+				to = append(to, p)
+			}
+		}
+	case pid != -1<<31: // which has no positive
+		to = t.K.Group(-pid)
+	}
+	if len(to) == 0 {
 		return 0, abi.ESRCH
-	case sig == 0:
-		return 0, 0
-	case !task.ValidSignal(sig):
+	}
+	return sendAll(to, sig, userInfo(t, task.CodeUser))
+}
+
+// sendAll signals processes. The error is that of the last one if no one took it, and
+// EINVAL when there is no such signal.
+func sendAll(to []*task.Process, sig int, info task.SigInfo) (uint64, abi.Errno) {
+	if sig != 0 && !task.ValidSignal(sig) {
 		return 0, abi.EINVAL
 	}
-	return 0, t.P.Signal(sig, userInfo(t, task.CodeUser))
+	var errno abi.Errno
+	taken := false
+	for _, p := range to {
+		if sig == 0 || p.Zombie() {
+			taken = true
+		} else if errno = p.Signal(sig, info); errno == 0 {
+			taken = true
+		}
+	}
+	if taken {
+		errno = 0
+	}
+	return 0, errno
 }
 
 func findThread(t *task.Thread, tgid, tid int) (*task.Thread, abi.Errno) {
@@ -282,14 +317,12 @@ func rtSigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	case claimsKernel(info) && pid != t.TID && (!t.P.Is(pid) || !t.P.Is(t.TID)):
 		return 0, abi.EPERM
-	case !t.P.Is(pid):
-		return 0, abi.ESRCH
-	case sig == 0:
-		return 0, 0
-	case !task.ValidSignal(sig):
-		return 0, abi.EINVAL
 	}
-	return 0, t.P.Signal(sig, info)
+	p := t.K.Process(pid)
+	if p == nil {
+		return 0, abi.ESRCH
+	}
+	return sendAll([]*task.Process{p}, sig, info)
 }
 
 func rtTgsigqueueinfo(t *task.Thread, a task.Args) (uint64, abi.Errno) {

@@ -67,6 +67,7 @@ var families = []func() []Entry{
 	pipeCalls,
 	pollCalls,
 	prctlCalls,
+	processCalls,
 	randomCalls,
 	readwriteCalls,
 	schedCalls,
@@ -75,6 +76,7 @@ var families = []func() []Entry{
 	threadCalls,
 	timeCalls,
 	timerfdCalls,
+	waitCalls,
 }
 
 var build = sync.OnceValues(func() (*task.Table, map[int]Entry) {

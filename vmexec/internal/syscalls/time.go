@@ -27,7 +27,7 @@ func timeCalls() []Entry {
 		{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Fn: noPermission, Support: Refused, Note: "always EPERM"},
 		{Nr: unix.SYS_TIME, Name: "time", Fn: getTime, Support: Full},
 		{Nr: unix.SYS_TIMES, Name: "times", Fn: times, Support: Partial, Note: "all CPU time is user time"},
-		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "CPU time is that of the whole machine, all of it user time"},
+		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "CPU time is that of the whole process, all of it user time"},
 	}
 }
 
@@ -45,30 +45,35 @@ const (
 	cpuClockKindFD   = 3 // a clock that is a file, which guests do not have
 )
 
-// cpuTime returns the CPU time used so far, in nanoseconds. There is one clock
-// for all: the machine has one processor, and what each thread used of it is
-// not recorded.
-func cpuTime(k *task.Kernel) int64 { return max(0, k.CPUTime()) }
+// cpuTime returns the CPU time that a process has used so far, in nanoseconds. What
+// each thread used of it is not recorded.
+func cpuTime(p *task.Process) int64 { return max(0, p.CPUTime()) }
 
 // readClock returns the time of a clock in nanoseconds; clock_gettime(2).
 // Errors: EINVAL for an unknown clock.
-func readClock(k *task.Kernel, id int32) (int64, abi.Errno) {
+func readClock(p *task.Process, id int32) (int64, abi.Errno) {
+	k := p.K
 	switch id {
 	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
 		return max(0, k.Clock.Realtime()), abi.OK
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
 		return k.Clock.Monotonic(), abi.OK
 	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
-		return cpuTime(k), abi.OK
+		return cpuTime(p), abi.OK
 	}
 	if id >= 0 || id&cpuClockKindMask == cpuClockKindFD {
 		return 0, abi.EINVAL
 	}
 	who := int(^(id >> 3))
-	if who != 0 && !k.Init.Is(who) && (id&cpuClockThread == 0 || k.Thread(who) == nil) {
+	switch x := k.Thread(who); {
+	case who == 0:
+	case id&cpuClockThread != 0 && x != nil && x.P == p:
+	case id&cpuClockThread == 0 && k.Process(who) != nil:
+		p = k.Process(who)
+	default:
 		return 0, abi.EINVAL
 	}
-	return cpuTime(k), abi.OK
+	return cpuTime(p), abi.OK
 }
 
 // thread returns the thread of t's process with the id, or nil.
@@ -82,7 +87,7 @@ func thread(t *task.Thread, tid int) *task.Thread {
 }
 
 func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	now, errno := readClock(t.K, int32(a[0]))
+	now, errno := readClock(t.P, int32(a[0]))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -91,7 +96,7 @@ func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // clockGetres answers as the vDSO does: every clock counts in nanoseconds.
 func clockGetres(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if _, errno := readClock(t.K, int32(a[0])); errno != 0 {
+	if _, errno := readClock(t.P, int32(a[0])); errno != 0 {
 		return 0, errno
 	}
 	if a[1] == 0 {
@@ -121,7 +126,7 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.CLOCK_THREAD_CPUTIME_ID:
 		return 0, abi.EINVAL
 	default:
-		if _, errno := readClock(t.K, id); errno != 0 {
+		if _, errno := readClock(t.P, id); errno != 0 {
 			return 0, errno
 		}
 		return 0, abi.ENOTSUP
@@ -137,7 +142,7 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, errno
 	}
 	// The clock is read again at each wake-up, so that setting it moves the end.
-	now, _ := readClock(t.K, id)
+	now, _ := readClock(t.P, id)
 	if until <= now {
 		return 0, abi.OK
 	}
@@ -202,7 +207,8 @@ func times(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	const tick = nanosPerSecond / loader.ClockTicks
 	if a[0] != 0 {
 		var b [32]byte // struct tms: user, system, and those of children
-		binary.LittleEndian.PutUint64(b[:], uint64(cpuTime(t.K)/tick))
+		binary.LittleEndian.PutUint64(b[:], uint64(cpuTime(t.P)/tick))
+		binary.LittleEndian.PutUint64(b[16:], uint64(t.P.WaitedCPU()/tick))
 		if errno := t.CopyOut(a[0], b[:]); errno != 0 {
 			return 0, errno
 		}
@@ -214,10 +220,12 @@ func getRusage(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	var r abi.Rusage
 	switch int32(a[0]) {
 	case unix.RUSAGE_SELF, unix.RUSAGE_THREAD:
-		r.User = cpuTime(t.K)
-		r.MinorFaults = int64(t.P.MM.Faults)
+		r.User = cpuTime(t.P)
+		r.MinorFaults = int64(t.P.Faults())
 		r.MaxRSS = int64(t.K.Memory.Peak() * pageSize / 1024)
 	case unix.RUSAGE_CHILDREN:
+		r.User = t.P.WaitedCPU()
+		r.MinorFaults = int64(t.P.WaitedFaults())
 	default:
 		return 0, abi.EINVAL
 	}

@@ -11,23 +11,26 @@ import (
 	"kontain.dev/eventing/vmexec/internal/abi"
 )
 
-// Futexes of a VM: fast user-space locks, futex(2). A futex is named by its
-// virtual address: all threads share one address space.
+// Futexes of a VM: fast user-space locks, futex(2).
 type futexes struct {
-	waiters map[uint64][]*futexWaiter // by address, in the order they came
+	waiters map[futexKey][]*futexWaiter // in the order they came
 }
+
+// futexKey names a futex: an address space with an address in it, or memory that
+// several address spaces share with a place in it.
+type futexKey struct{ owner, at uint64 }
 
 type futexWaiter struct {
 	t     *Thread
-	addr  uint64
+	key   futexKey
 	bits  uint32
 	woken bool
 }
 
-func newFutexes() *futexes { return &futexes{waiters: map[uint64][]*futexWaiter{}} }
+func newFutexes() *futexes { return &futexes{waiters: map[futexKey][]*futexWaiter{}} }
 
-func (f *futexes) wake(addr uint64, n int, bits uint32) int {
-	ws := f.waiters[addr]
+func (f *futexes) wake(key futexKey, n int, bits uint32) int {
+	ws := f.waiters[key]
 	rest := ws[:0]
 	count := 0
 	for _, w := range ws {
@@ -39,31 +42,31 @@ func (f *futexes) wake(addr uint64, n int, bits uint32) int {
 		}
 		rest = append(rest, w)
 	}
-	f.set(addr, ws, rest)
+	f.set(key, ws, rest)
 	return count
 }
 
-func (f *futexes) set(addr uint64, old, rest []*futexWaiter) {
+func (f *futexes) set(key futexKey, old, rest []*futexWaiter) {
 	clear(old[len(rest):])
 	if len(rest) == 0 {
-		delete(f.waiters, addr)
+		delete(f.waiters, key)
 		return
 	}
-	f.waiters[addr] = rest
+	f.waiters[key] = rest
 }
 
 func (f *futexes) remove(w *futexWaiter) {
-	ws := f.waiters[w.addr]
+	ws := f.waiters[w.key]
 	rest := ws[:0]
 	for _, x := range ws {
 		if x != w {
 			rest = append(rest, x)
 		}
 	}
-	f.set(w.addr, ws, rest)
+	f.set(w.key, ws, rest)
 }
 
-func (f *futexes) requeue(from, to uint64, n int) int {
+func (f *futexes) requeue(from, to futexKey, n int) int {
 	ws := f.waiters[from]
 	if from == to {
 		return min(n, len(ws))
@@ -73,7 +76,7 @@ func (f *futexes) requeue(from, to uint64, n int) int {
 		return 0
 	}
 	for _, w := range ws[:n] {
-		w.addr = to
+		w.key = to
 	}
 	f.waiters[to] = append(f.waiters[to], ws[:n]...)
 	rest := append([]*futexWaiter(nil), ws[n:]...)
@@ -81,10 +84,17 @@ func (f *futexes) requeue(from, to uint64, n int) int {
 	return n
 }
 
+// futexKey names the futex at addr. private says that it is not used from other
+// address spaces.
+func (t *Thread) futexKey(addr uint64, private bool) futexKey {
+	owner, at := t.P.MM.FutexKey(addr, private)
+	return futexKey{owner, at}
+}
+
 // FutexWait blocks while the word at addr is want, until a wake-up whose bits
 // match, or the deadline (absolute nanoseconds, NoDeadline for none).
 // Errors: EAGAIN, EFAULT, EINVAL, ETIMEDOUT, EINTR.
-func (t *Thread) FutexWait(addr uint64, want, bits uint32, deadline int64) abi.Errno {
+func (t *Thread) FutexWait(addr uint64, private bool, want, bits uint32, deadline int64) abi.Errno {
 	f := t.K.futexes
 	if w, ok := t.State.(*futexWaiter); ok {
 		switch {
@@ -112,18 +122,22 @@ func (t *Thread) FutexWait(addr uint64, want, bits uint32, deadline int64) abi.E
 	if v != want {
 		return abi.EAGAIN
 	}
-	w := &futexWaiter{t: t, addr: addr, bits: bits}
-	f.waiters[addr] = append(f.waiters[addr], w)
+	w := &futexWaiter{t: t, key: t.futexKey(addr, private), bits: bits}
+	f.waiters[w.key] = append(f.waiters[w.key], w)
 	t.State = w
 	return t.Block(deadline)
 }
 
 // FutexWake wakes up to n waiters of addr whose bits match and returns how many.
-func (k *Kernel) FutexWake(addr uint64, n int, bits uint32) int { return k.futexes.wake(addr, n, bits) }
+func (t *Thread) FutexWake(addr uint64, private bool, n int, bits uint32) int {
+	return t.K.futexes.wake(t.futexKey(addr, private), n, bits)
+}
 
 // FutexRequeue moves up to n waiters of from to another futex without waking
 // them, and returns how many.
-func (k *Kernel) FutexRequeue(from, to uint64, n int) int { return k.futexes.requeue(from, to, n) }
+func (t *Thread) FutexRequeue(from, to uint64, private bool, n int) int {
+	return t.K.futexes.requeue(t.futexKey(from, private), t.futexKey(to, private), n)
+}
 
 // robustLimit is ROBUST_LIST_LIMIT: the list is the guest's and may be a circle.
 const robustLimit = 2048
@@ -165,7 +179,7 @@ func (t *Thread) handOver(addr uint64) {
 		return
 	}
 	if t.CopyOutU32(addr, v&waiters|ownerDied) == 0 && v&waiters != 0 {
-		t.K.futexes.wake(addr, 1, ^uint32(0))
+		t.FutexWake(addr, false, 1, ^uint32(0))
 	}
 }
 

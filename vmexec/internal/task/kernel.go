@@ -113,8 +113,10 @@ type Kernel struct {
 	tracer   Tracer
 
 	threads map[int]*Thread
+	procs   map[int]*Process // zombies too
 	nextID  int
 	runq    []*Thread `snapshot:"-"` // nothing can run in a frozen kernel
+	caller  *Thread   `snapshot:"-"` // makes the call that is served
 	running *Thread   // at the front, in its time slice
 	yield   bool      // end the slice of running
 	futexes *futexes
@@ -130,6 +132,8 @@ type Kernel struct {
 
 	cpuBefore    int64 // processor time up to the run: before the snapshot; after it all
 	onCPU        bool
+	charged      *Process // who uses the processor, since cpuTime was chargedAt
+	chargedAt    int64
 	waitingSince int64 // when the program first waited for its event
 	frozenAt     int64 // the monotonic clock at the snapshot
 
@@ -167,11 +171,13 @@ func New(c Config) *Kernel {
 	k := &Kernel{
 		Clock: newClock(c.Features), Limits: c.Limits, Rand: c.Rand, Memory: c.Memory,
 		table: c.Table, machine: c.Machine, features: c.Features,
-		threads: map[int]*Thread{}, nextID: firstPID, futexes: newFutexes(),
+		threads: map[int]*Thread{}, procs: map[int]*Process{}, nextID: firstPID, futexes: newFutexes(),
 		bell: make(chan struct{}, 1),
 	}
 	k.stats.Unsupported = map[uint64]uint64{}
-	p := &Process{K: k, PID: firstPID, PPID: 1, PGID: firstPID, SID: firstPID, MM: c.MM, FDs: fd.NewTable(c.Limits.Files), Umask: 0o022}
+	p := &Process{K: k, PGID: firstPID, SID: firstPID, MM: c.MM, FDs: fd.NewTable(c.Limits.Files), Place: &Place{Umask: 0o022}, actions: &actions{}}
+	p.PID = k.newID()
+	k.procs[p.PID] = p
 	p.FDs.System().Memory = c.Memory
 	for i := range p.Rlimits {
 		p.Rlimits[i] = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
@@ -181,8 +187,8 @@ func New(c Config) *Kernel {
 	p.Rlimits[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: uint64(c.Limits.Files), Max: uint64(c.Limits.Files)}
 	p.Rlimits[unix.RLIMIT_SIGPENDING] = unix.Rlimit{Cur: maxQueued, Max: maxQueued}
 	p.Rlimits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: uint64(c.Limits.Threads), Max: uint64(c.Limits.Threads)}
-	k.Init = p
-	t := k.newThread(p)
+	k.Init, k.charged = p, p
+	t := k.newThread(p, p.PID)
 	initFP(t.Ctx.FP)
 	k.enqueue(t)
 	return k
@@ -373,13 +379,10 @@ func (k *Kernel) usedCPU() int64 {
 func (k *Kernel) pick() *Thread {
 	for len(k.runq) > 0 {
 		t := k.runq[0]
-		if t.dead || t.blocked {
+		if t.dead || t.blocked || t.P.stopped {
 			t.queued = false
 			k.runq = k.runq[1:]
 			continue
-		}
-		if t.P.stopped {
-			return nil
 		}
 		if k.yield {
 			k.yield = false
@@ -397,7 +400,7 @@ func (k *Kernel) pick() *Thread {
 // idle waits for a timer or a post.
 func (k *Kernel) idle() {
 	k.expire()
-	if k.hasPost.Load() || k.ended || (len(k.runq) > 0 && !k.runq[0].P.stopped) {
+	if k.hasPost.Load() || k.ended || len(k.runq) > 0 {
 		return
 	}
 	if k.atWaitPoint() {
@@ -492,7 +495,7 @@ func (k *Kernel) step(t *Thread) {
 	}
 	if t.restart != 0 || t.restoreMask || t.deliverable() != 0 {
 		t.deliver()
-		if k.ended {
+		if k.ended || t.dead || t.P.stopped {
 			k.checkMemory(t) // a frame without room may be one without memory
 			return
 		}
@@ -506,6 +509,9 @@ func (k *Kernel) step(t *Thread) {
 		return
 	}
 	if k.running != t {
+		if k.charged != t.P {
+			k.charge(t.P)
+		}
 		k.running = t
 		k.stats.Switches++
 	}
@@ -557,6 +563,7 @@ func (k *Kernel) checkMemory(t *Thread) {
 // call makes the thread's system call and stores what it returns.
 func (k *Kernel) call(t *Thread) {
 	nr := t.call.nr
+	k.caller = t
 	var h Handler
 	if nr < Calls {
 		h = k.table[nr]

@@ -27,19 +27,25 @@ func (k *Kernel) ProcInfo() vfs.ProcInfo { return procInfo{k} }
 type procInfo struct{ k *Kernel }
 
 func (i procInfo) Self() (pid, tid int) {
-	if t := i.k.running; t != nil {
+	if t := i.k.caller; t != nil {
 		return t.P.PID, t.TID
 	}
 	return i.k.Init.PID, i.k.Init.PID
 }
 
-func (i procInfo) PIDs() []int { return []int{i.k.Init.PID} }
+func (i procInfo) PIDs() []int {
+	var out []int
+	for _, p := range i.k.Processes() {
+		out = append(out, p.PID)
+	}
+	return out
+}
 
 func (i procInfo) Process(pid int) vfs.Process {
-	if pid != i.k.Init.PID {
-		return nil
+	if p := i.k.procs[pid]; p != nil {
+		return procProcess{p}
 	}
-	return procProcess{i.k.Init}
+	return nil
 }
 
 func (i procInfo) System() vfs.System {
@@ -84,10 +90,10 @@ func (p procProcess) Threads() []int {
 
 func (p procProcess) Thread(tid int) vfs.ThreadStatus {
 	t := p.p.K.threads[tid]
-	if t == nil {
-		return vfs.ThreadStatus{State: 'Z'}
+	if t == nil || t.P != p.p {
+		return vfs.ThreadStatus{Name: p.p.Name, State: 'Z', UTime: p.p.CPUTime()}
 	}
-	s := vfs.ThreadStatus{Name: t.Name, State: 'R', Pending: t.pending.set, Blocked: t.mask, UTime: p.p.K.CPUTime()}
+	s := vfs.ThreadStatus{Name: t.Name, State: 'R', Pending: t.pending.set, Blocked: t.mask, UTime: p.p.CPUTime()}
 	switch {
 	case p.p.stopped:
 		s.State = 'T'
@@ -100,9 +106,9 @@ func (p procProcess) Thread(tid int) vfs.ThreadStatus {
 func (p procProcess) Status() vfs.Status {
 	k := p.p.K
 	s := vfs.Status{
-		Parent: p.p.PPID, Group: p.p.PGID, Session: p.p.SID, Umask: p.p.Umask,
-		RSS: k.Memory.Used() * pageSize, RSSPeak: k.Memory.Peak() * pageSize,
-		Pending: p.p.pending.set, MinorFaults: p.p.MM.Faults,
+		Parent: p.p.PPID(), Group: p.p.PGID, Session: p.p.SID, Umask: p.p.Umask,
+		RSS: p.p.MM.Pages() * pageSize, RSSPeak: k.Memory.Peak() * pageSize,
+		Pending: p.p.pending.set, MinorFaults: p.p.Faults(),
 	}
 	for sig := 1; sig <= numSignals; sig++ {
 		switch p.p.actions[sig].Handler {

@@ -47,6 +47,9 @@ const (
 	saResetHand = 0x8000_0000
 	saOnStack   = 0x0800_0000
 	saRestorer  = 0x0400_0000
+	// SIGCHLD only: not for stops, and no zombies.
+	saNoChildStop = 1
+	saNoChildWait = 2
 	// saExposeTags is SA_EXPOSE_TAGBITS: there are none.
 	saExposeTags = 0x800
 	flagTF       = 1 << 8
@@ -87,7 +90,7 @@ func (t *Thread) pushFrame(sig int, info SigInfo, a SigAction) bool {
 	fp := (sp - xsave - 4) &^ 63
 	base := (fp-frameSize)&^15 - 8
 	if onAlt && t.altStack.Size != 0 && (base < t.altStack.Addr || base > sp) {
-		k.die(t.death(int(unix.SIGSEGV), SigInfo{}))
+		t.P.die(t.death(int(unix.SIGSEGV), SigInfo{}))
 		return false
 	}
 
@@ -133,7 +136,7 @@ func (t *Thread) pushFrame(sig int, info SigInfo, a SigAction) bool {
 		if d.Vector < 0 {
 			d.Addr = base
 		}
-		k.die(d)
+		t.P.die(d)
 		return false
 	}
 	t.mask |= a.Mask
@@ -169,6 +172,9 @@ func EncodeSigInfo(b []byte, sig int, info SigInfo) {
 	le.PutUint32(b[16:], uint32(info.PID))
 	le.PutUint32(b[20:], info.UID)
 	le.PutUint64(b[24:], info.Value)
+	if info.UTime != 0 {
+		le.PutUint64(b[32:], uint64(info.UTime))
+	}
 }
 
 // DecodeSigInfo reads what rt_sigqueueinfo(2) may be given.

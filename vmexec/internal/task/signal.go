@@ -35,6 +35,8 @@ type SigInfo struct {
 	Addr uint64
 	// Errno is si_errno, which only a program sets.
 	Errno int32
+	// UTime is si_utime of SIGCHLD: the child's processor time in clock ticks.
+	UTime int64
 	sent  bool // by rt_sigqueueinfo: the program says what it is
 	bare  bool // there was no room for its cause
 	// A fault's exception, for the handler's context and the death report.
@@ -238,17 +240,15 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 func (p *Process) jobControl(sig int) bool {
 	switch {
 	case sig == int(unix.SIGCONT):
-		p.stopped = false
+		p.proceed(true)
 		p.pending.discard(stopSet)
 	case sig == int(unix.SIGKILL):
-		p.stopped = false
-		p.K.die(Death{Signal: int(unix.SIGKILL), Vector: -1})
+		p.die(Death{Signal: int(unix.SIGKILL), Vector: -1})
 		return true
 	case stopSet&bit(sig) != 0:
 		p.pending.discard(bit(int(unix.SIGCONT)))
-		if sig == int(unix.SIGSTOP) || p.actions[sig].Handler == sigDefault {
-			p.stopped = true
-			p.K.yield = true
+		if sig == int(unix.SIGSTOP) {
+			p.stop(sig)
 			return true
 		}
 	}
@@ -352,7 +352,7 @@ func (t *Thread) fault(sig int, info SigInfo) {
 		if t.K.tracer != nil {
 			t.K.tracer.Signal(t, sig, info)
 		}
-		t.K.die(t.death(sig, info))
+		t.P.die(t.death(sig, info))
 		return
 	}
 	// Never lost to a signal of the same number that was sent before.
@@ -385,8 +385,15 @@ func (t *Thread) deliver() {
 		if t.K.tracer != nil {
 			t.K.tracer.Signal(t, s.sig, s.info)
 		}
+		if a.Handler == sigDefault && stopSet&bit(s.sig) != 0 {
+			// Nobody could make it go on in an orphaned group.
+			if !t.K.orphaned(t.K.Group(t.P.PGID)) {
+				t.P.stop(s.sig)
+			}
+			continue
+		}
 		if a.Handler == sigDefault {
-			t.K.die(t.death(s.sig, s.info))
+			t.P.die(t.death(s.sig, s.info))
 			return
 		}
 		t.settle(a.Flags&saRestart != 0, true)

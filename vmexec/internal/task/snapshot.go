@@ -48,7 +48,7 @@ func (k *Kernel) Freeze() error {
 		return errors.New("freeze a kernel that does not wait")
 	}
 	for _, t := range k.threads {
-		if !t.blocked || t.restart != 0 {
+		if (!t.blocked || t.restart != 0) && !t.P.stopped {
 			return fmt.Errorf("thread %d is not parked in a call", t.TID)
 		}
 		if err := k.machine.SaveFP(&t.Ctx); err != nil {
@@ -92,7 +92,7 @@ func (k *Kernel) Restore(table *Table, features platform.Features) error {
 
 // CloneConfig is what a clone has of its own.
 type CloneConfig struct {
-	PID    int
+	PID    int // of the first process, if it is free
 	Memory *guestmem.Memory
 	// Space returns the copy of an address space.
 	Space   func(*mm.MM) *mm.MM
@@ -115,39 +115,93 @@ func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 		Clock: k.Clock.resume(k.frozenAt), Limits: c.Limits, Rand: c.Rand, Memory: c.Memory, FS: c.FS,
 		cpuBefore: k.cpuBefore,
 		table:     k.table, machine: c.Machine, features: k.features, external: false,
-		threads: make(map[int]*Thread, len(k.threads)), nextID: k.nextID, futexes: newFutexes(),
+		threads: make(map[int]*Thread, len(k.threads)), procs: make(map[int]*Process, len(k.procs)), nextID: k.nextID, futexes: newFutexes(),
 		bell: make(chan struct{}, 1),
 	}
 	n.stats.Unsupported = map[uint64]uint64{}
-	old := k.Init
-	p := &Process{
-		K: n, PID: c.PID, PPID: old.PPID, PGID: c.PID, SID: c.PID, MM: c.Space(old.MM), Umask: old.Umask, Name: old.Name, Exe: old.Exe,
-		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Rlimits: old.Rlimits, formerPID: old.PID,
-		actions: old.actions, pending: old.pending.clone(), stopped: old.stopped,
-	}
-	n.Init = p
-	if c.Path != nil {
-		p.Cwd = c.Path(old.Cwd)
-	}
 	c.Files.Clock, c.Files.Timers, c.Files.Memory = n.Clock, n, c.Memory
-	var err error
-	if p.FDs, err = old.FDs.CloneInto(c.Files); err != nil {
+	if err := k.cloneProcesses(n, c); err != nil {
 		return nil, err
 	}
-	for _, t := range old.Threads {
-		ct := t.clone(n, p, c.Spare)
-		n.threads[ct.TID] = ct
-		p.Threads = append(p.Threads, ct)
-	}
 	k.futexes.clone(n)
-	for _, t := range p.Threads {
-		if !t.blocked {
-			t.again = true
-			n.enqueue(t)
+	for _, p := range n.Processes() {
+		for _, t := range p.Threads {
+			if !t.blocked && !p.stopped {
+				t.again = true
+				n.enqueue(t)
+			}
 		}
 	}
 	n.stats.Threads = len(n.threads)
 	return n, nil
+}
+
+// cloneProcesses gives n copies of the processes, which share what they shared.
+func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
+	for k.taken(c.PID) {
+		c.PID = reservedPIDs + (c.PID+1)%(pidMax-reservedPIDs)
+	}
+	number := func(pid int) int {
+		if pid == k.Init.PID {
+			return c.PID
+		}
+		return pid
+	}
+	old := k.Processes()
+	places, acts := map[*Place]*Place{}, map[*actions]*actions{}
+	for _, o := range old {
+		p := &Process{
+			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: c.Space(o.MM), Place: places[o.Place], Name: o.Name, Exe: o.Exe,
+			Args: o.Args, Env: o.Env, Auxv: o.Auxv, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
+			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
+			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
+			cpu: o.cpu, waitedCPU: o.waitedCPU, waitedMin: o.waitedMin, faults: o.faults,
+		}
+		if p.Place == nil {
+			p.Place = &Place{Umask: o.Umask}
+			if c.Path != nil {
+				p.Cwd = c.Path(o.Cwd)
+			}
+			places[o.Place] = p.Place
+		}
+		if p.actions == nil {
+			a := *o.actions
+			p.actions = &a
+			acts[o.actions] = p.actions
+		}
+		if o == k.Init {
+			p.formerPID = o.PID
+			n.Init = p
+		}
+		if o == k.charged {
+			n.charged, n.chargedAt = p, k.chargedAt
+		}
+		n.procs[p.PID] = p
+		c.Files.Record(o, p)
+		for _, t := range o.Threads {
+			ct := t.clone(n, p, c.Spare)
+			n.threads[ct.TID] = ct
+			p.Threads = append(p.Threads, ct)
+		}
+	}
+	tables := map[*fd.Table]*fd.Table{}
+	for _, o := range old {
+		p := n.procs[number(o.PID)]
+		if o.parent != nil {
+			p.parent = n.procs[number(o.parent.PID)]
+		}
+		for _, child := range o.children {
+			p.children = append(p.children, n.procs[number(child.PID)])
+		}
+		if tables[o.FDs] == nil {
+			var err error
+			if tables[o.FDs], err = o.FDs.CloneInto(c.Files); err != nil {
+				return err
+			}
+		}
+		p.FDs = tables[o.FDs]
+	}
+	return nil
 }
 
 func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
@@ -158,6 +212,10 @@ func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 	}
 	if s, ok := t.State.(Progress); ok {
 		n.State = s
+	}
+	if p.stopped { // it may be on its way back from a call
+		n.restart, n.woken = t.restart, t.woken
+		n.again = t.blocked || t.woken != WakeNone
 	}
 	if spare != nil && spare.threads[t.TID] != nil {
 		n.Ctx.FP = spare.threads[t.TID].Ctx.FP
@@ -173,14 +231,14 @@ func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 // since, and at the address before a requeue.
 func (f *futexes) clone(n *Kernel) {
 	const clockReal = 256 // FUTEX_CLOCK_REALTIME
-	for addr, ws := range f.waiters {
+	for key, ws := range f.waiters {
 		for _, w := range ws {
 			if w.t.deadline != NoDeadline && w.t.call.args[1]&clockReal != 0 {
 				continue // made again: the wall clock has jumped
 			}
 			t := n.threads[w.t.TID]
-			c := &futexWaiter{t: t, addr: addr, bits: w.bits}
-			n.futexes.waiters[addr] = append(n.futexes.waiters[addr], c)
+			c := &futexWaiter{t: t, key: key, bits: w.bits}
+			n.futexes.waiters[key] = append(n.futexes.waiters[key], c)
 			t.State = c
 			t.Block(w.t.deadline)
 		}
@@ -194,10 +252,12 @@ type Progress interface{ Progress() }
 // resume makes the calls again in which the threads of a clone were parked, before
 // the program goes on: so that what the first thread does finds the others waiting.
 func (k *Kernel) resume() {
-	for _, t := range k.Init.Threads {
-		if t.again && !k.ended {
-			k.call(t)
-			k.checkMemory(t)
+	for _, p := range k.Processes() {
+		for _, t := range p.Threads {
+			if t.again && !k.ended && !p.stopped {
+				k.call(t)
+				k.checkMemory(t)
+			}
 		}
 	}
 }
@@ -219,7 +279,9 @@ func (k *Kernel) ClonePages(rnd uint64) error {
 			return err
 		}
 	}
-	k.Init.MM.Wipe()
+	for _, p := range k.procs {
+		p.MM.Wipe()
+	}
 	return k.Init.MM.Err()
 }
 

@@ -348,31 +348,31 @@ func TestFutex(t *testing.T) {
 	}
 	const a, b = scratch, scratch + 4
 	for i, th := range threads {
-		if errno := th.FutexWait(a, 0, 1<<(i%2), NoDeadline); errno != abi.EBLOCK {
+		if errno := th.FutexWait(a, true, 0, 1<<(i%2), NoDeadline); errno != abi.EBLOCK {
 			t.Fatal(errno)
 		}
 	}
-	if n := k.FutexWake(a, 1, 2); n != 1 || threads[1].blocked {
+	if n := first.FutexWake(a, true, 1, 2); n != 1 || threads[1].blocked {
 		t.Errorf("woke %d by bits, the second blocked %v", n, threads[1].blocked)
 	}
-	if n := k.FutexRequeue(a, a, 100); n != 5 {
+	if n := first.FutexRequeue(a, a, true, 100); n != 5 {
 		t.Errorf("to itself: %d", n)
 	}
-	if n := k.FutexRequeue(a, b, 2); n != 2 {
+	if n := first.FutexRequeue(a, b, true, 2); n != 2 {
 		t.Errorf("requeued %d", n)
 	}
-	if n := k.FutexWake(b, 1, ^uint32(0)); n != 1 || threads[0].blocked || !threads[2].blocked {
+	if n := first.FutexWake(b, true, 1, ^uint32(0)); n != 1 || threads[0].blocked || !threads[2].blocked {
 		t.Errorf("woke %d of the requeued", n)
 	}
 	// One that was requeued gives up: it must leave the futex it waits on now.
 	threads[2].wake(WakeSignal)
-	if errno := threads[2].FutexWait(a, 0, 1, NoDeadline); errno != abi.ERESTARTSYS {
+	if errno := threads[2].FutexWait(a, true, 0, 1, NoDeadline); errno != abi.ERESTARTSYS {
 		t.Errorf("interrupted: %v", errno)
 	}
-	if n := k.FutexRequeue(a, b, -1); n != 0 {
+	if n := first.FutexRequeue(a, b, true, -1); n != 0 {
 		t.Errorf("requeued %d of less than none", n)
 	}
-	if n := k.FutexWake(a, 100, ^uint32(0)); n != 3 {
+	if n := first.FutexWake(a, true, 100, ^uint32(0)); n != 3 {
 		t.Errorf("woke %d of the rest", n)
 	}
 	if len(k.futexes.waiters) != 0 {
@@ -380,11 +380,11 @@ func TestFutex(t *testing.T) {
 	}
 	threads[1].State, threads[1].woken = nil, WakeNone
 	for addr, want := range map[uint64]abi.Errno{a + 1: abi.EINVAL, 1 << 63: abi.EFAULT, 0: abi.EFAULT} {
-		if errno := threads[1].FutexWait(addr, 0, 1, NoDeadline); errno != want {
+		if errno := threads[1].FutexWait(addr, true, 0, 1, NoDeadline); errno != want {
 			t.Errorf("wait at %#x: %v, want %v", addr, errno, want)
 		}
 	}
-	if errno := threads[1].FutexWait(a, 1, 1, NoDeadline); errno != abi.EAGAIN {
+	if errno := threads[1].FutexWait(a, true, 1, 1, NoDeadline); errno != abi.EAGAIN {
 		t.Errorf("another value: %v", errno)
 	}
 }

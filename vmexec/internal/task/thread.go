@@ -5,15 +5,8 @@ package task
 
 import (
 	"kontain.dev/eventing/vmexec/internal/abi"
-	"kontain.dev/eventing/vmexec/internal/fd"
-	"kontain.dev/eventing/vmexec/internal/itimer"
-	"kontain.dev/eventing/vmexec/internal/kvm"
-	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/platform"
-	"kontain.dev/eventing/vmexec/internal/vfs"
 	"kontain.dev/eventing/vmexec/internal/waitq"
-
-	"golang.org/x/sys/unix"
 )
 
 // Args are the six argument registers of a system call: rdi, rsi, rdx, r10, r8, r9.
@@ -41,30 +34,6 @@ const (
 
 // NoDeadline as a deadline waits without end.
 const NoDeadline = int64(0)
-
-// Process is a thread group: what its threads share.
-type Process struct {
-	K         *Kernel
-	PID, PPID int
-	PGID, SID int
-	MM        *mm.MM
-	FDs       *fd.Table
-	Cwd       vfs.Path
-	Umask     uint32
-	Name      string   // at most 15 bytes
-	Exe       string   // absolute path in the guest's tree
-	Args      []string // as started, for /proc/self/cmdline
-	Env       []string // as started, for /proc/self/environ
-	Auxv      []byte   // as started, for /proc/self/auxv
-	Rlimits   [16]unix.Rlimit
-	Timers    itimer.Set // of setitimer and timer_create
-	Threads   []*Thread  // the leader first, while it lives
-
-	formerPID int // in a clone: PID before the snapshot
-	actions   [numSignals + 1]SigAction
-	pending   sigQueue
-	stopped   bool // by SIGSTOP and its like
-}
 
 // Thread is one guest thread.
 type Thread struct {
@@ -104,16 +73,6 @@ type Thread struct {
 	deadline int64
 	timed    *timer         `snapshot:"-"` // of the call, which is made again
 	entries  []*waitq.Entry `snapshot:"-"` // likewise
-}
-
-func (k *Kernel) newThread(p *Process) *Thread {
-	t := &Thread{K: k, P: p, TID: k.nextID, Name: p.Name}
-	t.Ctx.FP = new([kvm.XSaveSize]byte)
-	k.nextID++
-	k.threads[t.TID] = t
-	p.Threads = append(p.Threads, t)
-	k.stats.Threads = max(k.stats.Threads, len(k.threads))
-	return t
 }
 
 // Abandoner is the State of a call that holds something: Abandon gives it up when
@@ -187,20 +146,15 @@ func (t *Thread) Yield() { t.K.yield = true }
 // CLONE_VM and CLONE_THREAD: registers, vector state and signal mask are the
 // parent's; the caller changes what the flags say. Errors: EAGAIN at the limit.
 func (k *Kernel) NewThread(parent *Thread) (*Thread, abi.Errno) {
-	if len(k.threads) >= k.Limits.Threads {
+	if !k.roomFor(parent.P) {
 		return nil, abi.EAGAIN
 	}
 	if err := k.machine.SaveFP(&parent.Ctx); err != nil {
 		k.fail(err)
 		return nil, abi.ENOMEM
 	}
-	t := k.newThread(parent.P)
-	fp := t.Ctx.FP
-	*fp = *parent.Ctx.FP
-	t.Ctx = parent.Ctx
-	t.Ctx.FP = fp
-	t.Name = parent.Name
-	t.mask = parent.mask
+	t := k.newThread(parent.P, k.newID())
+	t.inherit(parent)
 	k.enqueue(t)
 	return t, 0
 }
@@ -208,16 +162,26 @@ func (k *Kernel) NewThread(parent *Thread) (*Thread, abi.Errno) {
 // Exit ends the thread, and the process with it when it is the last one. The
 // handler returns ENORETURN.
 func (t *Thread) Exit(status int) {
-	k, p := t.K, t.P
-	t.exitRobustList()
-	if t.ClearChildTID != 0 && len(p.Threads) > 1 {
-		if p.MM.CopyOutU32(t.ClearChildTID, 0) == 0 {
-			k.futexes.wake(t.ClearChildTID, 1, ^uint32(0))
-		}
+	p := t.P
+	if len(p.Threads) == 1 && p != p.K.Init {
+		p.end(exitStatus(status))
+		return
 	}
+	t.leave()
 	t.drop()
 	if len(p.Threads) == 0 {
-		k.exit(status)
+		p.K.exit(status)
+	}
+}
+
+// leave tells those who share the memory that the thread uses it no more.
+func (t *Thread) leave() {
+	t.exitRobustList()
+	p := t.P
+	if t.ClearChildTID != 0 && (len(p.Threads) > 1 || p.MM.Users() > 1) {
+		if p.MM.CopyOutU32(t.ClearChildTID, 0) == 0 {
+			t.FutexWake(t.ClearChildTID, false, 1, ^uint32(0))
+		}
 	}
 }
 
@@ -241,10 +205,3 @@ func (t *Thread) drop() {
 		}
 	}
 }
-
-// ExitGroup ends the program with a status. The handler returns ENORETURN.
-func (p *Process) ExitGroup(status int) { p.K.exit(status) }
-
-// Is reports whether pid is the process: in a clone also the number from before
-// the snapshot, which libraries may have kept.
-func (p *Process) Is(pid int) bool { return pid == p.PID || p.formerPID != 0 && pid == p.formerPID }
