@@ -28,6 +28,7 @@ var mayDiffer = map[string]string{
 	"VM.dirty":      "a measurement",
 
 	"task.Kernel.Clock":   "from when the copy was made",
+	"task.Kernel.procs":   "by number; the first process leads to the others",
 	"task.Kernel.machine": "as VM.machine",
 	"task.Process.PID":    "another number each time, on purpose",
 	"task.Process.PGID":   "as PID",

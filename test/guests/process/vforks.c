@@ -128,7 +128,6 @@ int main(void) {
 		{"NEWNET", CLONE_NEWNET},
 		{"NEWUTS", CLONE_NEWUTS},
 		{"NEWIPC", CLONE_NEWIPC},
-		{"PIDFD and THREAD", CLONE_PIDFD | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM},
 	};
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
 		errno = 0;
