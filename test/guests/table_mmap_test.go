@@ -4,6 +4,7 @@
 package guests
 
 var _ = family("mmap",
+	guest{name: "memfd_seals"},
 	guest{name: "mmap_shared"},
 	guest{name: "mmap_shared_waits", stdin: []byte("event"), waits: true},
 )

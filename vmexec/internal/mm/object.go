@@ -117,6 +117,18 @@ func (o *Object) Pages(f func(n uint64)) {
 	}
 }
 
+// Writable reports whether a mapping of the object may be written, or made so.
+func (o *Object) Writable() bool {
+	for _, m := range o.spaces.list {
+		for i := range m.vmas {
+			if v := &m.vmas[i]; v.Src == Source(o) && !v.ReadOnly {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Truncate drops the pages from number n on: they are no longer in any mapping.
 func (o *Object) Truncate(n uint64) {
 	var gone []uint64

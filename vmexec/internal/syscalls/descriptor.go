@@ -11,6 +11,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
 // descriptorCalls are the calls on descriptors themselves.
@@ -21,7 +22,7 @@ func descriptorCalls() []Entry {
 		{Nr: unix.SYS_DUP, Name: "dup", Fn: sysDup, Support: Full},
 		{Nr: unix.SYS_DUP2, Name: "dup2", Fn: sysDup2, Support: Full},
 		{Nr: unix.SYS_DUP3, Name: "dup3", Fn: sysDup3, Support: Full},
-		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification, owners or seals (EINVAL)"},
+		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification or owners (EINVAL)"},
 		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; the rest is ENOTTY: there are no terminals"},
 	}
 }
@@ -126,6 +127,16 @@ func sysFcntl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		size, errno := p.SetPipeSize(int(int32(arg)))
 		return uint64(size), errno
+	case unix.F_ADD_SEALS, unix.F_GET_SEALS:
+		s, ok := f.(vfs.Sealer)
+		if !ok {
+			return 0, abi.EINVAL
+		}
+		if cmd == unix.F_ADD_SEALS {
+			return 0, s.AddSeals(uint32(arg))
+		}
+		seals, errno := s.Seals()
+		return uint64(seals), errno
 	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
 		return 0, recordLock(t, f, cmd, arg)
 	}

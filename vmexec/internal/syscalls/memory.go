@@ -93,6 +93,12 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		} else {
 			shared = mapper
 			v.ReadOnly = mode != unix.O_RDWR
+			if s, ok := file.(vfs.Sealer); ok && s.SealedWrite() != 0 {
+				if p&mm.Write != 0 {
+					return 0, abi.EPERM
+				}
+				v.ReadOnly = true
+			}
 		}
 	} else if kind != unix.MAP_PRIVATE {
 		v.Name = "/dev/zero (deleted)"

@@ -26,7 +26,7 @@ func openCalls() []Entry {
 			return openAt(t, int32(a[0]), a[1], uint32(a[2]), a[3])
 		}},
 		{Nr: unix.SYS_OPENAT2, Name: "openat2", Support: Full, Fn: openat2},
-		{Nr: unix.SYS_MEMFD_CREATE, Name: "memfd_create", Support: Partial, Note: "no seals, no huge pages", Fn: memfdCreate},
+		{Nr: unix.SYS_MEMFD_CREATE, Name: "memfd_create", Support: Partial, Note: "no huge pages", Fn: memfdCreate},
 		{Nr: unix.SYS_TRUNCATE, Name: "truncate", Support: Full, Fn: truncate},
 		{Nr: unix.SYS_FTRUNCATE, Name: "ftruncate", Support: Full, Fn: ftruncate},
 		{Nr: unix.SYS_FALLOCATE, Name: "fallocate", Support: Partial, Note: "modes 0, KEEP_SIZE, PUNCH_HOLE and ZERO_RANGE", Fn: fallocate},
@@ -172,6 +172,10 @@ func resolveFlags(r uint64) (vfs.Flag, bool) {
 	return fl, r == 0 && fl&(vfs.Beneath|vfs.InRoot) != vfs.Beneath|vfs.InRoot
 }
 
+// sealExec is F_SEAL_EXEC, which golang.org/x/sys/unix does not have; see fcntl.h of
+// Linux.
+const sealExec = 0x20
+
 func memfdCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	const maxName = 250 // MFD_NAME_MAX_LEN with its NUL
 	if uint32(a[1])&^(unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL|unix.MFD_EXEC) != 0 {
@@ -187,7 +191,14 @@ func memfdCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	f, errno := t.K.FS.Memfd(name)
+	mode, seals := uint32(0o777), uint32(unix.F_SEAL_SEAL)
+	if a[1]&unix.MFD_ALLOW_SEALING != 0 {
+		seals = 0
+	}
+	if a[1]&unix.MFD_NOEXEC_SEAL != 0 {
+		mode, seals = 0o666, sealExec
+	}
+	f, errno := t.K.FS.Memfd(name, mode, seals)
 	if errno != 0 {
 		return 0, errno
 	}

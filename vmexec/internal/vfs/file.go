@@ -174,6 +174,19 @@ func (f *file) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 	if f.flags&unix.O_APPEND != 0 {
 		pos = f.size() // pwrite too: see its BUGS section
 	}
+	if s := f.fs.st(f.d.inode); s.seals != 0 && src.Len() > 0 {
+		if s.seals&sealWrites != 0 {
+			return 0, abi.EPERM
+		}
+		// As in Linux: page by page, and the one that would reach beyond is refused.
+		if size := f.size(); s.seals&unix.F_SEAL_GROW != 0 && int64(src.Len()) > size-pos {
+			room := size&^(pageSize-1) - pos
+			if room <= 0 {
+				return 0, abi.EPERM
+			}
+			src = src.Take(int(room))
+		}
+	}
 	done := 0
 	for _, b := range src {
 		if len(b) == 0 {
@@ -202,6 +215,9 @@ func (f *file) Truncate(size int64) abi.Errno {
 	if !f.canWrite() || size < 0 {
 		return abi.EINVAL
 	}
+	if errno := f.fs.sealedSize(f.d.inode, size); errno != 0 {
+		return errno
+	}
 	f.fs.truncate(f.d.inode, size)
 	return 0
 }
@@ -217,6 +233,16 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 		return abi.EFBIG
 	}
 	end := off + length
+	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 && end > f.size() {
+		if errno := f.fs.sealed(in, unix.F_SEAL_GROW); errno != 0 {
+			return errno
+		}
+	}
+	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+		if errno := f.SealedWrite(); errno != 0 {
+			return errno
+		}
+	}
 	const keep, punch, zero = unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE
 	switch mode {
 	case 0, keep:

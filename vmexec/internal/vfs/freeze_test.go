@@ -182,7 +182,7 @@ func (a *actor) step(s *script) string {
 		return fmt.Sprintf("open %s %#x as %d: %s", p, flags, i, errno)
 	case 12:
 		a.close(i)
-		f, errno := fs.Memfd("m")
+		f, errno := fs.Memfd("m", 0o777, 0)
 		if errno == 0 {
 			a.files[i] = f
 		}

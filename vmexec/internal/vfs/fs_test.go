@@ -202,7 +202,7 @@ func TestTemporaryFile(t *testing.T) {
 	}
 	_, errno := fs.Open(fs.Root(), "/tmp", unix.O_TMPFILE, 0o600, 0)
 	want(t, "read-only", errno, abi.EINVAL)
-	m, errno := fs.Memfd("x")
+	m, errno := fs.Memfd("x", 0o777, 0)
 	want(t, "memfd", errno, 0)
 	if s := m.(Located).Path().String(); s != "/memfd:x (deleted)" {
 		t.Errorf("memfd is %q", s)

@@ -32,6 +32,7 @@ type inode struct {
 	rdev   uint64
 	btime  int64 // ns since 1970
 	noLink bool  // O_TMPFILE|O_EXCL: never gets a name
+	memfd  bool  // of memfd_create(2)
 
 	// The file's place in the lower root; its type decides what is used of it.
 	lower     bool
@@ -68,6 +69,7 @@ type inodeState struct {
 	dead  bool  // directory that was removed
 
 	locks []Lock // never changed in place
+	seals uint32 // F_SEAL_*, of a memfd
 
 	content content // regular file
 	entries entries // directory

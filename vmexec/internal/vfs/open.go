@@ -107,14 +107,15 @@ func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) 
 }
 
 // Memfd makes a file without a name for memfd_create(2), open for reading and
-// writing. It cannot be given a name.
-func (fs *FS) Memfd(name string) (fd.File, abi.Errno) {
+// writing, with the seals given. It cannot be given a name.
+func (fs *FS) Memfd(name string, mode, seals uint32) (fd.File, abi.Errno) {
 	cost := metaCost + int64(len(name))
 	if !fs.chargeMeta(cost) {
 		return nil, abi.ENOMEM
 	}
-	in := fs.newInode(fs.memSuper, unix.S_IFREG|0o777)
+	in := fs.newInode(fs.memSuper, unix.S_IFREG|mode&permMask)
 	in.first.meta, in.first.nlink, in.noLink = cost, 0, true
+	in.memfd, in.first.seals = true, seals
 	return newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR), 0
 }
 
@@ -156,6 +157,9 @@ func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
 		return f, 0
 	}
 	if flags&unix.O_TRUNC != 0 {
+		if errno := fs.sealedSize(in, 0); errno != 0 {
+			return nil, errno
+		}
 		fs.truncate(in, 0)
 	}
 	return newFile(fs, p.d, flags), 0

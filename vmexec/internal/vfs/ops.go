@@ -399,6 +399,9 @@ func (fs *FS) Chmod(p Path, mode uint32) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
+	if fs.st(in).seals&sealExec != 0 && (fs.st(in).mode^mode)&0o111 != 0 {
+		return abi.EPERM
+	}
 	s := fs.mut(in)
 	s.mode = s.mode&^permMask | mode&permMask
 	s.ctime = fs.now()
@@ -472,6 +475,9 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 		return abi.EINVAL
 	}
 	if errno := in.fixed(); errno != 0 {
+		return errno
+	}
+	if errno := fs.sealedSize(in, size); errno != 0 {
 		return errno
 	}
 	fs.truncate(in, size)

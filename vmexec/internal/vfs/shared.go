@@ -17,6 +17,8 @@ type SharedPages interface {
 	Page(n uint64) []byte
 	// Pages calls f with the number of every page there is.
 	Pages(f func(n uint64))
+	// Writable reports whether a mapping could be made to write.
+	Writable() bool
 	// Truncate takes the pages from number n on out of all mappings.
 	Truncate(n uint64)
 }

@@ -1,0 +1,83 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vfs
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/vmexec/internal/abi"
+)
+
+// sealExec is F_SEAL_EXEC, which golang.org/x/sys/unix does not have; see fcntl.h of
+// Linux.
+const sealExec = 0x20
+
+const (
+	sealWrites = unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE
+	allSeals   = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | sealWrites | sealExec
+)
+
+// Sealer is a file that memfd_create(2) may have made.
+type Sealer interface {
+	Located
+	// Seals returns the seals, as F_GET_SEALS. EINVAL for a file that has none.
+	Seals() (uint32, abi.Errno)
+	// AddSeals adds some, as F_ADD_SEALS. EINVAL, EPERM, and EBUSY when a writable
+	// shared mapping is in the way of F_SEAL_WRITE.
+	AddSeals(seals uint32) abi.Errno
+	// SealedWrite returns EPERM when the contents must not change.
+	SealedWrite() abi.Errno
+}
+
+// Seals implements Sealer.
+func (f *file) Seals() (uint32, abi.Errno) {
+	if !f.d.inode.memfd {
+		return 0, abi.EINVAL
+	}
+	return f.fs.st(f.d.inode).seals, 0
+}
+
+// AddSeals implements Sealer.
+func (f *file) AddSeals(seals uint32) abi.Errno {
+	in := f.d.inode
+	s := f.fs.st(in)
+	switch {
+	case !f.canWrite():
+		return abi.EPERM
+	case seals&^allSeals != 0 || !in.memfd:
+		return abi.EINVAL
+	case s.seals&unix.F_SEAL_SEAL != 0:
+		return abi.EPERM
+	}
+	if p := f.Shared(); p != nil && seals&unix.F_SEAL_WRITE != 0 && s.seals&unix.F_SEAL_WRITE == 0 && p.Writable() {
+		return abi.EBUSY
+	}
+	if seals&sealExec != 0 && s.mode&0o111 != 0 {
+		seals |= unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | sealWrites
+	}
+	f.fs.mut(in).seals |= seals
+	return 0
+}
+
+// SealedWrite implements Sealer.
+func (f *file) SealedWrite() abi.Errno { return f.fs.sealed(f.d.inode, sealWrites) }
+
+// sealed returns EPERM when the file has any of the seals.
+func (fs *FS) sealed(in *inode, seals uint32) abi.Errno {
+	if fs.st(in).seals&seals != 0 {
+		return abi.EPERM
+	}
+	return 0
+}
+
+// sealedSize returns EPERM when the file must not get a size.
+func (fs *FS) sealedSize(in *inode, size int64) abi.Errno {
+	switch have := fs.st(in).content.size; {
+	case size < have:
+		return fs.sealed(in, unix.F_SEAL_SHRINK)
+	case size > have:
+		return fs.sealed(in, unix.F_SEAL_GROW)
+	}
+	return 0
+}
