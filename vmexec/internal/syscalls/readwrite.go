@@ -111,7 +111,8 @@ func readInto(t *task.Thread, f fd.File, addr, n uint64, off int64) (uint64, abi
 		case errno == abi.OK && uint64(got) == want && done < n:
 		case errno == abi.OK || done > 0:
 			return done, abi.OK
-		case errno == abi.EAGAIN:
+		case errno == abi.EAGAIN, errno == abi.EFAULT && f.Queue() != nil && f.Readiness() == 0:
+			// Where there is nothing to read, nobody looks at the buffer.
 			return 0, await(t, f, false)
 		default:
 			return 0, errno

@@ -59,6 +59,7 @@ var families = []func() []Entry{
 	idCalls,
 	itimerCalls,
 	infoCalls,
+	inotifyCalls,
 	limitCalls,
 	lockCalls,
 	memoryCalls,

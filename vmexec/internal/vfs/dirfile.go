@@ -62,6 +62,7 @@ func (f *dirFile) ReadDir(emit func(Dirent) bool) abi.Errno {
 			return errno
 		}
 	}
+	fs.event(f.d, unix.IN_ACCESS)
 	for ; f.pos < int64(len(f.entries))+2; f.pos++ {
 		var e Dirent
 		switch f.pos {

@@ -40,6 +40,13 @@ func (h *handle) Release() {
 	if h.lockID != 0 {
 		h.fs.dropLocks(h.d.inode, LockOwner{Open: h.lockID})
 	}
+	if len(h.fs.watches) != 0 && h.flags&unix.O_PATH == 0 {
+		if h.canWrite() {
+			h.fs.event(h.d, unix.IN_CLOSE_WRITE)
+		} else {
+			h.fs.event(h.d, unix.IN_CLOSE_NOWRITE)
+		}
+	}
 	h.fs.drop(h.d.inode)
 }
 
@@ -159,6 +166,9 @@ func (f *file) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 		}
 	}
 	f.moved(off, pos)
+	if done > 0 {
+		f.fs.event(f.d, unix.IN_ACCESS)
+	}
 	return done, 0
 }
 
@@ -203,6 +213,9 @@ func (f *file) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 		}
 	}
 	f.moved(off, pos)
+	if done > 0 {
+		f.fs.event(f.d, unix.IN_MODIFY)
+	}
 	return done, 0
 }
 
@@ -219,6 +232,7 @@ func (f *file) Truncate(size int64) abi.Errno {
 		return errno
 	}
 	f.fs.truncate(f.d.inode, size)
+	f.fs.event(f.d, unix.IN_MODIFY)
 	return 0
 }
 
@@ -265,6 +279,7 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 		c.size = end
 	}
 	f.fs.touch(in)
+	f.fs.event(f.d, unix.IN_MODIFY)
 	return 0
 }
 

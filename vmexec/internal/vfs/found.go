@@ -56,7 +56,7 @@ func (fs *FS) sweep() {
 func (fs *FS) forgettable(in *inode) bool {
 	s, ls := fs.st(in), &in.lowerStat
 	switch {
-	case s.holds+fs.holds[in] != 0:
+	case s.holds+fs.holds[in] != 0, fs.watches[in] != nil:
 		return false
 	case fs.linked(in.lowerID()) == in && (in.owner != fs.layer || in.names > 1):
 		return true

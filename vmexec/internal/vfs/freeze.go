@@ -30,6 +30,7 @@ type Frozen struct {
 
 	nextIno, nextDev     uint64
 	nextLock             uint64
+	cookie               uint32
 	meta, metaPgs, pages int64
 
 	// States of files and names that were changed after an earlier freeze; those of
@@ -66,7 +67,7 @@ func (fs *FS) Freeze() *Frozen {
 	}
 	z := &Frozen{
 		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
-		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
+		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, cookie: fs.cookie, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
 		inodes: fs.inodes, names: fs.names, links: fs.links, opened: fs.opened,
 	}
 	fs.opened = nil
@@ -121,7 +122,7 @@ func (z *Frozen) Clone(cfg CloneConfig) *FS {
 		lower: z.lower, budget: cfg.Budget, now: cfg.Now, rand: cfg.Rand, proc: cfg.Proc,
 		generation: cfg.Generation, hostname: z.hostname,
 		root: z.root, memSuper: z.memSuper, mounts: z.mounts,
-		nextIno: z.nextIno, nextDev: z.nextDev, nextLock: z.nextLock, meta: z.meta, metaPgs: z.metaPgs, pages: z.pages,
+		nextIno: z.nextIno, nextDev: z.nextDev, nextLock: z.nextLock, cookie: z.cookie, meta: z.meta, metaPgs: z.metaPgs, pages: z.pages,
 		base: z, layer: &layer{below: z.layer},
 	}
 	fs.defaults()
@@ -166,8 +167,10 @@ func (fs *FS) Changed() bool {
 //
 // Preconditions: the FS is a clone, or was frozen.
 func (fs *FS) Reset() {
-	fs.nextLock, fs.lockWaits, fs.unlocked = fs.base.nextLock, nil, waitq.Queue{} // whoever waited is gone
-	fs.fifos, fs.shared = nil, nil                                                // those of the image are carried over
+	fs.nextLock, fs.cookie = fs.base.nextLock, fs.base.cookie
+	// Whoever waited is gone; open pipes, mappings and watches are carried over anew.
+	fs.lockWaits, fs.unlocked = nil, waitq.Queue{}
+	fs.fifos, fs.shared, fs.watches = nil, nil, nil
 	if !fs.Changed() {
 		return
 	}

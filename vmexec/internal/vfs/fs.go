@@ -103,6 +103,8 @@ type FS struct {
 
 	fifos     map[*inode]*fd.Pipe    // of named pipes that are open
 	shared    map[*inode]SharedPages // of files that are mapped shared
+	watches   map[*inode][]*watch    // of inotify(7)
+	cookie    uint32                 // of the last rename that was told of
 	nextLock  uint64                 // last number of an open file that has had a lock
 	unlocked  waitq.Queue            // woken when a lock was taken away
 	lockWaits []*LockWait

@@ -229,7 +229,8 @@ func (fs *FS) touch(in *inode) {
 	s.ctime = s.mtime
 }
 
-// unlinked takes one link off and frees the file when nothing holds it.
+// unlinked takes one link off. The caller frees the file when nothing holds it, once
+// it has told of the name.
 func (fs *FS) unlinked(in *inode) {
 	s := fs.mut(in)
 	s.ctime = fs.now()
@@ -238,7 +239,6 @@ func (fs *FS) unlinked(in *inode) {
 	} else if s.nlink > 0 {
 		s.nlink--
 	}
-	fs.maybeFree(in)
 }
 
 // hold counts an open file or a mapping. Of a file of the image the difference
@@ -277,6 +277,7 @@ func (fs *FS) maybeFree(in *inode) {
 	if s.nlink > 0 || s.holds+fs.holds[in] > 0 {
 		return
 	}
+	fs.freed(in)
 	s = fs.mut(in)
 	if in.isReg() {
 		fs.release(s.content.n)

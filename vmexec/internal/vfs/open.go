@@ -82,6 +82,7 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	if errno != 0 {
 		return nil, errno
 	}
+	fs.event(d, unix.IN_OPEN)
 	return newFile(fs, d, flags&^unix.O_TRUNC), 0
 }
 
@@ -121,6 +122,17 @@ func (fs *FS) Memfd(name string, mode, seals uint32) (fd.File, abi.Errno) {
 
 // openPath opens a resolved file, as open(2) with no O_CREAT.
 func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
+	f, errno := fs.openFound(p, flags)
+	if errno == 0 && flags&unix.O_PATH == 0 && p.d.inode.anon == nil {
+		fs.event(p.d, unix.IN_OPEN)
+		if flags&unix.O_TRUNC != 0 && p.d.inode.isReg() {
+			fs.event(p.d, unix.IN_MODIFY)
+		}
+	}
+	return f, errno
+}
+
+func (fs *FS) openFound(p Path, flags int) (fd.File, abi.Errno) {
 	in := p.d.inode
 	if flags&unix.O_PATH != 0 {
 		return &pathFile{newHandle(fs, p.d, flags)}, 0

@@ -59,6 +59,7 @@ func (fs *FS) create(l last, mode uint32) (*dentry, abi.Errno) {
 	if in.isDir() {
 		fs.addSubdir(p)
 	}
+	fs.entryEvent(p, l.name, in, unix.IN_CREATE, 0)
 	return d, 0
 }
 
@@ -173,6 +174,8 @@ func (fs *FS) Link(old Path, base Path, path string) abi.Errno {
 	st := fs.mut(in)
 	st.nlink++
 	st.ctime = fs.now()
+	fs.selfEvent(in, unix.IN_ATTRIB)
+	fs.entryEvent(l.parent.inode, l.name, in, unix.IN_CREATE, 0)
 	return 0
 }
 
@@ -198,6 +201,7 @@ func (fs *FS) Unlink(base Path, path string) abi.Errno {
 		return abi.EISDIR
 	}
 	fs.remove(l.d)
+	fs.removed(l.d)
 	return 0
 }
 
@@ -210,6 +214,20 @@ func (fs *FS) remove(d *dentry) {
 		fs.dropSubdir(n.parent.inode)
 	}
 	fs.unlinked(d.inode)
+}
+
+// removed tells of a name that remove took away, and frees the file when nothing
+// holds it.
+func (fs *FS) removed(d *dentry) {
+	n := fs.name(d)
+	if d.inode.isDir() {
+		fs.maybeFree(d.inode)
+		fs.entryEvent(n.parent.inode, n.name, d.inode, unix.IN_DELETE, 0)
+		return
+	}
+	fs.selfEvent(d.inode, unix.IN_ATTRIB)
+	fs.entryEvent(n.parent.inode, n.name, d.inode, unix.IN_DELETE, 0)
+	fs.maybeFree(d.inode)
 }
 
 // Rmdir removes an empty directory as rmdir(2).
@@ -241,6 +259,7 @@ func (fs *FS) Rmdir(base Path, path string) abi.Errno {
 		return abi.ENOTEMPTY
 	}
 	fs.remove(l.d)
+	fs.removed(l.d)
 	return 0
 }
 
@@ -329,6 +348,10 @@ func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string,
 	}
 	fs.detach(o.d)
 	fs.place(o.d, n.parent, n.name)
+	fs.movedEvent(o.d, o.parent.inode, o.name, n.d)
+	if n.d != nil {
+		fs.maybeFree(n.d.inode)
+	}
 	return 0
 }
 
@@ -343,7 +366,25 @@ func (fs *FS) exchange(a, b *dentry) abi.Errno {
 	fs.detach(b)
 	fs.place(a, bp, bn)
 	fs.place(b, ap, an)
+	fs.movedEvent(a, ap.inode, an, nil)
+	fs.movedEvent(b, bp.inode, bn, nil)
 	return 0
+}
+
+// movedEvent tells of a name that was another one in the directory from, and has
+// taken the place of over, which may be nil.
+func (fs *FS) movedEvent(d *dentry, from *inode, name string, over *dentry) {
+	if len(fs.watches) == 0 {
+		return
+	}
+	fs.cookie++
+	n := fs.name(d)
+	fs.entryEvent(from, name, d.inode, unix.IN_MOVED_FROM, fs.cookie)
+	fs.entryEvent(n.parent.inode, n.name, d.inode, unix.IN_MOVED_TO, fs.cookie)
+	if over != nil {
+		fs.selfEvent(over.inode, unix.IN_ATTRIB)
+	}
+	fs.selfEvent(d.inode, unix.IN_MOVE_SELF)
 }
 
 // place puts a detached, already charged name elsewhere.
@@ -405,6 +446,7 @@ func (fs *FS) Chmod(p Path, mode uint32) abi.Errno {
 	s := fs.mut(in)
 	s.mode = s.mode&^permMask | mode&permMask
 	s.ctime = fs.now()
+	fs.event(p.d, unix.IN_ATTRIB)
 	return 0
 }
 
@@ -428,6 +470,7 @@ func (fs *FS) Chown(p Path, uid, gid uint32) abi.Errno {
 		}
 	}
 	s.ctime = fs.now()
+	fs.event(p.d, unix.IN_ATTRIB)
 	return 0
 }
 
@@ -460,6 +503,14 @@ func (fs *FS) Utimes(p Path, atime, mtime int64) abi.Errno {
 	set(&s.atime, atime)
 	set(&s.mtime, mtime)
 	s.ctime = now
+	switch {
+	case mtime == TimeOmit:
+		fs.event(p.d, unix.IN_ACCESS)
+	case atime == TimeOmit:
+		fs.event(p.d, unix.IN_MODIFY)
+	default:
+		fs.event(p.d, unix.IN_ATTRIB)
+	}
 	return 0
 }
 
@@ -481,6 +532,7 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 		return errno
 	}
 	fs.truncate(in, size)
+	fs.event(p.d, unix.IN_MODIFY)
 	return 0
 }
 
