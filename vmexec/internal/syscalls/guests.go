@@ -9,6 +9,7 @@ package syscalls
 // calls a program makes.
 var exercisedBy = map[string][]string{
 	"access":                 {"folders"},
+	"adjtimex":               {"clock_errors"},
 	"alarm":                  {"timers"},
 	"arch_prctl":             {"args_env", "clone_tls", "cpu_features"},
 	"brk":                    {"brk", "exceptions", "malloc_stress"},
@@ -17,6 +18,7 @@ var exercisedBy = map[string][]string{
 	"chdir":                  {"bus_error", "folders", "mmap_file"},
 	"chmod":                  {"file_attributes"},
 	"chown":                  {"file_attributes"},
+	"clock_adjtime":          {"clock_errors"},
 	"clock_getres":           {"clocks"},
 	"clock_gettime":          {"clocks"},
 	"clock_nanosleep":        {"clocks", "futex", "timers"},
