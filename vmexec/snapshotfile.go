@@ -19,6 +19,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/snapshot"
 	"kontain.dev/eventing/vmexec/internal/snapshot/graph"
@@ -73,6 +74,7 @@ func stateTypes() *graph.Types {
 	)
 	ts.Register(fd.SnapshotTypes()...)
 	ts.Register(mm.SnapshotTypes()...)
+	ts.Register(net.SnapshotTypes()...)
 	ts.Register(syscalls.SnapshotTypes()...)
 	ts.Register(task.SnapshotTypes()...)
 	ts.Register(vfs.SnapshotTypes()...)

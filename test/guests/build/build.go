@@ -253,6 +253,17 @@ func compile(ctx context.Context, src, dir string, g Guest, tl tool, version str
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // other folders of guests need not have one
 		return "", fmt.Errorf("header of the C guests: %w", err)
 	}
+	own, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.h")) // of its family
+	if err != nil {
+		return "", fmt.Errorf("headers of guest %s: %w", g.Source, err)
+	}
+	for _, name := range own {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return "", fmt.Errorf("header of guest %s: %w", g.Source, err)
+		}
+		header = append(header, b...)
+	}
 	h := sha256.New()
 	for _, part := range [][]byte{text, header, []byte(version), []byte(strings.Join(tl.flags, " "))} {
 		fmt.Fprintf(h, "%d:", len(part))

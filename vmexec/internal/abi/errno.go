@@ -67,6 +67,28 @@ const (
 	ENOTSUP            = Errno(unix.ENOTSUP)
 )
 
+// Errno values of sockets.
+const (
+	EDESTADDRREQ    = Errno(unix.EDESTADDRREQ)
+	EMSGSIZE        = Errno(unix.EMSGSIZE)
+	EPROTOTYPE      = Errno(unix.EPROTOTYPE)
+	ENOPROTOOPT     = Errno(unix.ENOPROTOOPT)
+	EPROTONOSUPPORT = Errno(unix.EPROTONOSUPPORT)
+	ESOCKTNOSUPPORT = Errno(unix.ESOCKTNOSUPPORT)
+	EADDRINUSE      = Errno(unix.EADDRINUSE)
+	EADDRNOTAVAIL   = Errno(unix.EADDRNOTAVAIL)
+	ECONNABORTED    = Errno(unix.ECONNABORTED)
+	ECONNRESET      = Errno(unix.ECONNRESET)
+	ENOBUFS         = Errno(unix.ENOBUFS)
+	EISCONN         = Errno(unix.EISCONN)
+	ENOTCONN        = Errno(unix.ENOTCONN)
+	ETOOMANYREFS    = Errno(unix.ETOOMANYREFS)
+	ECONNREFUSED    = Errno(unix.ECONNREFUSED)
+	EALREADY        = Errno(unix.EALREADY)
+	EINPROGRESS     = Errno(unix.EINPROGRESS)
+	EDOM            = Errno(unix.EDOM)
+)
+
 // Results that never reach the guest: the run loop turns them into a wait, a
 // restarted call or EINTR. The names of the restart family are Linux's own
 // (include/linux/errno.h).

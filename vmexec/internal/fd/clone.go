@@ -45,6 +45,10 @@ type CloneContext struct {
 	more     map[any]any // those beyond maxFirst
 	replaced []File      // the new ones of Replace
 
+	// Of Description.
+	messages bool // it was called
+	failed   error
+
 	// Not filled in yet: epoll sets of the source, and watched descriptions.
 	sets    []*Epoll
 	watched []*Description
@@ -107,6 +111,26 @@ func (c *CloneContext) File(old File) File {
 	return nil
 }
 
+// Description returns the copy of a description that a file holds, for instance one
+// on its way from one process to another. The caller takes its own reference. When
+// the file cannot be copied it is nil, and CloneInto fails.
+func (c *CloneContext) Description(d *Description) *Description {
+	if n, ok := c.Lookup(d).(*Description); ok {
+		return n
+	}
+	c.messages = true
+	var none []Description
+	n, err := c.description(d, &none)
+	if err != nil {
+		c.failed = fmt.Errorf("clone a descriptor in a message: %w", err)
+		return nil
+	}
+	if c.Lookup(d) == nil {
+		c.Record(d, n)
+	}
+	return n
+}
+
 // description returns the copy of d, which has no references yet when it is new.
 func (c *CloneContext) description(d *Description, spare *[]Description) (*Description, error) {
 	shared := d.refs > 1 || d.items != nil
@@ -122,6 +146,11 @@ func (c *CloneContext) description(d *Description, spare *[]Description) (*Descr
 		}
 		if f == nil {
 			return nil, fmt.Errorf("an open file of type %T cannot be copied", d.File)
+		}
+		if c.messages { // a file may hold, by way of others, its own description
+			if n, ok := c.Lookup(d).(*Description); ok {
+				return n, nil
+			}
 		}
 	}
 	var n *Description
@@ -215,7 +244,7 @@ func (c *CloneContext) watch() error {
 		c.recheck()
 	}
 	c.sets, c.watched = nil, nil
-	return nil
+	return c.failed
 }
 
 // attach puts the copies of the items that watch d on the queue of its copy.

@@ -116,6 +116,16 @@ func (it *epollItem) Wake() {
 	it.ep.q.WakeAll()
 }
 
+// WakeFor implements waitq.Selective: as on Linux, what the item is not interested
+// in is no news, also for an edge-triggered one that is ready for something else.
+func (it *epollItem) WakeFor(events uint32) {
+	if !it.disabled && it.interest()&Events(events) == 0 {
+		it.key.desc.Queue().Insert(&it.entry, it)
+		return
+	}
+	it.Wake()
+}
+
 func (it *epollItem) link() {
 	if it.next != nil {
 		return
@@ -331,9 +341,6 @@ func (e *Epoll) Readiness() Events {
 
 // Queue is woken when a descriptor of the set may have become ready.
 func (e *Epoll) Queue() *waitq.Queue { return &e.q }
-
-// Lseek does nothing, and succeeds, as on Linux.
-func (e *Epoll) Lseek(int64, int) (int64, abi.Errno) { return 0, abi.OK }
 
 // Name is that of Linux.
 func (e *Epoll) Name() string { return "anon_inode:[eventpoll]" }

@@ -53,6 +53,9 @@ func (d *Description) Ref() *Description {
 	return d
 }
 
+// Refs returns the number of holders.
+func (d *Description) Refs() int { return d.refs }
+
 // Unref drops one holder. The last one takes the file out of all epoll sets and
 // releases it.
 func (d *Description) Unref() {
@@ -169,6 +172,16 @@ func (t *Table) install(d *Description, cloexec bool, min int32) (int32, abi.Err
 	}
 	t.put(i, slot{desc: d, cloexec: cloexec})
 	return int32(i), abi.OK
+}
+
+// HasRoom reports whether a descriptor is free for Install.
+func (t *Table) HasRoom() bool {
+	for i := t.free; i < t.limit; i++ {
+		if i >= len(t.slots) || t.slots[i].desc == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *Table) put(i int, s slot) {

@@ -10,6 +10,7 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 )
@@ -23,7 +24,7 @@ func descriptorCalls() []Entry {
 		{Nr: unix.SYS_DUP2, Name: "dup2", Fn: sysDup2, Support: Full},
 		{Nr: unix.SYS_DUP3, Name: "dup3", Fn: sysDup3, Support: Full},
 		{Nr: unix.SYS_FCNTL, Name: "fcntl", Fn: sysFcntl, Support: Partial, Note: "no leases, notification or owners (EINVAL)"},
-		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; the rest is ENOTTY: there are no terminals"},
+		{Nr: unix.SYS_IOCTL, Name: "ioctl", Fn: sysIoctl, Support: Partial, Note: "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; of sockets SIOCOUTQ, SIOCGIFCONF and the questions about an interface; the rest is ENOTTY: there are no terminals"},
 	}
 }
 
@@ -150,6 +151,11 @@ func sysIoctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	if f.StatusFlags()&unix.O_PATH != 0 {
 		return 0, abi.EBADF
+	}
+	if s, ok := f.(*net.Socket); ok {
+		if errno, known := socketIoctl(t, s, uint32(a[1]), a[2]); known {
+			return 0, errno
+		}
 	}
 	switch cmd, arg := uint32(a[1]), a[2]; cmd {
 	case fioClex, fioNclex:

@@ -380,4 +380,6 @@ func mlock(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // SnapshotTypes returns a value of each type of this package that interfaces in a
 // frozen program may hold, for the snapshot on disk: sources of mappings, and the
 // progress of calls.
-func SnapshotTypes() []any { return []any{(*fileSource)(nil), noFile{}, written(0)} }
+func SnapshotTypes() []any {
+	return []any{(*fileSource)(nil), noFile{}, received(0), several{}, written(0)}
+}

@@ -8,6 +8,7 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/fd"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/task"
 )
 
@@ -56,6 +57,9 @@ func openFor(t *task.Thread, arg uint64, notMode int) (fd.File, abi.Errno) {
 // await says what a call does whose file has nothing to give or no room: EAGAIN
 // for a non-blocking one, ERESTARTSYS when a signal is due, otherwise it waits.
 func await(t *task.Thread, f fd.File, nonblock bool) abi.Errno {
+	if s, ok := f.(*net.Socket); ok {
+		return waitSocket(t, s, s.Queue(), s.RecvTimeout(), nonblock)
+	}
 	q := f.Queue()
 	switch {
 	case nonblock || q == nil || f.StatusFlags()&unix.O_NONBLOCK != 0:
@@ -90,6 +94,9 @@ func mostOf(f fd.File) uint64 {
 // readInto reads into one buffer, which may be much longer than what there is to
 // read.
 func readInto(t *task.Thread, f fd.File, addr, n uint64, off int64) (uint64, abi.Errno) {
+	if s, ok := f.(*net.Socket); ok && off == fd.CurrentOffset {
+		return recvInto(t, s, addr, n, 0)
+	}
 	if errno := userRange(addr, n); errno != abi.OK {
 		return 0, errno
 	}
@@ -129,6 +136,9 @@ func (written) Progress() {}
 // doWrite writes everything when the file is a blocking one, as Linux does for
 // pipes and stream sockets, and what fits otherwise.
 func doWrite(t *task.Thread, f fd.File, src fd.Buffers, off int64, nonblock bool) (uint64, abi.Errno) {
+	if s, ok := f.(*net.Socket); ok && off == fd.CurrentOffset {
+		return sendOn(t, s, src, &net.Message{Cred: credOf(t)}, nonblock, true)
+	}
 	done, _ := t.State.(written)
 	total := written(src.Len())
 	for {
@@ -200,6 +210,9 @@ func sysWrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	f, errno := writable(t, a[0])
 	if errno != abi.OK {
 		return partial(t, errno)
+	}
+	if s, ok := f.(*net.Socket); ok {
+		return sendBuffer(t, s, a[1], a[2], &net.Message{Cred: credOf(t)}, 0)
 	}
 	src, errno := buffer(t, a[1], a[2], false)
 	if errno != abi.OK {
@@ -389,6 +402,9 @@ func sysSendfile(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	switch errno {
 	case abi.EAGAIN:
+		if s, ok := out.(*net.Socket); ok {
+			return 0, waitSocket(t, s, s.Queue(), s.SendTimeout(), false)
+		}
 		return 0, await(t, out, false)
 	case abi.EPIPE:
 		sigPipe(t)

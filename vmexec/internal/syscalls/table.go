@@ -73,6 +73,8 @@ var families = []func() []Entry{
 	readwriteCalls,
 	schedCalls,
 	signalCalls,
+	socketCalls,
+	socketIOCalls,
 	statCalls,
 	threadCalls,
 	timeCalls,

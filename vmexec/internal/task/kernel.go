@@ -22,6 +22,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 	"kontain.dev/eventing/vmexec/internal/x86"
@@ -99,6 +100,7 @@ type Kernel struct {
 	Limits Limits
 	Rand   io.Reader `snapshot:"-"` // given by Clone
 	FS     *vfs.FS
+	Net    *net.Stack
 	Memory *guestmem.Memory
 	// Init is the first process.
 	Init *Process
@@ -179,6 +181,7 @@ func New(c Config) *Kernel {
 	p.PID = k.newID()
 	k.procs[p.PID] = p
 	p.FDs.System().Memory = c.Memory
+	k.Net = net.NewStack(p.FDs.System())
 	for i := range p.Rlimits {
 		p.Rlimits[i] = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	}

@@ -123,6 +123,7 @@ func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 	if err := k.cloneProcesses(n, c); err != nil {
 		return nil, err
 	}
+	n.Net = k.Net.Clone(c.Files)
 	k.futexes.clone(n)
 	for _, p := range n.Processes() {
 		for _, t := range p.Threads {

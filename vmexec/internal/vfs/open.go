@@ -138,7 +138,7 @@ func (fs *FS) openFound(p Path, flags int) (fd.File, abi.Errno) {
 		return &pathFile{newHandle(fs, p.d, flags)}, 0
 	}
 	write := flags&unix.O_ACCMODE != unix.O_RDONLY
-	if in.anon != nil {
+	if in.anon != nil && in.kind != unix.S_IFSOCK {
 		return reopen(in.anon, flags)
 	}
 	switch in.kind {

@@ -19,6 +19,13 @@ type Waiter interface {
 	Wake()
 }
 
+// Selective is a waiter that cares for some events only.
+type Selective interface {
+	Waiter
+	// WakeFor is Wake for the events of a set (poll(2) conditions); see Queue.WakeFor.
+	WakeFor(events uint32)
+}
+
 // Entry is one waiter on one queue. The zero value is on none.
 type Entry struct {
 	w          Waiter
@@ -81,7 +88,12 @@ func (q *Queue) Remove(w Waiter) {
 // WakeAll empties the queue and wakes everyone who was on it, in order. Those who
 // are added meanwhile stay for the next time. Call it after the change that it
 // tells of: waiters look at once.
-func (q *Queue) WakeAll() {
+func (q *Queue) WakeAll() { q.WakeFor(0) }
+
+// WakeFor is WakeAll that tells those waiters that are Selective what happened, a
+// set of poll(2) conditions: not everyone who waits for room cares for data. An
+// empty set is anything.
+func (q *Queue) WakeFor(events uint32) {
 	if q.Empty() {
 		return
 	}
@@ -94,6 +106,10 @@ func (q *Queue) WakeAll() {
 	for woken.next != &woken {
 		e := woken.next
 		e.Remove()
+		if s, ok := e.w.(Selective); ok && events != 0 {
+			s.WakeFor(events)
+			continue
+		}
 		e.w.Wake()
 	}
 }
