@@ -9,103 +9,166 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"kontain.dev/eventing/vmexec"
 )
 
-// engine are the times of one event in machines made from a snapshot, without
-// HTTP, in nanoseconds.
+// engine is a program that is measured without HTTP, in machines made from a
+// snapshot and started anew. Times are nanoseconds.
 type engine struct {
-	afterReset, reset         []float64
-	clone, inClone, close     []float64
-	resetStats, cloneStats    vmexec.Stats // of the last run
-	snapshotTook, programTook time.Duration
+	*loaded
+	name     string // of the rows
+	limits   vmexec.Limits
+	snapshot *vmexec.Snapshot
+	kept     *vmexec.VM // which is reset after each event
+
+	rounds                            int
+	afterReset, reset                 []float64
+	clone, inClone, close, cold       []float64
+	resetStats, cloneStats, coldStats vmexec.Stats // of the last run
+	snapshotTook, programTook         time.Duration
 }
 
-// measure takes n events through a machine that is reset after each, and n
-// through clones, in turns.
-func (l *loaded) measure(ctx context.Context, n int) (e *engine, err error) {
-	limits := vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second}
+// engine takes a snapshot of the program.
+func (l *loaded) engine(ctx context.Context) (*engine, error) {
+	e := &engine{loaded: l, limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second}}
 	start := time.Now()
-	snapshot, err := l.host.NewSnapshot(ctx, l.program, limits)
-	if err != nil {
+	var err error
+	if e.snapshot, err = l.host.NewSnapshot(ctx, l.program, e.limits); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, snapshot.Close()) }()
-	e = &engine{snapshotTook: time.Since(start), programTook: snapshot.Took}
-	kept, err := l.host.Clone(snapshot, limits)
+	e.snapshotTook, e.programTook = time.Since(start), e.snapshot.Took
+	if e.kept, err = l.host.Clone(e.snapshot, e.limits); err != nil {
+		return nil, errors.Join(err, e.snapshot.Close())
+	}
+	return e, nil
+}
+
+// Close frees what engine made.
+func (e *engine) Close() error { return errors.Join(e.kept.Close(), e.snapshot.Close()) }
+
+// begin forgets what was measured.
+func (e *engine) begin() {
+	e.afterReset, e.reset, e.clone, e.inClone, e.close, e.cold = nil, nil, nil, nil, nil, nil
+}
+
+func (e *engine) run(ctx context.Context, vm *vmexec.VM, to *[]float64, stats *vmexec.Stats) error {
+	start := time.Now()
+	r, err := vm.Run(ctx, vmexec.IO{Event: []byte(eventJSON)})
+	*to = append(*to, float64(time.Since(start)))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, kept.Close()) }()
-	run := func(vm *vmexec.VM, to *[]float64, stats *vmexec.Stats) error {
-		start := time.Now()
-		r, err := vm.Run(ctx, vmexec.IO{Event: []byte(eventJSON)})
-		*to = append(*to, float64(time.Since(start)))
-		if err != nil {
-			return err
-		}
-		if r.ExitStatus() != 0 || len(r.Stdout) == 0 {
-			return fmt.Errorf("%s in a clone: %s, status %d: %s: %s", l.name, r.Reason, r.ExitStatus(), r.Message, r.Stderr)
-		}
-		*stats = r.Stats
-		return nil
+	if r.ExitStatus() != 0 || len(r.Stdout) == 0 {
+		return fmt.Errorf("%s in a clone: %s, status %d: %s: %s", e.loaded.name, r.Reason, r.ExitStatus(), r.Message, r.Stderr)
 	}
+	*stats = r.Stats
+	return nil
+}
+
+// coldEvery is how many rounds there are to one start, which takes as long as many
+// of them.
+const coldEvery = 10
+
+// round takes one event through the machine that is reset, one through a clone, and
+// now and then one through a machine of its own, started anew.
+func (e *engine) round(ctx context.Context) error {
 	timed := func(to *[]float64, do func() error) error {
 		start := time.Now()
 		err := do()
 		*to = append(*to, float64(time.Since(start)))
 		return err
 	}
-	const warm = 20
-	for i := range warm + n {
-		if i == warm {
-			e.afterReset, e.reset, e.clone, e.inClone, e.close = nil, nil, nil, nil, nil
-		}
-		if err := run(kept, &e.afterReset, &e.resetStats); err != nil {
-			return nil, err
-		}
-		if err := timed(&e.reset, kept.Reset); err != nil {
-			return nil, err
-		}
-		var vm *vmexec.VM
-		if err := timed(&e.clone, func() (err error) { vm, err = l.host.Clone(snapshot, limits); return err }); err != nil {
-			return nil, err
-		}
-		runErr := run(vm, &e.inClone, &e.cloneStats)
-		if err := errors.Join(runErr, timed(&e.close, vm.Close)); err != nil {
-			return nil, err
-		}
+	if err := e.run(ctx, e.kept, &e.afterReset, &e.resetStats); err != nil {
+		return err
 	}
-	return e, nil
+	if err := timed(&e.reset, e.kept.Reset); err != nil {
+		return err
+	}
+	var vm *vmexec.VM
+	if err := timed(&e.clone, func() (err error) { vm, err = e.host.Clone(e.snapshot, e.limits); return err }); err != nil {
+		return err
+	}
+	runErr := e.run(ctx, vm, &e.inClone, &e.cloneStats)
+	if err := errors.Join(runErr, timed(&e.close, vm.Close)); err != nil {
+		return err
+	}
+	if e.rounds++; e.rounds%coldEvery != 0 {
+		return nil
+	}
+	r, took, err := e.loaded.run(ctx, []byte(eventJSON))
+	if err != nil {
+		return err
+	}
+	e.cold, e.coldStats = append(e.cold, float64(took)), r.Stats
+	return nil
 }
 
-// engines measures events without HTTP.
-func (b *bench) engines(ctx context.Context) error {
-	for _, s := range samplePrograms {
-		program := filepath.Join(b.bin, "samples", s.name)
-		if _, err := os.Stat(program); err != nil {
-			b.report.skip("engine, "+s.language, fmt.Errorf("%w; see make build", err))
+// engines measures events without HTTP, all programs and platforms in turns, so that
+// a change of the machine's speed meets all of them.
+func (b *bench) engines(ctx context.Context) (err error) {
+	var all []*engine
+	var closers []func() error
+	defer func() { err = errors.Join(err, closeAll(closers)) }()
+	for _, platform := range platforms {
+		if !b.have(platform.kind, "engine"+platform.name) {
 			continue
 		}
-		l, err := load(program)
-		if err != nil {
-			return err
+		for _, s := range samplePrograms {
+			name := platform.name + ", " + s.language
+			program := filepath.Join(b.bin, "samples", s.name)
+			if _, err := os.Stat(program); err != nil {
+				b.report.skip("engine"+name, fmt.Errorf("%w; see make build", err))
+				continue
+			}
+			l, err := loadOn(platform.kind, program)
+			if err != nil {
+				return err
+			}
+			closers = append(closers, l.Close)
+			e, err := l.engine(ctx)
+			if err != nil {
+				return err
+			}
+			closers = append(closers, e.Close)
+			e.name = name
+			all = append(all, e)
 		}
-		e, err := l.measure(ctx, b.times(2000))
-		if err := errors.Join(err, l.Close()); err != nil {
-			return err
+	}
+	const warm = 20
+	for i := range warm + b.times(2000) {
+		for _, e := range all {
+			if i == warm {
+				e.begin()
+			}
+			if err := e.round(ctx); err != nil {
+				return err
+			}
 		}
-		line := b.report.add("engine, run after a reset, "+s.language, e.afterReset, nil)
+	}
+	for _, e := range all {
+		line := b.report.add("engine, run after a reset"+e.name, e.afterReset, nil)
 		line.fill(&e.resetStats, 1)
-		line = b.report.add("… reset, "+s.language, e.reset, nil)
+		line = b.report.add("… reset"+e.name, e.reset, nil)
 		line.Note = fmt.Sprintf("%d pages copied back", e.resetStats.DirtyPages)
-		line = b.report.add("engine, run in a clone, "+s.language, e.inClone, nil)
+		line = b.report.add("engine, run in a clone"+e.name, e.inClone, nil)
 		line.fill(&e.cloneStats, 1)
-		line = b.report.add("… clone, "+s.language, e.clone, nil)
+		line = b.report.add("… clone"+e.name, e.clone, nil)
 		line.Note = fmt.Sprintf("snapshot made in %s, %s of it the program's start", duration(float64(e.snapshotTook)), duration(float64(e.programTook)))
-		b.report.add("… close a clone, "+s.language, e.close, nil)
+		b.report.add("… close a clone"+e.name, e.close, nil)
+		line = b.report.add("engine, started anew"+e.name, e.cold, nil)
+		line.fill(&e.coldStats, 1)
 	}
 	return nil
+}
+
+// closeAll calls the functions, the last one first.
+func closeAll(closers []func() error) error {
+	var errs []error
+	for _, c := range slices.Backward(closers) {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
 }

@@ -104,11 +104,16 @@ type loaded struct {
 	name    string
 }
 
-// load opens the platform and the program.
+// load opens KVM where it works, and the program.
 func load(program string, args ...string) (*loaded, error) {
+	return loadOn(vmexec.Auto, program, args...)
+}
+
+// loadOn opens a platform and the program.
+func loadOn(kind vmexec.Kind, program string, args ...string) (*loaded, error) {
 	l := &loaded{name: filepath.Base(program)}
 	var err error
-	if l.host, err = vmexec.Open(vmexec.Auto); err != nil {
+	if l.host, err = vmexec.Open(kind); err != nil {
 		return nil, err
 	}
 	if l.root, err = vmexec.ProgramRoot(program); err != nil {

@@ -35,7 +35,7 @@ type bench struct {
 // times is how often to repeat what is normally repeated n times.
 func (b *bench) times(n int) int { return max(3, int(float64(n)*b.repeat)) }
 
-// fill sets the exits of a row from a run that did ops operations.
+// fill sets the exits, and the calls answered without one, of a row from a run that did ops operations.
 func (r *row) fill(stats *vmexec.Stats, ops float64) {
 	r.Exits = float64(stats.Exits) / ops
 	r.Kinds = map[string]float64{}
@@ -45,6 +45,7 @@ func (r *row) fill(stats *vmexec.Stats, ops float64) {
 	for name, n := range stats.Exceptions {
 		r.Kinds["exception "+name] = float64(n) / ops
 	}
+	r.Answered = float64(stats.Answered) / ops
 	if stats.Kicks > 0 {
 		r.Kinds["kick"] = float64(stats.Kicks) / ops
 	}
@@ -58,6 +59,12 @@ const eventJSON = `{"specversion":"1.0","id":"1","source":"/bench","type":"bench
 // samplePrograms are the functions that answer events.
 var samplePrograms = []struct{ language, name string }{{"C", "wordcount-c"}, {"Go", "uppercase-go"}}
 
+// platforms are what machines run on, with what their rows are called.
+var platforms = []struct {
+	kind vmexec.Kind
+	name string
+}{{vmexec.KVM, ""}, {vmexec.Ptrace, ", ptrace"}}
+
 // tiers are the ways to give an event a machine. Cheap ones are measured more
 // often.
 var tiers = []struct {
@@ -66,13 +73,22 @@ var tiers = []struct {
 	every      int // of the rounds, one in so many
 	clients    int // events of each of two clients
 }{
-	{"", "started anew", "isolation: VM\n  snapshot: {mode: Never}", 4, 250},
+	{"", "started anew", "isolation: VM\n  snapshot: {mode: Never}", 10, 250},
 	{", Reset", "", "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}", 1, 4000},
-	{", VM", "10 ms apart, so that a clone is prepared", "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}", 1, 1000},
+	{", VM", "apart, so that a clone is prepared", "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}", 1, 1000},
+}
+
+// endpoint is a sink that is measured.
+type endpoint struct {
+	name, note     string
+	url            string
+	every, clients int
+	stats          vmexec.Stats // of one event in a machine alone
+	samples        []float64
 }
 
 // events measures one event through HTTP, and two clients at once.
-func (b *bench) events(ctx context.Context) error {
+func (b *bench) events(ctx context.Context) (err error) {
 	manifests := filepath.Join(b.dir, "sinks")
 	if err := os.Mkdir(manifests, 0o750); err != nil {
 		return err
@@ -100,58 +116,80 @@ spec:
 			}
 		}
 	}
-	if len(built) == 0 {
-		return nil
-	}
-	base, stop, err := b.serve(ctx, manifests)
-	if err != nil {
-		return err
-	}
-	for _, i := range built {
-		if err := b.event(ctx, samplePrograms[i].language, samplePrograms[i].name, base); err != nil {
-			return errors.Join(err, stop())
+	var endpoints []*endpoint
+	var closers []func() error
+	defer func() { err = errors.Join(err, closeAll(closers)) }()
+	for _, platform := range platforms {
+		if len(built) == 0 || !b.have(platform.kind, "event over HTTP"+platform.name) {
+			continue
+		}
+		base, stop, err := b.serve(ctx, manifests, platform.kind)
+		if err != nil {
+			return err
+		}
+		closers = append(closers, stop)
+		for _, i := range built {
+			program := samplePrograms[i]
+			stats, err := engineStats(ctx, platform.kind, filepath.Join(b.bin, "samples", program.name))
+			if err != nil {
+				return err
+			}
+			for j, tier := range tiers {
+				endpoints = append(endpoints, &endpoint{
+					name: tier.name + platform.name + ", " + program.language, note: tier.note, every: tier.every, clients: tier.clients,
+					url: fmt.Sprintf("%s/default/%s-%d", base, program.name, j), stats: stats[j],
+				})
+			}
 		}
 	}
-	return stop()
+	return b.event(ctx, endpoints)
 }
 
-// pause is how long the receiver has after each round to make another clone, which
-// would otherwise compete with what is measured. Clients that leave no pause are
-// measured apart.
-const pause = 10 * time.Millisecond
+// have says whether a platform can be used here; if not, the report says so.
+func (b *bench) have(kind vmexec.Kind, name string) bool {
+	host, err := vmexec.Open(kind)
+	if err == nil {
+		err = host.Close()
+	}
+	if err != nil {
+		b.report.skip(name, err)
+	}
+	return err == nil
+}
 
-// event measures the tiers in turns, so that a change of the machine's speed
+// pause is how long the receiver has after each event of a clone to make another
+// one, which would otherwise compete with what is measured. Clients that leave no
+// pause are measured apart.
+const pause = 8 * time.Millisecond
+
+// event measures the endpoints in turns, so that a change of the machine's speed
 // meets all of them.
-func (b *bench) event(ctx context.Context, language, name, base string) error {
-	url := func(tier int) string { return fmt.Sprintf("%s/default/%s-%d", base, name, tier) }
-	samples := make([][]float64, len(tiers))
+func (b *bench) event(ctx context.Context, endpoints []*endpoint) error {
 	const warm = 20 // connections, caches and pools
 	for i := range warm + b.times(2000) {
-		for j, tier := range tiers {
-			if i%tier.every != 0 && i >= warm {
+		for _, e := range endpoints {
+			if i%e.every != 0 && i >= warm {
 				continue
 			}
-			took, err := post(ctx, url(j))
+			took, err := post(ctx, e.url)
 			if err != nil {
 				return err
 			}
 			if i >= warm {
-				samples[j] = append(samples[j], float64(took))
+				e.samples = append(e.samples, float64(took))
+			}
+			if e.note != "" {
+				time.Sleep(pause)
 			}
 		}
-		time.Sleep(pause)
 	}
-	stats, err := engineStats(ctx, filepath.Join(b.bin, "samples", name))
-	if err != nil {
-		return err
+	for _, e := range endpoints {
+		line := b.report.add("event over HTTP"+e.name, e.samples, nil)
+		line.fill(&e.stats, 1)
+		line.Note = e.note
 	}
-	for j, tier := range tiers {
-		line := b.report.add("event over HTTP"+tier.name+", "+language, samples[j], nil)
-		line.fill(&stats[j], 1)
-		line.Note = tier.note
-	}
-	for j, tier := range tiers {
-		if err := b.clients(ctx, "… two clients at once"+tier.name+", "+language, url(j), b.times(tier.clients)); err != nil {
+	for _, e := range endpoints {
+		if err := b.clients(ctx, "… two clients at once"+e.name, e.url, b.times(e.clients)); err != nil {
 			return err
 		}
 	}
@@ -159,9 +197,9 @@ func (b *bench) event(ctx context.Context, language, name, base string) error {
 }
 
 // engineStats returns what one event costs in each tier.
-func engineStats(ctx context.Context, program string) ([3]vmexec.Stats, error) {
+func engineStats(ctx context.Context, kind vmexec.Kind, program string) ([3]vmexec.Stats, error) {
 	var stats [3]vmexec.Stats
-	l, err := load(program)
+	l, err := loadOn(kind, program)
 	if err != nil {
 		return stats, err
 	}
@@ -169,26 +207,35 @@ func engineStats(ctx context.Context, program string) ([3]vmexec.Stats, error) {
 	if err != nil {
 		return stats, errors.Join(err, l.Close())
 	}
-	e, err := l.measure(ctx, 10)
-	if err := errors.Join(err, l.Close()); err != nil {
-		return stats, err
+	e, err := l.engine(ctx)
+	if err != nil {
+		return stats, errors.Join(err, l.Close())
 	}
-	return [...]vmexec.Stats{started.Stats, e.resetStats, e.cloneStats}, nil
+	for range 10 {
+		if err := errors.Join(err, e.round(ctx)); err != nil {
+			return stats, errors.Join(err, e.Close(), l.Close())
+		}
+	}
+	return [...]vmexec.Stats{started.Stats, e.resetStats, e.cloneStats}, errors.Join(e.Close(), l.Close())
 }
 
-// clients measures two clients at once: the time between two answers.
+// clients measures two clients at once: the time between two answers, and the 99th
+// percentile of what one of them waits.
 func (b *bench) clients(ctx context.Context, name, url string, each int) error {
 	const clients = 2
+	var samples [clients][]float64
 	start := time.Now()
 	errs := make([]error, clients)
 	var group sync.WaitGroup
 	for c := range clients {
 		group.Go(func() {
 			for range each {
-				if _, err := post(ctx, url); err != nil {
+				took, err := post(ctx, url)
+				if err != nil {
 					errs[c] = err
 					return
 				}
+				samples[c] = append(samples[c], float64(took))
 			}
 		})
 	}
@@ -199,12 +246,16 @@ func (b *bench) clients(ctx context.Context, name, url string, each int) error {
 	total := time.Since(start)
 	line := b.report.add(name, []float64{float64(total) / float64(clients*each)}, nil)
 	line.Samples = clients * each
-	line.Note = fmt.Sprintf("%.0f events/s", float64(clients*each)/total.Seconds())
+	line.Rate = float64(clients*each) / total.Seconds()
+	line.Note = fmt.Sprintf("%.0f events/s", line.Rate)
+	if 2*each >= 100 {
+		line.P99 = quantile(append(samples[0], samples[1]...), 0.99)
+	}
 	return nil
 }
 
 // serve starts `kontain serve` on a free port and waits until it answers.
-func (b *bench) serve(ctx context.Context, manifests string) (base string, stop func() error, err error) {
+func (b *bench) serve(ctx context.Context, manifests string, kind vmexec.Kind) (base string, stop func() error, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -213,7 +264,7 @@ func (b *bench) serve(ctx context.Context, manifests string) (base string, stop 
 	if err := listener.Close(); err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "kontain"), "serve", "-f", manifests, "--listen", address, "--drain-quiet-period", "1ms")
+	cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "kontain"), "serve", "-f", manifests, "--platform", string(kind), "--listen", address, "--drain-quiet-period", "1ms")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	var log bytes.Buffer

@@ -30,7 +30,11 @@ type row struct {
 	// Exits are the times the vCPU came back to the monitor, for one operation.
 	Exits float64            `json:"exits,omitempty"`
 	Kinds map[string]float64 `json:"exitKinds,omitempty"`
-	Note  string             `json:"note,omitempty"`
+	// Answered are the system calls that were answered inside the machine; Kinds has
+	// them too.
+	Answered float64 `json:"answered,omitempty"`
+	Rate     float64 `json:"perSecond,omitempty"` // of clients that leave no pause
+	Note     string  `json:"note,omitempty"`
 }
 
 // report is all of it.
