@@ -288,23 +288,27 @@ func (d *Dispatcher) batch(ctx context.Context, s *sink, events []*event.Event, 
 // one takes one event through the stages, counts and logs what became of it.
 // With settle it returns only when the event's slot is free again.
 func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bool) (o reply.Outcome) {
-	log := d.options.Logger.With("sink", s.key, "id", e.ID(), "source", e.Source(), "type", e.Type())
+	// Most events have nothing logged.
+	log := func() *slog.Logger {
+		return d.options.Logger.With("sink", s.key, "id", e.ID(), "source", e.Source(), "type", e.Type())
+	}
 	start := time.Now()
 	var cost Cost
 	defer func() {
 		if p := recover(); p != nil {
 			// One event must not end the process that serves all others.
-			log.Error("panic", "panic", fmt.Sprint(p))
+			log().Error("panic", "panic", fmt.Sprint(p))
 			o = reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "internal error in the receiver; its log has the details"))
 		}
 		s.count(o)
+		debug := d.options.Logger.Enabled(ctx, slog.LevelDebug)
 		if f := o.Failure; f != nil {
-			log.Warn("event failed", "status", f.Status, "reason", f.Reason, "error", f.Message, "took", time.Since(start))
-		} else {
-			log.Debug("event accepted", "reply", o.Event != nil, "took", time.Since(start))
+			log().Warn("event failed", "status", f.Status, "reason", f.Reason, "error", f.Message, "took", time.Since(start))
+		} else if debug {
+			log().Debug("event accepted", "reply", o.Event != nil, "took", time.Since(start))
 		}
-		if cost.Runs > 0 && log.Enabled(ctx, slog.LevelDebug) {
-			log.Debug("event cost", cost.attributes()...)
+		if cost.Runs > 0 && debug {
+			log().Debug("event cost", cost.attributes()...)
 		}
 	}()
 	if f := s.notReady(); f != nil {
@@ -326,7 +330,7 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 			return
 		}
 		if err := vm.Close(); err != nil {
-			log.Error("machine not closed", "error", err)
+			log().Error("machine not closed", "error", err)
 		}
 	}
 	defer func() {
@@ -374,7 +378,7 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		return reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "the virtual machine monitor failed: %v", err))
 	}
 	if len(result.Stderr) > 0 {
-		log.Info("stderr", "text", tail(result.Stderr))
+		log().Info("stderr", "text", tail(result.Stderr))
 	}
 	if result.Reason == vmexec.Canceled {
 		return reply.Fail(gone(ctx))
