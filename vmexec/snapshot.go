@@ -103,6 +103,10 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 // Size returns the length of the memory image in bytes.
 func (s *Snapshot) Size() uint64 { return s.image.Size() }
 
+// Learned reports whether it is known which pages an event uses, so that clones
+// have them prepared: from the first event of a clone, or from the file.
+func (s *Snapshot) Learned() bool { return s.used.Load() != nil }
+
 // Close frees the snapshot. Every VM cloned from it must be closed before.
 func (s *Snapshot) Close() error { return s.image.Close() }
 

@@ -117,6 +117,14 @@ var buildIdentity = sync.OnceValues(func() (string, error) {
 
 const module = "kontain.dev/eventing"
 
+// BuildIdentity returns what identifies this build of the monitor: snapshot files
+// of another one are refused.
+func BuildIdentity() (string, error) { return buildIdentity() }
+
+// IsSnapshotTemp reports whether a file name is that of a snapshot that is being
+// written, or was when its writer died: it holds a lock of flock(2) while it lives.
+func IsSnapshotTemp(name string) bool { return snapshot.IsTemp(name) }
+
 // info describes a snapshot of p, with l as its limits, made on a platform with
 // these features now.
 func info(p *Program, l Limits, kind Kind, f platform.Features, tag string) (SnapshotInfo, error) {

@@ -47,6 +47,7 @@ type serveFlags struct {
 	drainTimeout time.Duration
 	log          string
 	logLevel     string
+	snapshots    storeFlags
 }
 
 func newServe(s Streams, m machines) *cobra.Command {
@@ -79,6 +80,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 	cmd.Flags().StringVar(&f.maxBody, "max-body", "1Mi", "largest request `body`, such as 512Ki or 4Mi")
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
+	f.snapshots.add(cmd)
 	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "least `level` of what is logged: debug (what each event cost), info, warn or error")
 	return cmd
@@ -120,13 +122,22 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	default:
 		return none, usageErrorf("serve: --log %q: must be text or json", f.log)
 	}
+	logger := slog.New(handler)
+	store, err := f.snapshots.open("serve")
+	if err != nil && f.snapshots.dir != "" {
+		return none, err
+	}
+	if err != nil {
+		logger.Warn("snapshots are kept in memory only: programs are started again after a restart", "reason", err)
+	}
 	return server.Config{
+		Snapshots:    store,
 		Paths:        f.files,
 		Listen:       f.listen,
 		Receiver:     receiver.Options{MaxBody: maxBody.Value()},
 		QuietPeriod:  f.quietPeriod,
 		DrainTimeout: f.drainTimeout,
-		Logger:       slog.New(handler),
+		Logger:       logger,
 	}, nil
 }
 

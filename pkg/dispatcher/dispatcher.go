@@ -40,6 +40,8 @@ type Sink struct {
 
 	Platform vmexec.Kind   // Auto or empty: the server's
 	Snapshot bool          // machines come from a snapshot
+	Disk     bool          // which may be kept in a file
+	Warmup   [][]byte      // events that are safe to run, as structured JSON
 	Tier     lease.Tier    // what two events may share
 	IdleTime time.Duration // how long machines are kept without an event
 

@@ -26,6 +26,15 @@ type Spec struct {
 	// Snapshot asks for machines made from a snapshot of the program where it
 	// waits for its event. Without it the program is started anew for each.
 	Snapshot bool
+	// Disk: the snapshot may be kept in a file; without it, it never is. Tag stands
+	// for what it depends on that the other fields do not tell.
+	Disk bool
+	Tag  string
+	// Secret: Env or what else the program is given must not come to rest on disk.
+	Secret bool
+	// Warmup are events that are safe to run: each runs once in a machine of its own
+	// that is thrown away, so that it is known what memory an event needs.
+	Warmup [][]byte
 	// Tier is VM or Reset; Reset needs a snapshot, and is VM without one.
 	Tier Tier
 	// Concurrency is the number of events that may hold a machine at once.
@@ -73,7 +82,7 @@ func newFresh(host *vmexec.Host, spec Spec) (*fresh, error) {
 		Root: root,
 		Path: path,
 		Args: append([]string{path}, spec.Args...),
-		Env:  spec.Env,
+		Env:  spec.Env, Secret: spec.Secret,
 	})
 	if err != nil {
 		return nil, errors.Join(err, root.Close())

@@ -69,6 +69,13 @@ type Stats struct {
 	NoSnapshot string `json:"noSnapshot,omitempty"`
 	// Start is how long the program ran up to the snapshot.
 	Start time.Duration `json:"startNs,omitempty"`
+	// File is the file that the snapshot came from, in Load, or was written to.
+	// NoFile is why it is in none, when the sink asked for one.
+	File   string        `json:"file,omitempty"`
+	Load   time.Duration `json:"loadNs,omitempty"`
+	NoFile string        `json:"noFile,omitempty"`
+	// Warmup is what went wrong with the events that warm up.
+	Warmup string `json:"warmup,omitempty"`
 	// Prepared is the number of machines that wait for an event.
 	Prepared int `json:"prepared"`
 	// Alive is the number of machines that are prepared, at work, or being made

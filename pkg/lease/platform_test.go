@@ -133,7 +133,7 @@ func TestDifferential(t *testing.T) {
 				if testing.Short() {
 					events /= 10
 				}
-				w := NewWorkers(host)
+				w := NewWorkers(host, nil)
 				defer w.Close()
 				spec := Spec{
 					Program: guest.build(t), Concurrency: 2, IdleTime: time.Minute,
@@ -202,7 +202,7 @@ func TestDifferential(t *testing.T) {
 // event's attributes in its environment, and the log says so once.
 func TestNoSnapshot(t *testing.T) {
 	host := open(t, vmexec.KVM)
-	w := NewWorkers(host)
+	w := NewWorkers(host, nil)
 	defer w.Close()
 	program := buildGo(t)
 	var log bytes.Buffer
@@ -239,7 +239,7 @@ func TestNoSnapshot(t *testing.T) {
 // With a snapshot the attributes of an event are not in the environment.
 func TestSnapshotEnv(t *testing.T) {
 	host := open(t, vmexec.KVM)
-	w := NewWorkers(host)
+	w := NewWorkers(host, nil)
 	defer w.Close()
 	for _, tier := range []Tier{TierVM, TierReset} {
 		src := newSource(t, w, Spec{Program: buildGo(t), Snapshot: true, Tier: tier, Concurrency: 1, IdleTime: time.Minute}, slog.New(slog.DiscardHandler))

@@ -72,11 +72,12 @@ type pool struct {
 	made, resets, waited uint64
 }
 
-// newPool makes a pool, which owns first.
-func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec) *pool {
+// newPool makes a pool, which owns first. learned says that it is known already
+// which memory an event needs.
+func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec, learned bool) *pool {
 	p := &pool{
 		workers: w, clone: clone, reset: spec.Tier == TierReset, size: min(max(1, spec.Concurrency), maxPool),
-		keep: spec.IdleTime, refill: spec.IdleTime > 0, last: time.Now(), alive: 1, made: 1,
+		keep: spec.IdleTime, refill: spec.IdleTime > 0, seen: learned, last: time.Now(), alive: 1, made: 1,
 	}
 	p.waiters.Init()
 	p.quiet = sync.NewCond(&p.mu)

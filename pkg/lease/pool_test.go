@@ -100,14 +100,14 @@ func (f *fake) Close() error {
 func inPool(t *testing.T, spec Spec, takes time.Duration, test func(t *testing.T, y *yard, p *pool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := NewWorkers(nil)
+		w := NewWorkers(nil, nil)
 		defer w.Close()
 		y := &yard{takes: takes}
 		first, err := y.clone()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := newPool(w, y.clone, first, spec)
+		p := newPool(w, y.clone, first, spec, false)
 		test(t, y, p)
 		if err := p.Close(); err != nil {
 			t.Error(err)

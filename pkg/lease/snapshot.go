@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
+	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -46,31 +48,126 @@ func (w *Workers) New(ctx context.Context, spec Spec, log *slog.Logger) (Source,
 }
 
 func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
-	limits := spec.Limits
-	limits.Wall = startTimeout
-	snapshot, err := w.host.NewSnapshot(ctx, f.program, limits)
-	if err != nil {
+	s := &cloned{fresh: f}
+	if err := s.load(w, spec, log); err != nil {
 		return nil, err
 	}
 	clone := func() (machine, error) {
-		vm, err := w.host.Clone(snapshot, spec.Limits)
+		vm, err := w.host.Clone(s.snapshot, spec.Limits)
 		if err != nil {
 			return nil, fmt.Errorf("make a virtual machine: %w", err) // and no nil *VM in an interface
 		}
 		return vm, nil
 	}
+	if s.snapshot == nil {
+		if err := s.start(ctx, w, spec, log); err != nil {
+			return nil, err
+		}
+	}
+	if !s.snapshot.Learned() {
+		s.warmUp(ctx, w, spec, log)
+	}
 	// The first one shows that the snapshot can be used.
 	first, err := clone()
 	if err != nil {
-		return nil, errors.Join(err, snapshot.Close())
+		return nil, errors.Join(err, s.snapshot.Close())
 	}
-	if len(snapshot.Stdout) > 0 {
-		log.Warn("what the program wrote to stdout before it read its event is no part of its replies", "program", spec.Program, "text", tail(snapshot.Stdout))
+	s.pool = newPool(w, clone, first, spec, s.snapshot.Learned())
+	if s.key != "" && s.file == "" {
+		s.saving.Go(func() { s.save(w.store, spec.Tag, log) })
 	}
-	if len(snapshot.Stderr) > 0 {
-		log.Info("stderr of the start", "program", spec.Program, "text", tail(snapshot.Stderr))
+	return s, nil
+}
+
+// load takes the snapshot from disk when there is one that fits. It is no error
+// when there is none.
+func (s *cloned) load(w *Workers, spec Spec, log *slog.Logger) error {
+	if !spec.Disk || w.store == nil || spec.Secret {
+		return nil
 	}
-	return &cloned{fresh: f, snapshot: snapshot, pool: newPool(w, clone, first, spec)}, nil
+	limits := spec.Limits
+	key, err := w.host.SnapshotKey(s.fresh.program, limits, spec.Tag)
+	if err != nil {
+		return err
+	}
+	s.key = key
+	begin := time.Now()
+	path := w.store.Path(key)
+	s.snapshot, err = w.host.LoadSnapshot(s.fresh.program, limits, path)
+	if err == nil {
+		s.file, s.loaded = path, time.Since(begin)
+		log.Info("the snapshot was loaded from disk, so the program was not started", "program", spec.Program, "file", path, "took", s.loaded)
+		return nil
+	}
+	var bad *vmexec.SnapshotError
+	switch {
+	case !errors.As(err, &bad):
+		return err
+	case bad.Reason != vmexec.SnapshotMissing:
+		log.Warn("the snapshot on disk is not used; the program is started, and the snapshot made anew", "program", spec.Program, "reason", err)
+	}
+	return nil
+}
+
+// start runs the program until it waits for its event.
+func (s *cloned) start(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) (err error) {
+	limits := spec.Limits
+	limits.Wall, limits.CPU = startTimeout, 0
+	if s.snapshot, err = w.host.NewSnapshot(ctx, s.fresh.program, limits); err != nil {
+		return err
+	}
+	if len(s.snapshot.Stdout) > 0 {
+		log.Warn("what the program wrote to stdout before it read its event is no part of its replies", "program", spec.Program, "text", tail(s.snapshot.Stdout))
+	}
+	if len(s.snapshot.Stderr) > 0 {
+		log.Info("stderr of the start", "program", spec.Program, "text", tail(s.snapshot.Stderr))
+	}
+	return nil
+}
+
+// warmUp runs the events of spec.Warmup, each in a machine of its own that is
+// thrown away with what it wrote. The first that ends well shows what memory an
+// event needs.
+func (s *cloned) warmUp(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) {
+	for i, event := range spec.Warmup {
+		if err := s.warmUpWith(ctx, w, spec, event); err != nil {
+			s.warmup = fmt.Sprintf("event %d of %d: %v", i+1, len(spec.Warmup), err)
+			log.Warn("an event that warms up failed; events are served all the same", "program", spec.Program, "event", i+1, "of", len(spec.Warmup), "reason", err)
+		}
+	}
+}
+
+func (s *cloned) warmUpWith(ctx context.Context, w *Workers, spec Spec, event []byte) error {
+	vm, err := w.host.Clone(s.snapshot, spec.Limits)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vm.Close() }() // it is thrown away in any case
+	r, err := vm.Run(ctx, vmexec.IO{Event: event})
+	switch {
+	case err != nil:
+		return err
+	case r.Message != "" && len(r.Stderr) > 0:
+		return fmt.Errorf("%s; stderr ends: %s", r.Message, tail(r.Stderr))
+	case r.Message != "":
+		return errors.New(r.Message)
+	}
+	return nil
+}
+
+// save writes the snapshot to disk, away from the requests.
+func (s *cloned) save(store *snapshots.Store, tag string, log *slog.Logger) {
+	begin := time.Now()
+	err := store.Save(s.snapshot, s.key, tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.noFile = err.Error()
+		log.Warn("the snapshot is in memory only: the program is started again after a restart", "reason", err)
+		return
+	}
+	s.file = store.Path(s.key)
+	log.Info("the snapshot was saved", "file", s.file, "took", time.Since(begin))
 }
 
 // tail returns the end of what a program wrote, for the log.
@@ -84,6 +181,15 @@ type cloned struct {
 	fresh    *fresh
 	snapshot *vmexec.Snapshot
 	pool     *pool
+	warmup   string // what went wrong with it
+
+	key    string // of the file; empty when there is to be none
+	loaded time.Duration
+	saving sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows while it is being saved
+	file   string
+	noFile string
 }
 
 // Lease returns a machine that waits for its event.
@@ -92,11 +198,16 @@ func (s *cloned) Lease(ctx context.Context, r Request) (VM, error) { return s.po
 // Stats describes the pool.
 func (s *cloned) Stats() Stats {
 	st := s.pool.stats()
-	st.Start = s.snapshot.Took
+	st.Start, st.Load, st.Warmup = s.snapshot.Took, s.loaded, s.warmup
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.File, st.NoFile = s.file, s.noFile
 	return st
 }
 
 // Close closes the machines, then what they were made from.
 func (s *cloned) Close() error {
-	return errors.Join(s.pool.Close(), s.snapshot.Close(), s.fresh.Close())
+	err := s.pool.Close()
+	s.saving.Wait()
+	return errors.Join(err, s.snapshot.Close(), s.fresh.Close())
 }

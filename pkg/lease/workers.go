@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -15,7 +16,8 @@ import (
 // does either no faster on several threads. Its methods may be called from
 // several goroutines.
 type Workers struct {
-	host *vmexec.Host
+	host  *vmexec.Host
+	store *snapshots.Store // nil: snapshots stay in memory
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -32,9 +34,9 @@ type closing struct {
 }
 
 // NewWorkers starts the workers of a host, which must stay open until they are
-// closed.
-func NewWorkers(host *vmexec.Host) *Workers {
-	w := &Workers{host: host, toClose: make(chan closing)}
+// closed. Snapshots that may be kept on disk are in store, if there is one.
+func NewWorkers(host *vmexec.Host, store *snapshots.Store) *Workers {
+	w := &Workers{host: host, store: store, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
 	w.done.Go(w.makeAll)
 	w.done.Go(func() {

@@ -315,7 +315,6 @@ func TestParseErrors(t *testing.T) {
 			"empty spec",
 			"apiVersion: sinks.kontain.dev/v1alpha1\nkind: KontainSink\nmetadata: {name: x}\n",
 			[]string{
-				`x.yaml:1:1: spec.snapshot.storage: Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory`,
 				`x.yaml:1:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:1:1: spec.program: expected exactly one of image and program, got neither`,
 			},
@@ -324,7 +323,6 @@ func TestParseErrors(t *testing.T) {
 			"empty spec on a line",
 			strings.TrimSuffix(head, "\n") + " {}\n",
 			[]string{
-				`x.yaml:4:1: spec.snapshot.storage: Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory`,
 				`x.yaml:4:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:4:1: spec.program: expected exactly one of image and program, got neither`,
 			},
@@ -341,7 +339,6 @@ func TestParseErrors(t *testing.T) {
 			"defaults that are not available",
 			program,
 			[]string{
-				`x.yaml:4:1: spec.snapshot.storage: Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory`,
 				`x.yaml:4:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 			},
 		},
@@ -356,8 +353,6 @@ func TestParseErrors(t *testing.T) {
 				`x.yaml:11:14: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:12:13: spec.platform: KM is not available in this release; write platform: Auto`,
 				`x.yaml:12:13: spec.platform: KM takes events by contract stdio only`,
-				`x.yaml:14:14: spec.snapshot.storage: Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory`,
-				`x.yaml:15:5: spec.snapshot.warmup: events that warm a program up are not available in this release; remove warmup`,
 				`x.yaml:18:3: spec.egress: programs have no network in this release; remove egress`,
 				`x.yaml:19:3: spec.imagePullSecrets: container images are not available in this release; remove imagePullSecrets`,
 				`x.yaml:20:13: spec.receiver: Dedicated is not available in this release; write receiver: Shared`,

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -18,6 +19,7 @@ import (
 type platforms struct {
 	base   *vmexec.Host
 	open   func(vmexec.Kind) (*vmexec.Host, error)
+	store  *snapshots.Store // nil: snapshots stay in memory
 	logger *slog.Logger
 
 	mu    sync.Mutex
@@ -38,7 +40,7 @@ func (p *platforms) workers(kind vmexec.Kind) (*lease.Workers, error) {
 		if p.staff == nil {
 			p.staff = map[*vmexec.Host]*lease.Workers{}
 		}
-		w = lease.NewWorkers(host)
+		w = lease.NewWorkers(host, p.store)
 		p.staff[host] = w
 	}
 	return w, nil

@@ -22,6 +22,7 @@ import (
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/receiver"
+	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -47,6 +48,9 @@ type Config struct {
 	// Host runs the machines of sinks that do not ask for another platform by
 	// name. It must stay open until Run returns.
 	Host *vmexec.Host
+	// Snapshots keeps the snapshots of sinks that have them on disk; nil keeps all
+	// in memory.
+	Snapshots *snapshots.Store
 	// Source replaces how machines are made; nil makes them on Host as the sink
 	// asks.
 	Source func(dispatcher.Sink) (lease.Source, error)
@@ -92,15 +96,20 @@ func New(c Config) (*Server, error) {
 		if c.Host == nil {
 			return nil, errors.New("no platform to run programs on is given")
 		}
-		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
+		hosts.base, hosts.open, hosts.store, hosts.logger = c.Host, vmexec.Open, c.Snapshots, c.Logger
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
 			workers, err := hosts.workers(s.Platform)
 			if err != nil {
 				return nil, err
 			}
+			warmup, err := warmupInputs(s)
+			if err != nil {
+				return nil, err
+			}
 			return workers.New(context.Background(), lease.Spec{
 				Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits,
-				Snapshot: s.Snapshot, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+				Snapshot: s.Snapshot, Disk: s.Disk, Tag: snapshotTag(s.Contract, warmup), Warmup: warmup,
+				Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 			}, c.Logger.With("sink", s.Key()))
 		}
 	}

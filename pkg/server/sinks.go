@@ -4,6 +4,8 @@
 package server
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/contract/stdio"
 	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/event"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/queue"
@@ -61,6 +64,7 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 		Contract:  string(spec.Contract.Type),
 		Platform:  vmexec.Kind(strings.ToLower(string(spec.Platform))),
 		Snapshot:  spec.Snapshot.Mode == v1alpha1.SnapshotReady,
+		Disk:      spec.Snapshot.Mode == v1alpha1.SnapshotReady && spec.Snapshot.Storage == v1alpha1.SnapshotDisk,
 		Tier:      lease.Tier(spec.Isolation),
 		IdleTime:  spec.IdleTimeout.Duration,
 		Limits: vmexec.Limits{
@@ -85,6 +89,9 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 	for _, e := range spec.Env {
 		s.Env = append(s.Env, e.Name+"="+e.Value)
 	}
+	for _, e := range spec.Snapshot.Warmup {
+		s.Warmup = append(s.Warmup, e.Raw)
+	}
 	if spec.Reply.Type != nil {
 		s.Reply.Type = *spec.Reply.Type
 	}
@@ -92,6 +99,40 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 		s.Reply.Source = *spec.Reply.Source
 	}
 	return s
+}
+
+// warmupInputs returns the events that warm a sink up as its program reads them.
+func warmupInputs(s dispatcher.Sink) ([][]byte, error) {
+	if len(s.Warmup) == 0 {
+		return nil, nil
+	}
+	c, err := newContract(s)
+	if err != nil {
+		return nil, err
+	}
+	var inputs [][]byte
+	for i, raw := range s.Warmup {
+		e, err := event.DecodeJSON(raw)
+		if err != nil {
+			return nil, fmt.Errorf("snapshot.warmup[%d]: %w", i, err)
+		}
+		in, err := c.Input(e)
+		if err != nil {
+			return nil, fmt.Errorf("snapshot.warmup[%d]: %w", i, err)
+		}
+		inputs = append(inputs, in.Stdin)
+	}
+	return inputs, nil
+}
+
+// snapshotTag stands for what of a manifest a snapshot depends on beside the
+// program and its limits.
+func snapshotTag(contract string, warmup [][]byte) string {
+	h := sha256.New()
+	for _, w := range warmup {
+		fmt.Fprintf(h, "%d:%s", len(w), w)
+	}
+	return contract + "/" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // fileID returns a text that changes when the file does, as when a program is

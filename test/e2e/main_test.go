@@ -66,6 +66,11 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // Temporary.
+	// No test leaves anything in the user's cache.
+	if err := os.Setenv("KONTAIN_SNAPSHOT_DIR", filepath.Join(dir, "snapshots")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if err := build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

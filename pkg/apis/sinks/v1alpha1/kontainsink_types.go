@@ -367,8 +367,10 @@ type Snapshot struct {
 	// +optional
 	Storage SnapshotStorage `json:"storage,omitempty"`
 	// Warmup lists events, as structured-mode CloudEvents, that the program
-	// handles before the snapshot is taken. They must be safe to run: their
-	// side effects are real, their replies are dropped.
+	// handles before it is given others. They must be safe to run: their side
+	// effects are real, their replies are dropped. A program of contract stdio
+	// handles each in a machine that is thrown away, which shows what memory
+	// events need; the program itself stays as it was.
 	// +optional
 	// +listType=atomic
 	Warmup []runtime.RawExtension `json:"warmup,omitempty"`

@@ -63,14 +63,6 @@ func Table() []Row {
 				v1alpha1.PlatformKM: "KM is not available in this release; write platform: Auto",
 			})
 		}},
-		{"snapshot.storage", "Memory; any with mode Never", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return refuseIf(s.Snapshot.Mode == v1alpha1.SnapshotReady && s.Snapshot.Storage == v1alpha1.SnapshotDisk, "snapshot.storage",
-				"Disk, the default, is not available in this release: snapshots are kept in memory alone; write storage: Memory")
-		}},
-		{"snapshot.warmup", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return refuseIf(len(s.Snapshot.Warmup) > 0, "snapshot.warmup",
-				"events that warm a program up are not available in this release; remove warmup")
-		}},
 		{"egress", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.Egress) > 0, "egress",
 				"programs have no network in this release; remove egress")
