@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,6 +103,22 @@ func hostProgram(path string, args ...string) func(t *testing.T) *vmexec.Program
 	}
 }
 
+// javaProgram compiles testdata/Unique.java.
+func javaProgram(t *testing.T) *vmexec.Program {
+	javac, err := exec.LookPath("javac")
+	if err != nil {
+		if os.Getenv("KONTAIN_REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), javac, "-d", dir, "testdata/Unique.java").CombinedOutput(); err != nil {
+		t.Fatalf("javac: %v\n%s", err, out)
+	}
+	return hostProgram("/usr/bin/java", "-Xmx64m", "-cp", dir, "Unique")(t)
+}
+
 var uniques = []unique{
 	{
 		name: "c", program: guestProgram("uniqueness", build.Glibc),
@@ -127,6 +144,11 @@ var uniques = []unique{
 		name: "node", program: hostProgram("/usr/bin/node", "-e", nodeUnique),
 		fresh:  []string{"random_bytes", "uuid_uncached", "web", "time"},
 		shared: []string{"math", "uuid", "pid", "early"}, // uuid: of a cache that the first one fills
+	},
+	{
+		name: "java", program: javaProgram,
+		fresh:  []string{"secure_random", "used", "uuid", "strong", "time", "pid", "new_random"},
+		shared: []string{"seeded", "drbg", "random", "identity", "early"},
 	},
 }
 
