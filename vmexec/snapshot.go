@@ -123,11 +123,17 @@ var generations atomic.Uint64
 
 // Clone makes a VM that goes on where the snapshot was taken. l.Wall and l.CPU
 // are those of the event; the other limits are the snapshot's.
-func (h *Host) Clone(s *Snapshot, l Limits) (*VM, error) {
+func (h *Host) Clone(s *Snapshot, l Limits) (*VM, error) { return h.cloneFor(s, l, false) }
+
+// CloneOnce makes a VM as Clone does, that runs one event only. It may take more
+// of the host's memory to be ready sooner; to reset it is possible, and slow.
+func (h *Host) CloneOnce(s *Snapshot, l Limits) (*VM, error) { return h.cloneFor(s, l, true) }
+
+func (h *Host) cloneFor(s *Snapshot, l Limits, once bool) (*VM, error) {
 	start := time.Now()
 	vm := &VM{program: s.program, limits: s.limits, snapshot: s}
 	vm.limits.Wall, vm.limits.CPU = l.Wall, l.CPU
-	if err := vm.clone(h); err != nil {
+	if err := vm.clone(h, once); err != nil {
 		_ = vm.Close()
 		return nil, fmt.Errorf("clone %s: %w", s.program.spec.Path, err)
 	}
@@ -135,7 +141,7 @@ func (h *Host) Clone(s *Snapshot, l Limits) (*VM, error) {
 	return vm, nil
 }
 
-func (vm *VM) clone(h *Host) error {
+func (vm *VM) clone(h *Host, once bool) error {
 	s := vm.snapshot
 	var err error
 	cloneMemory := s.image.Clone
@@ -157,19 +163,23 @@ func (vm *VM) clone(h *Host) error {
 	if err := vm.revive(nil); err != nil {
 		return err
 	}
-	return vm.prepare()
+	group := uint64(0)
+	if once {
+		group = h.p.Features().FaultGroup
+	}
+	return vm.prepare(group)
 }
 
 // prepare brings the pages that an event uses into a new clone, or, in the first
-// one, begins to learn which they are.
-func (vm *VM) prepare() error {
+// one, begins to learn which they are. group is how many pages may come together.
+func (vm *VM) prepare(group uint64) error {
 	toucher, ok := vm.machine.(platform.Toucher)
 	if !ok {
 		return nil
 	}
 	s := vm.snapshot
 	if used := s.used.Load(); used != nil {
-		vm.kernel.Init.MM.Break(*used)
+		vm.kernel.Init.MM.Break(*used, group)
 		return toucher.Touch(*used)
 	}
 	if s.learning.CompareAndSwap(false, true) {

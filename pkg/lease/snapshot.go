@@ -52,8 +52,12 @@ func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.
 	if err := s.load(w, spec, log); err != nil {
 		return nil, err
 	}
+	cloneOf := w.host.CloneOnce
+	if spec.Tier == TierReset {
+		cloneOf = w.host.Clone
+	}
 	clone := func() (machine, error) {
-		vm, err := w.host.Clone(s.snapshot, spec.Limits)
+		vm, err := cloneOf(s.snapshot, spec.Limits)
 		if err != nil {
 			return nil, fmt.Errorf("make a virtual machine: %w", err) // and no nil *VM in an interface
 		}

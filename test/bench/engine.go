@@ -88,7 +88,7 @@ func (e *engine) round(ctx context.Context) error {
 		return err
 	}
 	var vm *vmexec.VM
-	if err := timed(&e.clone, func() (err error) { vm, err = e.host.Clone(e.snapshot, e.limits); return err }); err != nil {
+	if err := timed(&e.clone, func() (err error) { vm, err = e.host.CloneOnce(e.snapshot, e.limits); return err }); err != nil {
 		return err
 	}
 	runErr := e.run(ctx, vm, &e.inClone, &e.cloneStats)

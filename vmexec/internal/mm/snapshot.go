@@ -311,15 +311,41 @@ func (m *MM) Watched() []uint64 {
 }
 
 // Break gives the clone copies of its own of the pages that are written, before
-// they are.
-func (m *MM) Break(pages []uint64) {
+// they are. With a group of more than 1 also of what lies beside pages that are
+// used: where several of a group of that many pages are, those from the first of the
+// group to the first that is not there.
+func (m *MM) Break(pages []uint64, group uint64) {
 	var runs []guestmem.Run
-	for _, va := range pages {
-		if e := m.leaf(va &^ 1); va&1 != 0 && e&x86.PTEPresent != 0 {
-			runs = guestmem.AddPage(runs, e&x86.PTEAddr)
+	for i := 0; i < len(pages); {
+		first := pages[i] &^ 1
+		if group > 1 {
+			first -= first % (group * pageSize)
 		}
+		n := 1
+		for i+n < len(pages) && pages[i+n] < first+group*pageSize {
+			n++
+		}
+		own := first // end of what all of the group's pages get
+		for own < first+group*pageSize && n > 1 && m.present(own) {
+			own += pageSize
+		}
+		for va := first; va < own; va += pageSize {
+			runs = guestmem.AddPage(runs, m.leaf(va)&x86.PTEAddr)
+		}
+		for _, va := range pages[i : i+n] {
+			if va&1 != 0 && va >= own && m.present(va&^1) {
+				runs = guestmem.AddPage(runs, m.leaf(va&^1)&x86.PTEAddr)
+			}
+		}
+		i += n
 	}
 	m.prefault(runs)
+}
+
+// present reports whether the page at va is one of the clone's image.
+func (m *MM) present(va uint64) bool {
+	e := m.leaf(va)
+	return e&x86.PTEPresent != 0 && e&x86.PTEAddr < m.mem.ImageEnd()
 }
 
 // SnapshotTypes returns a value of each type of this package that interfaces in a

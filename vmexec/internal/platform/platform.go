@@ -93,6 +93,10 @@ type Features struct {
 	// Answers: the system call stub can answer calls inside the guest; see
 	// x86.AnswerEnd.
 	Answers bool
+	// FaultGroup is how many neighbours (with an aligned address) a page that is
+	// touched for the first time may bring along, if the host has memory for all of
+	// them that is the machine's own. At most 1: none.
+	FaultGroup uint64
 	// SharedMemory: machines need memory of guestmem.NewShared.
 	SharedMemory bool
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +89,9 @@ func (p *Platform) open() error {
 	if p.fsgsbase {
 		p.features.HWCAP2 = 1 << 1 // HWCAP2_FSGSBASE
 	}
+	if shadowPaging() {
+		p.features.FaultGroup = prefetched
+	}
 	if p.spareVM, err = p.sys.CreateVM(); err != nil {
 		return &platform.Unavailable{Reason: "KVM makes no virtual machine", Err: err}
 	}
@@ -98,6 +102,18 @@ func (p *Platform) open() error {
 		return &platform.Unavailable{Reason: "a test program did not run in a virtual machine", Err: err}
 	}
 	return nil
+}
+
+// prefetched is how many entries of a page table KVM looks at when it shadows one
+// of them: PTE_PREFETCH_NUM of arch/x86/kvm/mmu/mmu.c. It stops at the first that
+// is not present, or whose page it may not write.
+const prefetched = 8
+
+// shadowPaging tells whether KVM shadows the guest's page tables because the
+// processor cannot walk them. A first touch costs an exit to KVM then.
+func shadowPaging() bool {
+	b, err := os.ReadFile("/sys/module/kvm/parameters/tdp_mmu")
+	return err == nil && len(b) > 0 && b[0] == 'N'
 }
 
 // Features implements platform.Platform.
