@@ -10,9 +10,9 @@ func script(name, tool, file string, flags ...string) program {
 
 // Calls that many programs need.
 var (
-	children = []string{"vfork", "wait4"}
+	children = []string{"execve", "vfork", "wait4"}
 	sockets  = []string{"socket", "accept4"}
-	both     = append(children, sockets...)
+	both     = append(sockets, children...)
 )
 
 // needing adds calls to a program.
