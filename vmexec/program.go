@@ -18,6 +18,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/loader"
+	"kontain.dev/eventing/vmexec/internal/start"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
@@ -36,7 +37,8 @@ type ProgramSpec struct {
 // Program is a checked executable, held in memory that cannot change, from
 // which any number of VMs can be started, also at the same time.
 type Program struct {
-	spec   ProgramSpec
+	spec   ProgramSpec // of a script: as its interpreter is started
+	execFn string      // AT_EXECFN: the path that was asked for
 	exe    executable
 	interp *executable // the dynamic linker, when the program names one
 }
@@ -85,8 +87,8 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 		return nil, err
 	}
 	defer fs.Close()
-	p := &Program{spec: spec}
-	if err := p.exe.load(fs, spec.Root, spec.Path); err != nil {
+	p := &Program{spec: spec, execFn: spec.Path}
+	if err := p.load(fs); err != nil {
 		return nil, err
 	}
 	if in := p.exe.image.Interp; in != "" {
@@ -105,6 +107,57 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 		return nil, &ProgramError{Path: spec.Path, Reason: "its working directory " + spec.Dir + " is not there", Err: unix.Errno(errno)}
 	}
 	return p, nil
+}
+
+// load reads the executable, or the interpreter of a script with the script as its
+// argument, as execve(2) has it.
+func (p *Program) load(fs *vfs.FS) error {
+	for n := 0; ; n++ {
+		err := p.exe.load(fs, p.spec.Root, p.spec.Path)
+		var se *scriptError
+		if !errors.As(err, &se) {
+			return p.inScript(err)
+		}
+		if n == start.MaxScripts {
+			return &ProgramError{Path: p.execFn, Reason: "its interpreter is a script, whose interpreter is one, and so on"}
+		}
+		args := []string{se.interp}
+		if se.arg != "" {
+			args = append(args, se.arg)
+		}
+		p.spec.Args = append(append(args, p.spec.Path), p.spec.Args[1:]...)
+		p.spec.Path = se.interp
+		if !path.IsAbs(se.interp) {
+			p.spec.Path = path.Join(p.spec.Dir, se.interp)
+		}
+	}
+}
+
+// inScript makes the error about the interpreter of a script one about the script.
+func (p *Program) inScript(err error) error {
+	var pe *ProgramError
+	if errors.As(err, &pe) && p.spec.Path != p.execFn {
+		pe.Path, pe.Reason = p.execFn, "it is a script for "+p.spec.Path+", but "+pe.Reason
+	}
+	return err
+}
+
+// scriptError says that a file is a script.
+type scriptError struct{ interp, arg string }
+
+func (e *scriptError) Error() string { return "this is a script for " + e.interp }
+
+// script looks whether a file is a script.
+func script(f *os.File) error {
+	head := make([]byte, start.HeadSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if interp, arg, ok := start.Script(head[:n]); ok {
+		return &scriptError{interp, arg}
+	}
+	return nil
 }
 
 func (e *executable) load(fs *vfs.FS, root *Root, name string) error {

@@ -35,7 +35,6 @@ type Snapshot struct {
 	stdin    *fd.EventInput
 	stdout   *fd.CaptureOutput
 	stderr   *fd.CaptureOutput
-	random   uint64 // where AT_RANDOM points
 
 	// The pages that an event uses, learned from the first one: clones have them
 	// prepared before their event comes.
@@ -85,7 +84,7 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 		return nil, &NoWaitError{Result: r, Asked: vm.stdin.Asked()}
 	}
 	s := &Snapshot{
-		program: p, limits: vm.limits, platform: h.kind, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr, random: vm.random,
+		program: p, limits: vm.limits, platform: h.kind, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr,
 		Took: r.Stats.Run, Stdout: r.Stdout, Stderr: r.Stderr,
 	}
 	if err := vm.kernel.Freeze(); err != nil {
@@ -159,7 +158,6 @@ func (vm *VM) clone(h *Host, once bool) error {
 	if err := vm.makeMachine(h, s.kernel.Init.MM.Root()); err != nil {
 		return err
 	}
-	vm.random = s.random
 	if err := vm.revive(nil); err != nil {
 		return err
 	}
@@ -217,7 +215,7 @@ func (vm *VM) revive(spare *task.Kernel) error {
 	vm.stdin, _ = files.File(s.stdin).(*fd.EventInput)
 	vm.stdout, _ = files.File(s.stdout).(*fd.CaptureOutput)
 	vm.stderr, _ = files.File(s.stderr).(*fd.CaptureOutput)
-	return k.ClonePages(s.random)
+	return k.ClonePages()
 }
 
 // space returns the clone's copy of an address space of the snapshot.
@@ -276,15 +274,19 @@ func (vm *VM) Verify() error {
 	if vm.snapshot == nil || vm.ran {
 		return errors.New("vmexec: only a clone that has not run can be verified")
 	}
-	own, errno := vm.kernel.Init.MM.Physical(vm.random)
-	if errno != 0 {
-		return fmt.Errorf("verify: AT_RANDOM at %#x: %s", vm.random, errno)
+	own := map[uint64]bool{} // the guest physical addresses of random bytes
+	for _, p := range vm.kernel.Processes() {
+		if gpa, errno := p.MM.Physical(p.Random); errno == 0 {
+			own[gpa] = true
+		}
 	}
 	var differ []uint64
 	for _, page := range vm.spaces.Differences(vm.snapshot.spaces, vm.snapshot.image) {
 		now := bytes.Clone(vm.mem.Page(page))
-		if own&^(pageSize-1) == page {
-			copy(now[own%pageSize:], vm.snapshot.image.Bytes(own, min(16, pageSize-own%pageSize)))
+		for gpa := range own {
+			if gpa&^(pageSize-1) == page {
+				copy(now[gpa%pageSize:], vm.snapshot.image.Bytes(gpa, min(16, pageSize-gpa%pageSize)))
+			}
 		}
 		if !bytes.Equal(now, vm.snapshot.image.Bytes(page, pageSize)) && !vm.spaces.Wiped(page) {
 			differ = append(differ, page)

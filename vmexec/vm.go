@@ -19,6 +19,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/loader"
 	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/start"
 	"kontain.dev/eventing/vmexec/internal/strace"
 	"kontain.dev/eventing/vmexec/internal/syscalls"
 	"kontain.dev/eventing/vmexec/internal/task"
@@ -40,7 +41,6 @@ type VM struct {
 	// The standard descriptors of a run that ends at the wait point, or of a clone.
 	stdin          *fd.EventInput
 	stdout, stderr *fd.CaptureOutput
-	random         uint64 // where AT_RANDOM points
 
 	// Of a clone.
 	snapshot   *Snapshot
@@ -154,146 +154,60 @@ func (b budget) Pages() (total, free int64) {
 
 const pageSize = guestmem.PageSize
 
-// loadProgram maps the executable and its dynamic linker, builds the first
-// stack and points the first thread at the entry.
+// loadProgram puts the program into the first address space and points the first
+// thread at its entry.
 func (vm *VM) loadProgram() error {
-	p, k, space := vm.program, vm.kernel, vm.kernel.Init.MM
-	exe := p.exe.image
-	base, err := vm.place(&p.exe, mm.PIEBase)
-	if err != nil {
-		return err
+	p, k := vm.program, vm.kernel
+	spec := start.Spec{
+		Exe: vm.file(&p.exe), Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.execFn, StackSize: task.StackSize,
+		Features: k.Features(), SignalFrame: k.SignalFrameSize(), Rand: rand.Reader,
 	}
-	end, err := vm.mapImage(&p.exe, base)
-	if err != nil {
-		return err
-	}
-	space.SetBrkStart(end)
-	entry, interpBase := base+exe.Entry, uint64(0)
 	if p.interp != nil {
-		in := p.interp.image
-		// The alignment may take as much again, before and after.
-		if interpBase, err = vm.place(p.interp, space.FindHole(0, in.Span()+2*in.Align)); err != nil {
-			return err
-		}
-		if _, err := vm.mapImage(p.interp, interpBase); err != nil {
-			return err
-		}
-		entry = interpBase + in.Entry
+		interp := vm.file(p.interp)
+		spec.Interp = &interp
 	}
-
-	prot := mm.Read | mm.Write
-	if exe.ExecStack {
-		prot |= mm.Exec
+	proc := k.Init
+	st, err := start.Program(proc.MM, spec)
+	var pe *start.PlaceError
+	if errors.As(err, &pe) {
+		return &ProgramError{Path: p.spec.Path, Reason: pe.Error()}
 	}
-	if errno := space.Map(mm.VMA{Start: mm.StackTop - task.StackSize, End: mm.StackTop, Prot: prot, Name: "[stack]", Stack: true}); errno != 0 {
-		return guestmem.ErrLimit
-	}
-	space.Prepare(mm.StackTop-prefaultStack, mm.StackTop)
-	f := k.Features()
-	spec := loader.StackSpec{
-		Top: mm.StackTop, Size: task.StackSize, Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.spec.Path,
-		PhEnt: exe.PhEntSize, PhNum: exe.PhNum, Base: interpBase, Entry: base + exe.Entry,
-		HWCap: f.HWCAP, HWCap2: f.HWCAP2, MinSigStkSz: k.SignalFrameSize(), VDSO: x86.VDSOVA,
-	}
-	if exe.PhdrVaddr != 0 {
-		spec.Phdr = base + exe.PhdrVaddr
-	}
-	if _, err := rand.Read(spec.Random[:]); err != nil {
-		return err
-	}
-	stack, err := loader.Stack(spec)
 	if err != nil {
 		return err
 	}
-	if err := space.Poke(stack.RSP, stack.Bytes); err != nil {
-		return err
-	}
-
 	cwd, errno := vm.fs.Resolve(vm.fs.Root(), p.spec.Dir, vfs.Directory)
 	if errno != 0 {
 		return fmt.Errorf("working directory %s: %w", p.spec.Dir, unix.Errno(errno))
 	}
-	proc := k.Init
-	proc.Cwd, proc.Exe, proc.Args, proc.Env = cwd, p.exe.path, p.spec.Args, p.spec.Env
-	proc.Auxv = stack.Bytes[stack.AuxvStart-stack.RSP : stack.AuxvEnd-stack.RSP]
-	proc.Name = path.Base(p.spec.Path)
-	proc.Name = proc.Name[:min(len(proc.Name), 15)]
-	vm.random = stack.RandomAddr
-	t := proc.Threads[0]
-	t.Name = proc.Name
-	t.Ctx.Regs.RIP, t.Ctx.Regs.RSP, t.Ctx.Regs.RFLAGS = entry, stack.RSP, 0x202
-	return vm.spaces.Err()
-}
-
-// place returns what is added to the addresses of an executable: for a
-// position-independent one what brings its first page to at, or as far above it as
-// the alignment asks for, whatever address it is linked at. The error is a
-// *ProgramError when it would not end below the stack there: above that are the
-// monitor's own pages in the guest, which no segment may replace.
-func (vm *VM) place(e *executable, at uint64) (base uint64, err error) {
-	img, first := e.image, e.image.MinVaddr
-	if img.Type == loader.Dyn {
-		low := img.MinVaddr &^ (img.Align - 1)
-		start := (at + img.Align - 1) &^ (img.Align - 1)
-		base, first = start-low, start // the sum may pass 2⁶⁴ and comes back
-	}
-	if at == 0 || first > mm.MmapTop || img.Span()+img.Align > mm.MmapTop-first {
-		return 0, &ProgramError{Path: vm.program.spec.Path, Reason: fmt.Sprintf("%s spans %d MiB, for which there is no room in the address space", e.path, img.Span()>>20)}
-	}
-	return base, nil
+	proc.Cwd = cwd
+	proc.Threads[0].Begin(task.Image{
+		Name: path.Base(p.execFn), Exe: p.exe.path, Args: p.spec.Args, Env: p.spec.Env, Auxv: st.Auxv,
+		Entry: st.Entry, Stack: st.Stack, Random: st.Random,
+	})
+	return nil
 }
 
 // prefaultMax is the largest segment of an executable whose pages the host
-// prepares before the start, and prefaultStack the part of the stack.
-const (
-	prefaultMax   = 1 << 20
-	prefaultStack = 32 << 10
-)
+// prepares before the start.
+const prefaultMax = 1 << 20
 
-// mapImage maps the segments of an executable at base and returns the end of
-// the last, on a page boundary.
-func (vm *VM) mapImage(e *executable, base uint64) (end uint64, err error) {
-	for _, s := range e.image.Segments {
-		start := (base + s.Vaddr) &^ (pageSize - 1)
-		fileEnd := base + s.Vaddr + s.FileSize
-		memEnd := base + s.End()
-		prot := mm.Prot(s.Prot)
-		if prot&mm.Write != 0 {
-			prot |= mm.Read
+// file returns an executable whose segments show its sealed memory.
+func (vm *VM) file(e *executable) start.File {
+	return start.File{Path: e.path, Image: e.image, Map: func(m *mm.MM, v mm.VMA) error {
+		n := (v.End - v.Start) / pageSize
+		gpa, err := vm.mem.MapFile(int(e.file.Fd()), int64(v.Off), n)
+		if err != nil {
+			return err
 		}
-		anon := start
-		if s.FileSize > 0 {
-			anon = pageUp(fileEnd)
-			n := (anon - start) / pageSize
-			gpa, err := vm.mem.MapFile(int(e.file.Fd()), int64(s.Offset&^(pageSize-1)), n)
-			if err != nil {
-				return 0, err
-			}
-			if err := vm.kernel.Init.MM.MapPages(mm.VMA{Start: start, End: anon, Prot: prot, Name: e.path, Off: s.Offset &^ (pageSize - 1)}, gpa); err != nil {
-				return 0, err
-			}
-			if n*pageSize <= prefaultMax {
-				vm.mem.Prefault(guestmem.Run{Start: gpa, End: gpa + n*pageSize})
-			}
-			// What follows in the last page is the file's; the program's zeros begin
-			// there. (A read-only segment keeps it, as in Linux.)
-			if tail := anon - fileEnd; tail > 0 && s.MemSize > s.FileSize {
-				if err := vm.kernel.Init.MM.Poke(fileEnd, make([]byte, tail)); err != nil {
-					return 0, err
-				}
-			}
+		if err := m.MapPages(v, gpa); err != nil {
+			return err
 		}
-		if memEnd > anon {
-			if errno := vm.kernel.Init.MM.Map(mm.VMA{Start: anon, End: pageUp(memEnd), Prot: prot, Name: ""}); errno != 0 {
-				return 0, guestmem.ErrLimit
-			}
+		if n*pageSize <= prefaultMax {
+			vm.mem.Prefault(guestmem.Run{Start: gpa, End: gpa + n*pageSize})
 		}
-		end = max(end, pageUp(memEnd))
-	}
-	return end, nil
+		return nil
+	}}
 }
-
-func pageUp(v uint64) uint64 { return (v + pageSize - 1) &^ (pageSize - 1) }
 
 // flushTime is how long the end of a run waits for slow readers of its output
 // when the context does not end the wait before.

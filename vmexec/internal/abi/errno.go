@@ -27,6 +27,7 @@ const (
 	ENXIO              = Errno(unix.ENXIO)
 	E2BIG              = Errno(unix.E2BIG)
 	ENOEXEC            = Errno(unix.ENOEXEC)
+	ELIBBAD            = Errno(unix.ELIBBAD)
 	EBADF              = Errno(unix.EBADF)
 	ECHILD             = Errno(unix.ECHILD)
 	EAGAIN             = Errno(unix.EAGAIN)

@@ -189,3 +189,15 @@ func (m *MM) Poke(va uint64, src []byte) error {
 	}
 	return nil
 }
+
+// Refresh writes to memory in place, also where a fork shares it: all who share the
+// page see it. Where nothing is mapped, nothing is written.
+func (m *MM) Refresh(va uint64, src []byte) {
+	for len(src) > 0 {
+		n := min(len(src), int(pageSize-va%pageSize))
+		if e := m.leaf(va); e&x86.PTEOwned != 0 {
+			copy(m.mem.Bytes(e&x86.PTEAddr+va%pageSize, uint64(n)), src)
+		}
+		src, va = src[n:], va+uint64(n)
+	}
+}

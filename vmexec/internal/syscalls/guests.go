@@ -41,6 +41,8 @@ var exercisedBy = map[string][]string{
 	"epoll_wait":             {"epoll"},
 	"eventfd":                {"transfer"},
 	"eventfd2":               {"epoll", "go_stacks", "go_timers"},
+	"execve":                 {"exec_errors", "exec_state", "pipeline"},
+	"execveat":               {"exec_errors", "exec_scripts"},
 	"exit":                   {"futex", "go_sync", "threads"},
 	"exit_group":             {"args_env", "cpu_features", "exit_status"},
 	"faccessat":              {"file_attributes"},

@@ -56,6 +56,7 @@ var families = []func() []Entry{
 	dirCalls,
 	epollCalls,
 	eventfdCalls,
+	execCalls,
 	idCalls,
 	itimerCalls,
 	infoCalls,

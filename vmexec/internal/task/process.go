@@ -44,6 +44,7 @@ type Process struct {
 	Args    []string // as started, for /proc/self/cmdline
 	Env     []string // as started, for /proc/self/environ
 	Auxv    []byte   // as started, for /proc/self/auxv
+	Random  uint64   // where AT_RANDOM points
 	Rlimits [16]unix.Rlimit
 	Timers  itimer.Set // of setitimer and timer_create
 	Threads []*Thread  // the leader first, while it lives
@@ -211,7 +212,7 @@ func (k *Kernel) NewProcess(maker *Thread, c CloneSpec) (*Thread, abi.Errno) {
 	}
 	p := &Process{
 		K: k, PGID: old.PGID, SID: old.SID, MM: space, FDs: old.FDs, Place: old.Place, Name: old.Name, Exe: old.Exe,
-		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
+		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Random: old.Random, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
 		vforked: c.Vfork,
 	}
 	if c.Sibling {

@@ -153,7 +153,7 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 	for _, o := range old {
 		p := &Process{
 			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: c.Space(o.MM), Place: places[o.Place], Name: o.Name, Exe: o.Exe,
-			Args: o.Args, Env: o.Env, Auxv: o.Auxv, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
+			Args: o.Args, Env: o.Env, Auxv: o.Auxv, Random: o.Random, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
 			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
 			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
 			cpu: o.cpu, waitedCPU: o.waitedCPU, waitedMin: o.waitedMin, faults: o.faults,
@@ -268,19 +268,16 @@ func (q *sigQueue) clone() sigQueue {
 }
 
 // ClonePages writes what a new clone must have of its own in its memory: fresh
-// bytes where AT_RANDOM points. rnd is the address.
-func (k *Kernel) ClonePages(rnd uint64) error {
-	var b [16]byte
-	if _, err := io.ReadFull(k.Rand, b[:]); err != nil {
-		return err
-	}
-	if rnd != 0 {
-		// A program that has unmapped its first stack needs none.
-		if err := k.Init.MM.Poke(rnd, b[:]); err != nil && !errors.Is(err, mm.ErrNotMapped) {
+// bytes where AT_RANDOM points, and mappings that a fork empties.
+func (k *Kernel) ClonePages() error {
+	for _, p := range k.Processes() {
+		var b [16]byte
+		if _, err := io.ReadFull(k.Rand, b[:]); err != nil {
 			return err
 		}
-	}
-	for _, p := range k.procs {
+		// A program that has unmapped its first stack needs none. What a fork shares is
+		// written once for all.
+		p.MM.Refresh(p.Random, b[:])
 		p.MM.Wipe()
 	}
 	return k.Init.MM.Err()
@@ -288,4 +285,6 @@ func (k *Kernel) ClonePages(rnd uint64) error {
 
 // SnapshotTypes returns a value of each type of this package that interfaces in a
 // frozen program may hold, for the snapshot on disk.
-func SnapshotTypes() []any { return []any{(*Kernel)(nil), (*Thread)(nil)} }
+func SnapshotTypes() []any {
+	return []any{(*Kernel)(nil), (*Thread)(nil), (*Pidfd)(nil), vforkWait{}}
+}

@@ -86,6 +86,9 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	return newFile(fs, d, flags&^unix.O_TRUNC), 0
 }
 
+// OpenAt opens a file that was resolved, as Open without O_CREAT does.
+func (fs *FS) OpenAt(p Path, flags int) (fd.File, abi.Errno) { return fs.openPath(p, flags) }
+
 // openTemp makes a file without a name in the directory that path leads to.
 func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) (fd.File, abi.Errno) {
 	p, errno := fs.Resolve(base, path, fl|Directory)

@@ -1,0 +1,69 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"slices"
+
+	"kontain.dev/eventing/vmexec/internal/kvm"
+	"kontain.dev/eventing/vmexec/internal/mm"
+)
+
+// Image is a program that was loaded into an address space.
+type Image struct {
+	Name         string // of the process; its first 15 bytes count
+	Exe          string // absolute path in the guest's tree
+	Args, Env    []string
+	Auxv         []byte
+	Entry, Stack uint64
+	Random       uint64 // where AT_RANDOM points
+}
+
+// Begin makes the thread the first of a program that is in its address space.
+func (t *Thread) Begin(i Image) {
+	p := t.P
+	p.Exe, p.Args, p.Env, p.Auxv, p.Random = i.Exe, i.Args, i.Env, i.Auxv, i.Random
+	p.Name = i.Name[:min(len(i.Name), 15)]
+	t.Name = p.Name
+	t.Ctx.FSBase, t.Ctx.GSBase, t.Ctx.Root = 0, 0, p.MM.Root()
+	t.Ctx.Regs = kvm.Regs{RIP: i.Entry, RSP: i.Stack, RFLAGS: 0x202}
+	initFP(t.Ctx.FP)
+}
+
+// Exec replaces the program of the thread's process by one that was loaded into
+// space; execve(2). The process's other threads end, and the caller becomes its
+// first. The handler returns ENORETURN.
+func (t *Thread) Exec(space *mm.MM, i Image) {
+	k, p := t.K, t.P
+	for _, x := range slices.Clone(p.Threads) {
+		if x != t {
+			x.leave()
+			x.drop()
+		}
+	}
+	delete(k.threads, t.TID)
+	t.TID, p.formerPID = p.PID, 0
+	k.threads[t.TID] = t
+	t.leave() // as Linux, under the new number: another thread's robust list is not its
+	t.RobustList, t.ClearChildTID = 0, 0
+
+	k.machine.Forget(&t.Ctx)
+	p.faults += p.MM.Faults
+	p.MM.Release()
+	p.MM = space
+	if k.shared(p, func(x *Process) bool { return x.FDs == p.FDs }) {
+		p.FDs = p.FDs.Clone()
+	}
+	p.FDs.CloseExec()
+	if k.shared(p, func(x *Process) bool { return x.actions == p.actions }) {
+		a := *p.actions
+		p.actions = &a
+	}
+	p.actions.reset()
+	p.Timers.DeletePOSIX()
+	t.altStack = AltStack{}
+	p.Executed = true
+	p.vforkOver()
+	t.Begin(i)
+}
