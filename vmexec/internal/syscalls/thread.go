@@ -71,7 +71,7 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	addr, op, val, addr2, val3 := a[0], a[1]&0xffff_ffff, a[2], a[4], uint32(a[5])
 	real, private := op&futexClockReal != 0, op&futexPrivate != 0
 	cmd := op & futexCommandMask
-	if real && cmd != futexWaitBitset && cmd != futexWait {
+	if real && cmd != futexWaitBitset {
 		return 0, abi.ENOSYS
 	}
 	k := t.K
