@@ -342,6 +342,9 @@ func (e *Epoll) Readiness() Events {
 // Queue is woken when a descriptor of the set may have become ready.
 func (e *Epoll) Queue() *waitq.Queue { return &e.q }
 
+// Lseek does nothing, and succeeds, as on Linux.
+func (e *Epoll) Lseek(int64, int) (int64, abi.Errno) { return 0, abi.OK }
+
 // Name is that of Linux.
 func (e *Epoll) Name() string { return "anon_inode:[eventpoll]" }
 

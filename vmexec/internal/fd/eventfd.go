@@ -88,6 +88,9 @@ func (e *EventFD) Readiness() Events {
 // Queue is woken by every read and write.
 func (e *EventFD) Queue() *waitq.Queue { return &e.q }
 
+// Lseek does nothing, and succeeds, as on Linux.
+func (e *EventFD) Lseek(int64, int) (int64, abi.Errno) { return 0, abi.OK }
+
 // Name is that of Linux.
 func (e *EventFD) Name() string { return "anon_inode:[eventfd]" }
 

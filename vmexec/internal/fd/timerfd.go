@@ -178,6 +178,9 @@ func (t *TimerFD) CloneFile(c *CloneContext) File {
 	return n
 }
 
+// Lseek does nothing, and succeeds, as on Linux.
+func (t *TimerFD) Lseek(int64, int) (int64, abi.Errno) { return 0, abi.OK }
+
 // Name is that of Linux.
 func (t *TimerFD) Name() string { return "anon_inode:[timerfd]" }
 

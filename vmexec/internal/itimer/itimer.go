@@ -181,6 +181,10 @@ func (p *POSIX) Expired(overruns int64, pending bool) (send bool) {
 	return true
 }
 
+// Taken notes that the timer's signal is delivered, and returns the overruns that go
+// with it.
+func (p *POSIX) Taken() int64 { return p.Overruns(false) }
+
 // Overruns returns how many expiries the last delivered signal stood for beside
 // its own; timer_getoverrun(2).
 func (p *POSIX) Overruns(pending bool) int64 {

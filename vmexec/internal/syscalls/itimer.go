@@ -19,7 +19,7 @@ func itimerCalls() []Entry {
 		{Nr: unix.SYS_TIMER_CREATE, Name: "timer_create", Fn: timerCreate, Support: Full},
 		{Nr: unix.SYS_TIMER_SETTIME, Name: "timer_settime", Fn: timerSettime, Support: Full},
 		{Nr: unix.SYS_TIMER_GETTIME, Name: "timer_gettime", Fn: timerGettime, Support: Full},
-		{Nr: unix.SYS_TIMER_GETOVERRUN, Name: "timer_getoverrun", Fn: timerGetoverrun, Support: Partial, Note: "si_overrun of a signal that was blocked is that of its first expiry"},
+		{Nr: unix.SYS_TIMER_GETOVERRUN, Name: "timer_getoverrun", Fn: timerGetoverrun, Support: Full},
 		{Nr: unix.SYS_TIMER_DELETE, Name: "timer_delete", Fn: timerDelete, Support: Full},
 	}
 }

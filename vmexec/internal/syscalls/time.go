@@ -18,13 +18,13 @@ func timeCalls() []Entry {
 	return []Entry{
 		{Nr: unix.SYS_CLOCK_GETTIME, Name: "clock_gettime", Fn: clockGettime, Support: Full},
 		{Nr: unix.SYS_CLOCK_GETRES, Name: "clock_getres", Fn: clockGetres, Support: Full},
-		{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Fn: noPermission, Support: Refused, Note: "always EPERM"},
-		{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Fn: noPermission, Support: Refused, Note: "always EPERM, reading included"},
-		{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Fn: noPermission, Support: Refused, Note: "always EPERM, reading included"},
+		{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Fn: clockSettime, Support: Refused, Note: "always EPERM, where the arguments are right"},
+		{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Fn: clockAdjtime, Support: Partial, Note: "reading; changes are EPERM"},
+		{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Fn: adjtimex, Support: Partial, Note: "reading; changes are EPERM"},
 		{Nr: unix.SYS_CLOCK_NANOSLEEP, Name: "clock_nanosleep", Fn: clockNanosleep, Support: Partial, Note: "not on CPU-time clocks"},
 		{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Fn: nanosleep, Support: Full},
 		{Nr: unix.SYS_GETTIMEOFDAY, Name: "gettimeofday", Fn: getTimeOfDay, Support: Full},
-		{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Fn: noPermission, Support: Refused, Note: "always EPERM"},
+		{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Fn: setTimeOfDay, Support: Refused, Note: "always EPERM, where the arguments are right"},
 		{Nr: unix.SYS_TIME, Name: "time", Fn: getTime, Support: Full},
 		{Nr: unix.SYS_TIMES, Name: "times", Fn: times, Support: Partial, Note: "all CPU time is user time"},
 		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "CPU time is that of the whole process, all of it user time"},
@@ -124,7 +124,7 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.CLOCK_REALTIME, unix.CLOCK_TAI, unix.CLOCK_REALTIME_ALARM,
 		unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
 	case unix.CLOCK_THREAD_CPUTIME_ID:
-		return 0, abi.EINVAL
+		return 0, abi.ENOTSUP
 	default:
 		if _, errno := readClock(t.P, id); errno != 0 {
 			return 0, errno

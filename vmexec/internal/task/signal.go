@@ -277,7 +277,19 @@ func (t *Thread) TakePending(set uint64) (int, SigInfo, bool) {
 	if !ok {
 		s, ok = t.P.pending.take(set)
 	}
+	t.countOverruns(&s.info)
 	return s.sig, s.info, ok
+}
+
+// countOverruns tells the signal of a timer, which is being taken, how many expiries it
+// stands for beside its own: only now are they known.
+func (t *Thread) countOverruns(info *SigInfo) {
+	if info.Code != CodeTimer || info.sent {
+		return
+	}
+	if p := t.P.Timers.POSIX(info.PID); p != nil {
+		info.UID = uint32(p.Taken())
+	}
 }
 
 // Mask returns the blocked signals.
@@ -378,6 +390,7 @@ func (t *Thread) deliver() {
 				break
 			}
 		}
+		t.countOverruns(&s.info)
 		a := t.P.actions[s.sig]
 		if t.P.ignored(s.sig) {
 			continue
