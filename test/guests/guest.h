@@ -122,7 +122,7 @@ __attribute__((unused)) static void drop_privileges(void) {
 	CHECK(syscall(SYS_capset, &head, sets) == 0);
 }
 
-// readonly returns a page with zeros that cannot be written.
+// readonly_page returns a page with zeros that cannot be written.
 __attribute__((unused)) static void *readonly_page(void) {
 	void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(p != MAP_FAILED);

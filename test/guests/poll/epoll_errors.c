@@ -9,7 +9,7 @@
 
 int main(void) {
 	int p[2], ep = epoll_create1(0), other = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event e = {EPOLLIN}, out[4], *ro = readonly();
+	struct epoll_event e = {EPOLLIN}, out[4], *ro = readonly_page();
 	CHECK(pipe(p) == 0 && ep >= 0 && other >= 0);
 	scratch();
 	int file = open("f", O_CREAT | O_RDWR, 0600), dir = open(".", O_RDONLY), path = open("f", O_PATH);

@@ -12,7 +12,7 @@ static long futex(void *addr, int op, long val, const void *ts, void *addr2, uns
 }
 
 int main(void) {
-	unsigned *ro = readonly();
+	unsigned *ro = readonly_page();
 	char *high = (char *)0x7ffffffff000 + 4096 * 4;
 	struct timespec zero = {0, 0}, bad = {0, 1000000000}, neg = {-1, 0};
 	int pr = FUTEX_PRIVATE_FLAG;

@@ -64,7 +64,7 @@ int main(void) {
 	SHOW(arch(ARCH_SET_FS, (void *)0xffffffffffffffff));
 	SHOW(arch(ARCH_GET_FS, BAD));
 	SHOW(arch(ARCH_GET_GS, BAD));
-	SHOW(arch(ARCH_GET_GS, readonly()));
+	SHOW(arch(ARCH_GET_GS, readonly_page()));
 	SHOW(arch(0, NULL));
 	SHOW(arch(0x9999, NULL));
 	printf("still %ld\n", mine);

@@ -10,7 +10,7 @@
 int main(void) {
 	drop_privileges();
 	struct timespec ts, bad[] = {{-1, 0}, {0, -1}, {0, 1000000000}, {0, 1l << 62}};
-	void *ro = readonly();
+	void *ro = readonly_page();
 	static const int clocks[] = {-1, 10, 12, 99, -100, 0x7fffffff, -2147483647 - 1};
 	for (unsigned i = 0; i < sizeof clocks / sizeof *clocks; i++) {
 		printf("clock %d\n", clocks[i]);

@@ -43,7 +43,7 @@ int main(void) {
 		ts = in(c, 20000000000ll);
 		CHECK_EQ(clock_nanosleep(c, TIMER_ABSTIME, &ts, &left), EINTR);
 		CHECK(left.tv_sec == 7 && left.tv_nsec == 7);
-		CHECK_EQ(clock_nanosleep(c, 0, &ts, readonly()), EFAULT); // interrupted, and nowhere to say how long
+		CHECK_EQ(clock_nanosleep(c, 0, &ts, readonly_page()), EFAULT); // interrupted, and nowhere to say how long
 		it = (struct itimerval){{0, 0}, {0, 0}};
 		setitimer(ITIMER_REAL, &it, NULL);
 		printf("clock %d ok\n", c);
