@@ -32,7 +32,7 @@ func isCPUClock(t *task.Thread, id int32) bool {
 	if id >= 0 && id != unix.CLOCK_PROCESS_CPUTIME_ID && id != unix.CLOCK_THREAD_CPUTIME_ID {
 		return false
 	}
-	_, errno := readClock(t.K, id)
+	_, errno := readClock(t.P, id)
 	return id < 0 && errno == 0
 }
 
@@ -90,7 +90,7 @@ func clockAdjtime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno := t.CopyIn(a[1], b[:]); errno != 0 {
 		return 0, errno
 	}
-	if _, errno := readClock(t.K, id); errno != 0 {
+	if _, errno := readClock(t.P, id); errno != 0 {
 		return 0, errno
 	}
 	if id != unix.CLOCK_REALTIME {
