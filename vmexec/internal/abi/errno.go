@@ -100,6 +100,8 @@ const (
 	ERESTARTSYS
 	// ERESTARTNOHAND: restart only when no handler runs, otherwise EINTR.
 	ERESTARTNOHAND
+	// ERESTARTNOINTR: restart after any handler.
+	ERESTARTNOINTR
 	// ENORETURN: the call has set every register itself (rt_sigreturn, execve)
 	// or its thread is gone (exit).
 	ENORETURN

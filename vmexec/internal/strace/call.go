@@ -102,6 +102,8 @@ func (c *call) tail(ret uint64, errno abi.Errno) string {
 		}
 	case abi.ERESTARTSYS:
 		b.WriteString("? ERESTARTSYS (To be restarted if SA_RESTART is set)")
+	case abi.ERESTARTNOINTR:
+		b.WriteString("? ERESTARTNOINTR (To be restarted)")
 	case abi.ERESTARTNOHAND:
 		b.WriteString("? ERESTARTNOHAND (To be restarted if no handler)")
 	default:

@@ -686,3 +686,22 @@ func randomProgram(r *rand.Rand) []byte {
 	}
 	return b
 }
+
+func FuzzWaitv(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(slices.Repeat([]byte{0xff}, waitvSize*3))
+	one := make([]byte, waitvSize)
+	one[8], one[16] = 4, waitvFlag32
+	f.Add(one)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, errno := decodeWaitv(b)
+		if errno == 0 && len(list) != len(b)/waitvSize {
+			t.Errorf("%d bytes are %d futexes", len(b), len(list))
+		}
+		for _, x := range list {
+			if x.Addr%4 != 0 {
+				t.Errorf("futex at %#x", x.Addr)
+			}
+		}
+	})
+}

@@ -67,6 +67,7 @@ var exercisedBy = map[string][]string{
 	"fsync":                  {"descriptors", "files"},
 	"ftruncate":              {"descriptors", "files", "go_files"},
 	"futex":                  {"go_signals", "go_sync", "threads"},
+	"futex_waitv":            {"futex_waitv"},
 	"futimesat":              {"file_attributes"},
 	"get_robust_list":        {"thread_mutexes"},
 	"getcpu":                 {"identity"},

@@ -158,7 +158,7 @@ func setItimer(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // timerCreate is timer_create(2). Errors: EINVAL, EFAULT, EAGAIN.
 func timerCreate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	p, k, clock := t.P, t.K, int32(a[0])
+	p, k, clock := t.P, t.K, ownClock(t, int32(a[0]))
 	if _, errno := readClock(p, clock); errno != 0 {
 		return 0, errno
 	}

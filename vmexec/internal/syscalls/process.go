@@ -95,7 +95,7 @@ func clone3(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch {
 	case c.flags&csignal != 0, c.flags&unix.CLONE_DETACHED != 0, c.flags&(cloneClearSigHand|unix.CLONE_SIGHAND) == cloneClearSigHand|unix.CLONE_SIGHAND,
 		field(4)&^csignal != 0, c.exitSignal != 0 && (c.flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 || !task.ValidSignal(c.exitSignal)),
-		(field(5) == 0) != (field(6) == 0):
+		(field(5) == 0) != (field(6) == 0), field(6) > x86.UserEnd || field(5) > x86.UserEnd-field(6):
 		return 0, abi.EINVAL
 	}
 	return startTask(t, c)

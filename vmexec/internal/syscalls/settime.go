@@ -29,10 +29,7 @@ func clockSettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // isCPUClock reports whether the clock is the processor time of somebody who exists.
 func isCPUClock(t *task.Thread, id int32) bool {
-	if id >= 0 && id != unix.CLOCK_PROCESS_CPUTIME_ID && id != unix.CLOCK_THREAD_CPUTIME_ID {
-		return false
-	}
-	_, errno := readClock(t.P, id)
+	_, errno := readClock(t.P, ownClock(t, id))
 	return id < 0 && errno == 0
 }
 
@@ -90,7 +87,7 @@ func clockAdjtime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno := t.CopyIn(a[1], b[:]); errno != 0 {
 		return 0, errno
 	}
-	if _, errno := readClock(t.P, id); errno != 0 {
+	if _, errno := readClock(t.P, ownClock(t, id)); errno != 0 {
 		return 0, errno
 	}
 	if id != unix.CLOCK_REALTIME {

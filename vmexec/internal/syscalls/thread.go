@@ -4,6 +4,8 @@
 package syscalls
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -15,7 +17,8 @@ func threadCalls() []Entry {
 	return []Entry{
 		{Nr: unix.SYS_EXIT, Name: "exit", Fn: exit},
 		{Nr: unix.SYS_EXIT_GROUP, Name: "exit_group", Fn: exitGroup},
-		{Nr: unix.SYS_FUTEX, Name: "futex", Fn: futex, Support: Partial, Note: "priority inheritance operations are refused with ENOSYS"},
+		{Nr: unix.SYS_FUTEX, Name: "futex", Fn: futex, Support: Partial, Note: "FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI are refused with ENOSYS; there is one priority, which all inherit"},
+		{Nr: unix.SYS_FUTEX_WAITV, Name: "futex_waitv", Fn: futexWaitv, Support: Full},
 		{Nr: unix.SYS_ARCH_PRCTL, Name: "arch_prctl", Fn: archPrctl, Support: Partial, Note: "ARCH_SET/GET_FS/GS"},
 	}
 }
@@ -59,8 +62,12 @@ const (
 	futexRequeue     = 3
 	futexCmpRequeue  = 4
 	futexWakeOp      = 5
+	futexLockPI      = 6
+	futexUnlockPI    = 7
+	futexTrylockPI   = 8
 	futexWaitBitset  = 9
 	futexWakeBitset  = 10
+	futexLockPI2     = 13
 	futexPrivate     = 128
 	futexClockReal   = 256
 	futexAllBits     = ^uint32(0)
@@ -71,7 +78,7 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	addr, op, val, addr2, val3 := a[0], a[1]&0xffff_ffff, a[2], a[4], uint32(a[5])
 	real, private := op&futexClockReal != 0, op&futexPrivate != 0
 	cmd := op & futexCommandMask
-	if real && cmd != futexWaitBitset {
+	if real && cmd != futexWaitBitset && cmd != futexLockPI2 {
 		return 0, abi.ENOSYS
 	}
 	k := t.K
@@ -128,6 +135,24 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		woken := t.FutexWake(addr, private, int(int32(val)), futexAllBits)
 		moved := t.FutexRequeue(addr, addr2, private, int(int32(a[3])))
 		return uint64(woken + moved), 0
+	case futexLockPI, futexLockPI2:
+		deadline := task.NoDeadline
+		if a[3] != 0 && t.Woken() == task.WakeNone {
+			ns, errno := timespec(t, a[3])
+			if errno != 0 {
+				return 0, errno
+			}
+			clock := unix.CLOCK_MONOTONIC
+			if real || cmd == futexLockPI { // which has always meant the wall clock
+				clock = unix.CLOCK_REALTIME
+			}
+			deadline = k.ClockDeadline(clock, ns)
+		}
+		return 0, t.FutexLockPI(addr, private, false, deadline)
+	case futexTrylockPI:
+		return 0, t.FutexLockPI(addr, private, true, task.NoDeadline)
+	case futexUnlockPI:
+		return 0, t.FutexUnlockPI(addr, private)
 	case futexWakeOp:
 		return wakeOp(t, addr, addr2, private, count(val), count(a[3]), val3)
 	}
@@ -190,4 +215,60 @@ func wakeOp(t *task.Thread, addr, addr2 uint64, private bool, n, n2 int, op uint
 		woken += t.FutexWake(addr2, private, n2, ^uint32(0))
 	}
 	return uint64(woken), 0
+}
+
+// Limits and flags of futex_waitv(2).
+const (
+	maxWaitv     = 128
+	waitvSize    = 24 // struct futex_waitv
+	waitvFlag32  = 2
+	waitvPrivate = 128
+)
+
+// futexWaitv is futex_waitv(2). Errors: EINVAL, EFAULT, EAGAIN, ETIMEDOUT, EINTR.
+func futexWaitv(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if t.Woken() != task.WakeNone {
+		at, errno := t.FutexWaitAny(nil, 0)
+		return uint64(at), errno
+	}
+	n, clock := uint32(a[1]), int32(a[4])
+	if a[2]&0xffff_ffff != 0 || n == 0 || n > maxWaitv || a[0] == 0 {
+		return 0, abi.EINVAL
+	}
+	deadline := task.NoDeadline
+	if a[3] != 0 {
+		if clock != unix.CLOCK_MONOTONIC && clock != unix.CLOCK_REALTIME {
+			return 0, abi.EINVAL
+		}
+		ns, errno := timespec(t, a[3])
+		if errno != 0 {
+			return 0, errno
+		}
+		deadline = t.K.ClockDeadline(int(clock), ns)
+	}
+	raw := make([]byte, n*waitvSize)
+	if errno := t.CopyIn(a[0], raw); errno != 0 {
+		return 0, errno
+	}
+	list, errno := decodeWaitv(raw)
+	if errno != 0 {
+		return 0, errno
+	}
+	at, errno := t.FutexWaitAny(list, deadline)
+	return uint64(at), errno
+}
+
+// decodeWaitv reads an array of struct futex_waitv. Errors: EINVAL.
+func decodeWaitv(raw []byte) ([]task.VectorFutex, abi.Errno) {
+	le := binary.LittleEndian
+	list := make([]task.VectorFutex, 0, len(raw)/waitvSize)
+	for ; len(raw) >= waitvSize; raw = raw[waitvSize:] {
+		val, addr, flags := le.Uint64(raw), le.Uint64(raw[8:]), le.Uint32(raw[16:])
+		if flags&^uint32(waitvFlag32|waitvPrivate) != 0 || flags&waitvFlag32 == 0 || le.Uint32(raw[20:]) != 0 ||
+			val>>32 != 0 || addr%4 != 0 {
+			return nil, abi.EINVAL
+		}
+		list = append(list, task.VectorFutex{Addr: addr, Want: uint32(val), Private: flags&waitvPrivate != 0})
+	}
+	return list, 0
 }

@@ -21,13 +21,13 @@ func timeCalls() []Entry {
 		{Nr: unix.SYS_CLOCK_SETTIME, Name: "clock_settime", Fn: clockSettime, Support: Refused, Note: "always EPERM, where the arguments are right"},
 		{Nr: unix.SYS_CLOCK_ADJTIME, Name: "clock_adjtime", Fn: clockAdjtime, Support: Partial, Note: "reading; changes are EPERM"},
 		{Nr: unix.SYS_ADJTIMEX, Name: "adjtimex", Fn: adjtimex, Support: Partial, Note: "reading; changes are EPERM"},
-		{Nr: unix.SYS_CLOCK_NANOSLEEP, Name: "clock_nanosleep", Fn: clockNanosleep, Support: Partial, Note: "not on CPU-time clocks"},
+		{Nr: unix.SYS_CLOCK_NANOSLEEP, Name: "clock_nanosleep", Fn: clockNanosleep, Support: Full},
 		{Nr: unix.SYS_NANOSLEEP, Name: "nanosleep", Fn: nanosleep, Support: Full},
 		{Nr: unix.SYS_GETTIMEOFDAY, Name: "gettimeofday", Fn: getTimeOfDay, Support: Full},
 		{Nr: unix.SYS_SETTIMEOFDAY, Name: "settimeofday", Fn: setTimeOfDay, Support: Refused, Note: "always EPERM, where the arguments are right"},
 		{Nr: unix.SYS_TIME, Name: "time", Fn: getTime, Support: Full},
 		{Nr: unix.SYS_TIMES, Name: "times", Fn: times, Support: Partial, Note: "all CPU time is user time"},
-		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "CPU time is that of the whole process, all of it user time"},
+		{Nr: unix.SYS_GETRUSAGE, Name: "getrusage", Fn: getRusage, Support: Partial, Note: "all CPU time is user time"},
 	}
 }
 
@@ -41,16 +41,25 @@ const nanosPerSecond = 1_000_000_000
 // 3, a bit for threads, and two bits for the kind.
 const (
 	cpuClockThread   = 4
+	cpuClockSched    = 2
 	cpuClockKindMask = 3
 	cpuClockKindFD   = 3 // a clock that is a file, which guests do not have
 )
 
-// cpuTime returns the CPU time that a process has used so far, in nanoseconds. What
-// each thread used of it is not recorded.
+// ownClock turns the clock of the calling thread's processor time into one that names
+// the thread, so that it means the same whoever reads it.
+func ownClock(t *task.Thread, id int32) int32 {
+	if id == unix.CLOCK_THREAD_CPUTIME_ID || id < 0 && id&cpuClockKindMask != cpuClockKindFD && id>>3 == -1 && id&cpuClockThread != 0 {
+		return ^int32(t.TID)<<3 | cpuClockThread | cpuClockSched
+	}
+	return id
+}
+
+// cpuTime returns the CPU time that a process has used so far, in nanoseconds.
 func cpuTime(p *task.Process) int64 { return max(0, p.CPUTime()) }
 
 // readClock returns the time of a clock in nanoseconds; clock_gettime(2).
-// Errors: EINVAL for an unknown clock.
+// The caller's own thread is named by ownClock. Errors: EINVAL for an unknown clock.
 func readClock(p *task.Process, id int32) (int64, abi.Errno) {
 	k := p.K
 	switch id {
@@ -58,7 +67,7 @@ func readClock(p *task.Process, id int32) (int64, abi.Errno) {
 		return max(0, k.Clock.Realtime()), abi.OK
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
 		return k.Clock.Monotonic(), abi.OK
-	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
+	case unix.CLOCK_PROCESS_CPUTIME_ID:
 		return cpuTime(p), abi.OK
 	}
 	if id >= 0 || id&cpuClockKindMask == cpuClockKindFD {
@@ -68,6 +77,7 @@ func readClock(p *task.Process, id int32) (int64, abi.Errno) {
 	switch x := k.Thread(who); {
 	case who == 0:
 	case id&cpuClockThread != 0 && x != nil && x.P == p:
+		return max(0, x.CPUTime()), abi.OK
 	case id&cpuClockThread == 0 && k.Process(who) != nil:
 		p = k.Process(who)
 	default:
@@ -87,7 +97,7 @@ func thread(t *task.Thread, tid int) *task.Thread {
 }
 
 func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	now, errno := readClock(t.P, int32(a[0]))
+	now, errno := readClock(t.P, ownClock(t, int32(a[0])))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -96,7 +106,7 @@ func clockGettime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // clockGetres answers as the vDSO does: every clock counts in nanoseconds.
 func clockGetres(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if _, errno := readClock(t.P, int32(a[0])); errno != 0 {
+	if _, errno := readClock(t.P, ownClock(t, int32(a[0]))); errno != 0 {
 		return 0, errno
 	}
 	if a[1] == 0 {
@@ -126,10 +136,17 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.CLOCK_THREAD_CPUTIME_ID:
 		return 0, abi.ENOTSUP
 	default:
-		if _, errno := readClock(t.P, id); errno != 0 {
+		own := ownClock(t, id)
+		if _, errno := readClock(t.P, own); errno != 0 {
 			return 0, errno
 		}
-		return 0, abi.ENOTSUP
+		if id != unix.CLOCK_PROCESS_CPUTIME_ID && id >= 0 {
+			return 0, abi.ENOTSUP
+		}
+		if own == ownClock(t, unix.CLOCK_THREAD_CPUTIME_ID) { // it would never end
+			return 0, abi.EINVAL
+		}
+		return sleepCPU(t, id, a)
 	}
 	if a[1]&unix.TIMER_ABSTIME == 0 {
 		return sleepFor(t, a[2], a[3])
@@ -147,6 +164,47 @@ func clockNanosleep(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, abi.OK
 	}
 	return 0, t.Block(itimer.Add(t.K.Clock.Monotonic(), until-now))
+}
+
+// cpuSleep is the State of a sleep on a clock of processor time: when it ends.
+type cpuSleep int64
+
+// Progress implements task.Progress.
+func (cpuSleep) Progress() {}
+
+// cpuSleepLook is how often a sleep on a clock of processor time looks at it at most.
+const cpuSleepLook = 1_000_000
+
+// sleepCPU sleeps until a process or another thread has used so much processor time.
+func sleepCPU(t *task.Thread, id int32, a task.Args) (uint64, abi.Errno) {
+	now, _ := readClock(t.P, id)
+	end, again := t.State.(cpuSleep)
+	if !again {
+		d, errno := copyInTime(t, a[2])
+		if errno != 0 {
+			return 0, errno
+		}
+		if a[1]&unix.TIMER_ABSTIME == 0 {
+			d = itimer.Add(now, d)
+		}
+		end = cpuSleep(d)
+		t.State = end
+	}
+	left := int64(end) - now
+	switch {
+	case left <= 0:
+		return 0, abi.OK
+	case t.Woken() != task.WakeSignal:
+		return 0, t.Block(itimer.Add(t.K.Clock.Monotonic(), max(left, cpuSleepLook)))
+	case a[1]&unix.TIMER_ABSTIME != 0:
+		return 0, abi.ERESTARTNOHAND
+	}
+	if a[3] != 0 {
+		if errno := t.CopyOut(a[3], abi.AppendTimespec(nil, left)); errno != 0 {
+			return 0, errno
+		}
+	}
+	return 0, abi.EINTR
 }
 
 // sleepFor sleeps for the time at req; when a signal ends it the rest goes to
@@ -221,6 +279,9 @@ func getRusage(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	switch int32(a[0]) {
 	case unix.RUSAGE_SELF, unix.RUSAGE_THREAD:
 		r.User = cpuTime(t.P)
+		if int32(a[0]) == unix.RUSAGE_THREAD {
+			r.User = max(0, t.CPUTime())
+		}
 		r.MinorFaults = int64(t.P.Faults())
 		r.MaxRSS = int64(t.K.Memory.Peak() * pageSize / 1024)
 	case unix.RUSAGE_CHILDREN:

@@ -14,6 +14,7 @@ import (
 // Futexes of a VM: fast user-space locks, futex(2).
 type futexes struct {
 	waiters map[futexKey][]*futexWaiter // in the order they came
+	pi      map[futexKey]*piLock        // those that somebody waits for
 }
 
 // futexKey names a futex: an address space with an address in it, or memory that
@@ -25,9 +26,20 @@ type futexWaiter struct {
 	key   futexKey
 	bits  uint32
 	woken bool
+	// vector: it is one of several that the thread waits for.
+	vector bool
 }
 
-func newFutexes() *futexes { return &futexes{waiters: map[futexKey][]*futexWaiter{}} }
+// Abandon implements Abandoner: a thread that ends is not woken in another's place.
+func (w *futexWaiter) Abandon() {
+	if !w.woken {
+		w.t.K.futexes.remove(w)
+	}
+}
+
+func newFutexes() *futexes {
+	return &futexes{waiters: map[futexKey][]*futexWaiter{}, pi: map[futexKey]*piLock{}}
+}
 
 func (f *futexes) wake(key futexKey, n int, bits uint32) int {
 	ws := f.waiters[key]
@@ -160,7 +172,7 @@ func (t *Thread) exitRobustList() {
 		}
 		next, errno := t.CopyInU64(entry &^ 1)
 		if entry&^1 != pending&^1 {
-			t.handOver(entry&^1 + offset)
+			t.handOver(entry&^1+offset, entry&1 != 0)
 		}
 		if errno != 0 {
 			return
@@ -168,17 +180,17 @@ func (t *Thread) exitRobustList() {
 		entry = next
 	}
 	if pending != 0 {
-		t.handOver(pending&^1 + offset)
+		t.handOver(pending&^1+offset, pending&1 != 0)
 	}
 }
 
-func (t *Thread) handOver(addr uint64) {
-	const ownerMask, ownerDied, waiters = 0x3fff_ffff, 0x4000_0000, 0x8000_0000
+func (t *Thread) handOver(addr uint64, pi bool) {
 	v, errno := t.CopyInU32(addr)
-	if errno != 0 || addr%4 != 0 || int(v&ownerMask) != t.TID {
+	if errno != 0 || addr%4 != 0 || int(v&futexOwner) != t.TID {
 		return
 	}
-	if t.CopyOutU32(addr, v&waiters|ownerDied) == 0 && v&waiters != 0 {
+	// Those who wait for a lock with an owner get it when the thread has gone.
+	if t.CopyOutU32(addr, v&futexWaiters|futexOwnerDied) == 0 && v&futexWaiters != 0 && !pi {
 		t.FutexWake(addr, false, 1, ^uint32(0))
 	}
 }

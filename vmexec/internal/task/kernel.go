@@ -134,7 +134,7 @@ type Kernel struct {
 
 	cpuBefore    int64 // processor time up to the run: before the snapshot; after it all
 	onCPU        bool
-	charged      *Process // who uses the processor, since cpuTime was chargedAt
+	charged      *Thread // who uses the processor, since cpuTime was chargedAt
 	chargedAt    int64
 	waitingSince int64 // when the program first waited for its event
 	frozenAt     int64 // the monotonic clock at the snapshot
@@ -190,8 +190,9 @@ func New(c Config) *Kernel {
 	p.Rlimits[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: uint64(c.Limits.Files), Max: uint64(c.Limits.Files)}
 	p.Rlimits[unix.RLIMIT_SIGPENDING] = unix.Rlimit{Cur: maxQueued, Max: maxQueued}
 	p.Rlimits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: uint64(c.Limits.Threads), Max: uint64(c.Limits.Threads)}
-	k.Init, k.charged = p, p
+	k.Init = p
 	t := k.newThread(p, p.PID)
+	k.charged = t
 	initFP(t.Ctx.FP)
 	k.enqueue(t)
 	return k
@@ -512,9 +513,7 @@ func (k *Kernel) step(t *Thread) {
 		return
 	}
 	if k.running != t {
-		if k.charged != t.P {
-			k.charge(t.P)
-		}
+		k.charge(t)
 		k.running = t
 		k.stats.Switches++
 	}
@@ -594,7 +593,7 @@ func (k *Kernel) call(t *Thread) {
 	case abi.OK:
 		r.RAX = ret
 	case abi.ENORETURN:
-	case abi.ERESTARTSYS, abi.ERESTARTNOHAND:
+	case abi.ERESTARTSYS, abi.ERESTARTNOHAND, abi.ERESTARTNOINTR:
 		t.restart = errno
 	default:
 		r.RAX = negErrno(errno)

@@ -333,7 +333,7 @@ func (p *Process) end(status uint32) {
 	}
 	k := p.K
 	p.zombie, p.status = true, status
-	if k.charged == p {
+	if c := k.charged; c != nil && c.P == p {
 		k.charge(nil)
 	}
 	for _, t := range slices.Clone(p.Threads) {
@@ -557,7 +557,7 @@ func (p *Process) NewSession() abi.Errno {
 
 // CPUTime returns the processor time of the process in nanoseconds.
 func (p *Process) CPUTime() int64 {
-	if p.K.charged == p {
+	if c := p.K.charged; c != nil && c.P == p {
 		return p.cpu + max(0, p.K.CPUTime()-p.K.chargedAt)
 	}
 	return p.cpu
@@ -579,12 +579,22 @@ func (p *Process) WaitedCPU() int64 { return p.waitedCPU }
 func (p *Process) WaitedFaults() uint64 { return p.waitedMin }
 
 // charge says who uses the processor from now on.
-func (k *Kernel) charge(p *Process) {
+func (k *Kernel) charge(t *Thread) {
 	now := k.CPUTime()
-	if k.charged != nil {
-		k.charged.cpu += max(0, now-k.chargedAt)
+	if c := k.charged; c != nil {
+		used := max(0, now-k.chargedAt)
+		c.cpu += used
+		c.P.cpu += used
 	}
-	k.charged, k.chargedAt = p, now
+	k.charged, k.chargedAt = t, now
+}
+
+// CPUTime returns the processor time of the thread in nanoseconds.
+func (t *Thread) CPUTime() int64 {
+	if t.K.charged == t {
+		return t.cpu + max(0, t.K.CPUTime()-t.K.chargedAt)
+	}
+	return t.cpu
 }
 
 // CloseFiles closes the descriptors of all processes.

@@ -432,7 +432,7 @@ func (t *Thread) settle(restartFlag, handler bool) {
 		return
 	}
 	r := &t.Ctx.Regs
-	if !handler || t.restart == abi.ERESTARTSYS && restartFlag {
+	if !handler || t.restart == abi.ERESTARTNOINTR || t.restart == abi.ERESTARTSYS && restartFlag {
 		r.RAX = uint64(t.call.nr)
 		r.RIP -= 2 // the length of the SYSCALL instruction
 	} else {

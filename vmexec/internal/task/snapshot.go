@@ -125,6 +125,7 @@ func (k *Kernel) Clone(c CloneConfig) (*Kernel, error) {
 	}
 	n.Net = k.Net.Clone(c.Files)
 	k.futexes.clone(n)
+	k.futexes.clonePI(n)
 	for _, p := range n.Processes() {
 		for _, t := range p.Threads {
 			if !t.blocked && !p.stopped {
@@ -174,13 +175,13 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 			p.formerPID = o.PID
 			n.Init = p
 		}
-		if o == k.charged {
-			n.charged, n.chargedAt = p, k.chargedAt
-		}
 		n.procs[p.PID] = p
 		c.Files.Record(o, p)
 		for _, t := range o.Threads {
 			ct := t.clone(n, p, c.Spare)
+			if t == k.charged {
+				n.charged, n.chargedAt = ct, k.chargedAt
+			}
 			n.threads[ct.TID] = ct
 			p.Threads = append(p.Threads, ct)
 		}
@@ -209,7 +210,7 @@ func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 	n := &Thread{
 		K: k, P: p, TID: t.TID, Name: t.Name, Ctx: t.Ctx, RobustList: t.RobustList, ClearChildTID: t.ClearChildTID,
 		mask: t.mask, savedMask: t.savedMask, restoreMask: t.restoreMask, pending: t.pending.clone(), altStack: t.altStack,
-		call: t.call, deadline: t.deadline,
+		call: t.call, deadline: t.deadline, cpu: t.cpu,
 	}
 	if s, ok := t.State.(Progress); ok {
 		n.State = s
@@ -234,7 +235,7 @@ func (f *futexes) clone(n *Kernel) {
 	const clockReal = 256 // FUTEX_CLOCK_REALTIME
 	for key, ws := range f.waiters {
 		for _, w := range ws {
-			if w.t.deadline != NoDeadline && w.t.call.args[1]&clockReal != 0 {
+			if w.vector || w.t.deadline != NoDeadline && w.t.call.args[1]&clockReal != 0 {
 				continue // made again: the wall clock has jumped
 			}
 			t := n.threads[w.t.TID]

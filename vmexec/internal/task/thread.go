@@ -54,6 +54,7 @@ type Thread struct {
 	// first.
 	State any
 
+	cpu             int64 // processor time up to when it was last charged
 	mask, savedMask uint64
 	waitSet         uint64 // signals that end a sigtimedwait
 	restoreMask     bool
@@ -192,6 +193,10 @@ func (t *Thread) drop() {
 	if s, ok := t.State.(Abandoner); ok {
 		s.Abandon()
 		t.State = nil
+	}
+	t.K.futexes.leavePI(t)
+	if t.K.charged == t {
+		t.K.charge(nil)
 	}
 	if t.K.tracer != nil {
 		t.K.tracer.Gone(t)
