@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/task"
 )
 
@@ -128,7 +130,16 @@ func TestSignatures(t *testing.T) {
 func TestThreads(t *testing.T) {
 	var b strings.Builder
 	tr := New(&b)
-	k := task.New(task.Config{Limits: task.Limits{Threads: 4, Files: 4}})
+	mem, err := guestmem.New(4 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mem.Close() }()
+	space, err := mm.New(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := task.New(task.Config{Limits: task.Limits{Threads: 4, Files: 4}, Memory: mem, MM: space})
 	first := k.Init.Threads[0]
 	tr.Enter(first, unix.SYS_GETPID, task.Args{}, false)
 	tr.Leave(first, 100, 0)
