@@ -20,7 +20,8 @@ type Cost struct {
 	Reset   time.Duration `json:"resetNs"`   // resets before the runs; nobody waits for them
 
 	Exits      uint64            `json:"exits"`                // times a machine came back to the monitor
-	Syscalls   map[string]uint64 `json:"syscalls,omitempty"`   // exits by system call
+	Answered   uint64            `json:"answered"`             // system calls answered inside a machine, without an exit
+	Syscalls   map[string]uint64 `json:"syscalls,omitempty"`   // system calls by name, those answered inside too
 	Exceptions map[string]uint64 `json:"exceptions,omitempty"` // exits by exception: page faults and other faults
 	Kicks      uint64            `json:"kicks"`                // exits forced by a timer or from outside
 	DirtyPages uint64            `json:"dirtyPages"`           // pages that the resets copied back
@@ -44,7 +45,7 @@ func (c *Cost) faults() (n uint64) {
 func (c *Cost) attributes() []any {
 	return []any{
 		"queue", c.Queue, "restore", c.Restore, "run", c.Run, "reset", c.Reset,
-		"exits", c.Exits, "calls", c.Syscalls, "faults", c.faults(), "kicks", c.Kicks, "dirtyPages", c.DirtyPages,
+		"exits", c.Exits, "answered", c.Answered, "calls", c.Syscalls, "faults", c.faults(), "kicks", c.Kicks, "dirtyPages", c.DirtyPages,
 	}
 }
 
@@ -56,6 +57,7 @@ func (c *Cost) add(o *Cost) {
 	c.Run += o.Run
 	c.Reset += o.Reset
 	c.Exits += o.Exits
+	c.Answered += o.Answered
 	c.Kicks += o.Kicks
 	c.DirtyPages += o.DirtyPages
 	c.Syscalls = sum(c.Syscalls, o.Syscalls)
@@ -76,7 +78,7 @@ func sum(to, from map[string]uint64) map[string]uint64 {
 func (s *sink) charge(queued, restored time.Duration, st *vmexec.Stats) Cost {
 	c := Cost{
 		Runs: 1, Queue: queued, Restore: restored, Run: st.Run, Reset: st.Reset,
-		Exits: st.Exits, Syscalls: st.Syscalls, Exceptions: st.Exceptions, Kicks: st.Kicks, DirtyPages: uint64(max(0, st.DirtyPages)),
+		Exits: st.Exits, Answered: st.Answered, Syscalls: st.Syscalls, Exceptions: st.Exceptions, Kicks: st.Kicks, DirtyPages: uint64(max(0, st.DirtyPages)),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
