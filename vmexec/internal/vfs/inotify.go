@@ -154,9 +154,12 @@ func (n *Inotify) add(e notice) {
 // Lseek does nothing, as in Linux.
 func (*Inotify) Lseek(int64, int) (int64, abi.Errno) { return 0, 0 }
 
-// Read gives the events that fit, whatever the offset; EAGAIN when there is none,
-// EINVAL when the first one does not fit.
-func (n *Inotify) Read(dst fd.Buffers, _ int64) (int, abi.Errno) {
+// Read gives the events that fit; EAGAIN when there is none, EINVAL when the first
+// one does not fit, ESPIPE for an offset.
+func (n *Inotify) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
+	if off != fd.CurrentOffset {
+		return 0, abi.ESPIPE
+	}
 	if len(n.events) == 0 {
 		return 0, abi.EAGAIN
 	}
