@@ -211,6 +211,8 @@ var exercisedBy = map[string][]string{
 	"sigaltstack":            {"go_signals", "go_sync", "stack_overflow"},
 	"socket":                 {"socket_errors"},
 	"socketpair":             {"socket_errors", "socket_rights"},
+	"signalfd":               {"signalfd"},
+	"signalfd4":              {"signalfd", "signalfd_waits"},
 	"splice":                 {"transfer"},
 	"stat":                   {"files"},
 	"statfs":                 {"file_attributes", "files"},

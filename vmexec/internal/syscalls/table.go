@@ -74,6 +74,7 @@ var families = []func() []Entry{
 	readwriteCalls,
 	schedCalls,
 	signalCalls,
+	signalfdCalls,
 	socketCalls,
 	socketIOCalls,
 	statCalls,

@@ -25,6 +25,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/internal/waitq"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
 
@@ -122,6 +123,8 @@ type Kernel struct {
 	running *Thread   // at the front, in its time slice
 	yield   bool      // end the slice of running
 	futexes *futexes
+	// signaled is woken when a signal begins to wait.
+	signaled waitq.Queue
 
 	answers answers `snapshot:"-"` // are found anew at each entry
 

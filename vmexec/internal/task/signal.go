@@ -203,6 +203,7 @@ func (t *Thread) Signal(sig int, info SigInfo) abi.Errno {
 	}
 	t.pending.add(sig, info)
 	t.interrupt()
+	t.K.signaled.WakeAll()
 	return 0
 }
 
@@ -232,6 +233,7 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 			}
 		}
 	}
+	p.K.signaled.WakeAll()
 	return 0
 }
 
