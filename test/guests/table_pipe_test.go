@@ -6,4 +6,5 @@ package guests
 var _ = family("pipe",
 	guest{name: "pipes"},
 	guest{name: "transfer"},
+	guest{name: "vmsplice"},
 )

@@ -245,6 +245,7 @@ var exercisedBy = map[string][]string{
 	"vfork":                  {"vforks"},
 	"wait4":                  {"fork_chain", "sigchld", "wait_calls"},
 	"waitid":                 {"groups", "pidfd", "wait_calls"},
+	"vmsplice":               {"vmsplice"},
 	"write":                  {"go_die", "memory_oracle", "pipes"},
 	"writev":                 {"memory_oracle", "segv_longjmp", "signal_basics"},
 }

@@ -19,6 +19,7 @@ func pipeCalls() []Entry {
 		{Nr: unix.SYS_PIPE, Name: "pipe", Fn: sysPipe, Support: Full},
 		{Nr: unix.SYS_PIPE2, Name: "pipe2", Fn: sysPipe2, Support: Partial, Note: "O_DIRECT (packets) is EINVAL"},
 		{Nr: unix.SYS_SPLICE, Name: "splice", Fn: sysSplice, Support: Partial, Note: "moves at most 64 KiB a call, by copying"},
+		{Nr: unix.SYS_VMSPLICE, Name: "vmsplice", Fn: sysVmsplice, Support: Partial, Note: "copies: pages that were given are not shared"},
 		{Nr: unix.SYS_TEE, Name: "tee", Fn: sysTee, Support: Partial, Note: "moves at most 64 KiB a call, by copying"},
 	}
 }
@@ -93,6 +94,28 @@ func sysSplice(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return fromPipe(t, r, out, a[3], count, nonblock)
 	}
 	return toPipe(t, in, a[1], w, count, nonblock)
+}
+
+// sysVmsplice is vmsplice(2): memory to a pipe, or a pipe to memory.
+func sysVmsplice(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	flags := uint32(a[3])
+	if flags&^uint32(spliceFlags) != 0 {
+		return 0, abi.EINVAL
+	}
+	f, errno := t.P.FDs.Get(int32(a[0]))
+	if errno != abi.OK {
+		return 0, errno
+	}
+	nonblock := flags&unix.SPLICE_F_NONBLOCK != 0
+	switch {
+	case f.StatusFlags()&unix.O_PATH != 0:
+		return 0, abi.EBADF
+	case writeEnd(f) != nil:
+		return writeVector(t, a, fd.CurrentOffset, nonblock)
+	case readEnd(f) != nil:
+		return readVector(t, a, fd.CurrentOffset, nonblock)
+	}
+	return 0, abi.EBADF
 }
 
 // sysTee is tee(2): the bytes stay in the first pipe.

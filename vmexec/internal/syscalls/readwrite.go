@@ -23,12 +23,13 @@ func readwriteCalls() []Entry {
 		{Nr: unix.SYS_PWRITE64, Name: "pwrite64", Fn: sysPwrite, Support: Full},
 		{Nr: unix.SYS_PREADV, Name: "preadv", Fn: sysPreadv, Support: Full},
 		{Nr: unix.SYS_PWRITEV, Name: "pwritev", Fn: sysPwritev, Support: Full},
-		{Nr: unix.SYS_PREADV2, Name: "preadv2", Fn: sysPreadv2, Support: Partial, Note: "RWF_APPEND is EOPNOTSUPP; RWF_HIPRI, RWF_DSYNC and RWF_SYNC change nothing: files are in memory"},
+		{Nr: unix.SYS_PREADV2, Name: "preadv2", Fn: sysPreadv2, Support: Partial, Note: "RWF_HIPRI, RWF_DSYNC and RWF_SYNC change nothing: files are in memory"},
 		{Nr: unix.SYS_PWRITEV2, Name: "pwritev2", Fn: sysPwritev2, Support: Partial, Note: "as preadv2"},
 		{Nr: unix.SYS_LSEEK, Name: "lseek", Fn: sysLseek, Support: Full},
 		{Nr: unix.SYS_SENDFILE, Name: "sendfile", Fn: sysSendfile, Support: Partial, Note: "moves at most 16 MiB a call"},
 		{Nr: unix.SYS_COPY_FILE_RANGE, Name: "copy_file_range", Fn: sysCopyFileRange, Support: Partial, Note: "moves at most 16 MiB a call"},
 		{Nr: unix.SYS_READAHEAD, Name: "readahead", Fn: sysReadahead, Support: Stub, Note: "files are in memory: nothing to do after the checks"},
+		{Nr: unix.SYS_SYNC_FILE_RANGE, Name: "sync_file_range", Fn: sysSyncFileRange, Support: Stub, Note: "files are in memory: nothing to do after the checks"},
 		{Nr: unix.SYS_FADVISE64, Name: "fadvise64", Fn: sysFadvise, Support: Stub, Note: "files are in memory: nothing to do after the checks"},
 	}
 }
@@ -296,31 +297,52 @@ func sysPwritev(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	return writeVector(t, a, int64(a[3]), false)
 }
 
-// vector2 checks the position and the flags of preadv2 and pwritev2, where -1 is
-// the file's own position.
-func vector2(a task.Args) (nonblock bool, errno abi.Errno) {
+// rwfNoAppend is RWF_NOAPPEND of pwritev2(2), which golang.org/x/sys/unix does not have.
+const rwfNoAppend = 0x20
+
+// vector2 checks the position and the flags of preadv2 and pwritev2, where -1 is the
+// file's own position.
+func vector2(a task.Args, known uint32) (nonblock bool, errno abi.Errno) {
 	const harmless = unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC
 	if int64(a[3]) < fd.CurrentOffset {
 		return false, abi.EINVAL
 	}
-	if uint32(a[5])&^uint32(harmless|unix.RWF_NOWAIT) != 0 {
+	if uint32(a[5])&^(harmless|unix.RWF_NOWAIT|known) != 0 {
 		return false, abi.EOPNOTSUPP
 	}
 	return uint32(a[5])&unix.RWF_NOWAIT != 0, abi.OK
 }
 
 func sysPreadv2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	nonblock, errno := vector2(a)
+	nonblock, errno := vector2(a, 0)
 	if errno != abi.OK {
 		return 0, errno
 	}
 	return readVector(t, a, int64(a[3]), nonblock)
 }
 
+// sysPwritev2 is pwritev2(2). RWF_APPEND and RWF_NOAPPEND are O_APPEND for one call.
 func sysPwritev2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	nonblock, errno := vector2(a)
+	nonblock, errno := vector2(a, unix.RWF_APPEND|rwfNoAppend)
 	if errno != abi.OK {
 		return 0, errno
+	}
+	flags := uint32(a[5])
+	if flags&unix.RWF_APPEND != 0 && flags&rwfNoAppend != 0 {
+		return 0, abi.EINVAL
+	}
+	if flags&(unix.RWF_APPEND|rwfNoAppend) != 0 {
+		f, errno := writable(t, a[0])
+		if errno != abi.OK {
+			return 0, errno
+		}
+		was := f.StatusFlags()
+		now := was | unix.O_APPEND
+		if flags&rwfNoAppend != 0 {
+			now = was &^ unix.O_APPEND
+		}
+		f.SetStatusFlags(now)
+		defer f.SetStatusFlags(was)
 	}
 	return writeVector(t, a, int64(a[3]), nonblock)
 }
@@ -531,4 +553,29 @@ func sysFadvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, abi.EINVAL
 	}
 	return 0, abi.OK
+}
+
+// sysSyncFileRange only checks its arguments.
+func sysSyncFileRange(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	const known = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	f, errno := t.P.FDs.Get(int32(a[0]))
+	if errno != abi.OK {
+		return 0, errno
+	}
+	off, n := int64(a[1]), int64(a[2])
+	if f.StatusFlags()&unix.O_PATH != 0 {
+		return 0, abi.EBADF
+	}
+	if uint32(a[3])&^known != 0 || off < 0 || n < 0 || off+n < off {
+		return 0, abi.EINVAL
+	}
+	st, errno := f.Stat()
+	if errno != abi.OK {
+		return 0, errno
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFBLK, unix.S_IFDIR, unix.S_IFLNK:
+		return 0, abi.OK
+	}
+	return 0, abi.ESPIPE
 }

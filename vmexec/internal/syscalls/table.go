@@ -72,6 +72,7 @@ var families = []func() []Entry{
 	processCalls,
 	randomCalls,
 	readwriteCalls,
+	refusedCalls,
 	schedCalls,
 	signalCalls,
 	signalfdCalls,

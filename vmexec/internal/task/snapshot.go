@@ -287,5 +287,5 @@ func (k *Kernel) ClonePages() error {
 // SnapshotTypes returns a value of each type of this package that interfaces in a
 // frozen program may hold, for the snapshot on disk.
 func SnapshotTypes() []any {
-	return []any{(*Kernel)(nil), (*Thread)(nil), (*Pidfd)(nil), vforkWait{}}
+	return []any{(*Kernel)(nil), (*Thread)(nil), (*Pidfd)(nil), (*SignalFD)(nil), vforkWait{}}
 }

@@ -169,7 +169,7 @@ func (fs *FS) Changed() bool {
 func (fs *FS) Reset() {
 	fs.nextLock, fs.cookie = fs.base.nextLock, fs.base.cookie
 	// Whoever waited is gone; open pipes, mappings and watches are carried over anew.
-	fs.lockWaits, fs.unlocked = nil, waitq.Queue{}
+	fs.lockWaits, fs.unlocked, fs.bootID = nil, waitq.Queue{}, nil
 	fs.fifos, fs.shared, fs.watches = nil, nil, nil
 	if !fs.Changed() {
 		return

@@ -104,6 +104,7 @@ type FS struct {
 	fifos     map[*inode]*fd.Pipe    // of named pipes that are open
 	shared    map[*inode]SharedPages // of files that are mapped shared
 	watches   map[*inode][]*watch    // of inotify(7)
+	bootID    []byte                 // nil before it is asked for
 	cookie    uint32                 // of the last rename that was told of
 	nextLock  uint64                 // last number of an open file that has had a lock
 	unlocked  waitq.Queue            // woken when a lock was taken away

@@ -99,7 +99,7 @@ func TestEmptyRoot(t *testing.T) {
 		"/dev":     {"fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"},
 		"/etc":     {"group", "hosts", "nsswitch.conf", "passwd", "resolv.conf"},
 		"/tmp":     {},
-		"/sys":     {"devices", "fs", "kernel"},
+		"/sys":     {"block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel", "module"},
 		"/dev/shm": {},
 	} {
 		if got := names(t, fs, path); !slices.Equal(got, wantNames) {

@@ -152,17 +152,6 @@ func (fs *FS) dynInode(dir *inode, e dynEntry) *inode {
 	return in
 }
 
-// sysRoot is /sys: one CPU, no transparent huge pages.
-var sysRoot = table{
-	folder("devices", table{folder("system", table{folder("cpu", table{
-		str("online", "0\n"), str("possible", "0\n"), str("present", "0\n"),
-	})})}),
-	folder("fs", table{folder("cgroup", table{})}),
-	folder("kernel", table{folder("mm", table{folder("transparent_hugepage", table{
-		str("enabled", "always madvise [never]\n"), str("hpage_pmd_size", "2097152\n"),
-	})})}),
-}
-
 // filesystems is /proc/filesystems.
 const filesystems = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\toverlay\n"
 
@@ -202,17 +191,12 @@ func newProcRoot() *procDir {
 		})),
 		text("version", sys(func(s System) string { return fmt.Sprintf("Linux version %s %s\n", s.Release, s.Version) })),
 		str("filesystems", filesystems),
-		folder("sys", table{
-			folder("kernel", table{
-				text("osrelease", sys(func(s System) string { return s.Release + "\n" })),
-				text("version", sys(func(s System) string { return s.Version + "\n" })),
-				str("ostype", "Linux\n"), text("hostname", func(fs *FS) ([]byte, abi.Errno) { return []byte(fs.hostname + "\n"), 0 }), str("pid_max", "32768\n"),
-				str("threads-max", "32768\n"), str("ngroups_max", "65536\n"), str("cap_last_cap", "40\n"),
-			}),
-			folder("vm", table{str("overcommit_memory", "1\n"), str("max_map_count", "65530\n"), str("mmap_min_addr", "65536\n")}),
-			folder("net", table{folder("core", table{str("somaxconn", "4096\n")})}),
-			folder("fs", table{str("file-max", "1048576\n"), str("nr_open", "1048576\n"), str("pipe-max-size", "1048576\n")}),
-		}),
+		folder("sys", sysctls(sys)),
+		str("cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"),
+		str("cmdline", "kontain\n"), str("devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:\n"),
+		str("partitions", "major minor  #blocks  name\n\n"), str("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+		str("modules", ""), str("diskstats", ""), str("interrupts", "           CPU0       \n"), str("softirqs", "                    CPU0       \n"),
+		text("vmstat", sys(func(s System) string { return fmt.Sprintf("nr_free_pages %d\n", s.MemFree/pageSize) })),
 	}}
 }
 
@@ -316,8 +300,12 @@ func processDir(pid int) table {
 		text("mounts", func(fs *FS) ([]byte, abi.Errno) { return fs.mountsText(), 0 }),
 		text("mountinfo", func(fs *FS) ([]byte, abi.Errno) { return fs.mountinfoText(), 0 }),
 		str("cgroup", "0::/\n"),
-		str("oom_score_adj", "0\n"),
-		str("oom_score", "0\n"),
+		sink("oom_score_adj", "0\n"), sink("oom_adj", "0\n"), str("oom_score", "0\n"),
+		sink("coredump_filter", "00000033\n"), str("loginuid", "4294967295"), str("sessionid", "4294967295"),
+		str("personality", "00000000\n"), str("wchan", "0"), str("setgroups", "allow\n"),
+		str("uid_map", "         0          0 4294967295\n"), str("gid_map", "         0          0 4294967295\n"),
+		data("smaps_rollup", func(p Process) []byte { return smapsRollup(p.Status()) }),
+		folder("ns", namespaces()),
 		comm,
 		magic("cwd", func(p Process) string { return p.Cwd().String() }, func(_ *FS, p Process) (*dentry, abi.Errno) { return p.Cwd().d, 0 }),
 		magic("root", func(Process) string { return "/" }, func(fs *FS, _ Process) (*dentry, abi.Errno) { return fs.root, 0 }),
@@ -326,6 +314,7 @@ func processDir(pid int) table {
 			return to.d, errno
 		}),
 		folder("fd", fdDir(pid)),
+		folder("fdinfo", fdInfoDir(pid)),
 		folder("task", taskDir(pid)),
 	}
 }

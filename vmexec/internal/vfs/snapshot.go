@@ -24,7 +24,7 @@ import (
 // frozen program may hold, for the snapshot on disk. Whoever adds an fd.Cloner or
 // a mapper adds it here.
 func SnapshotTypes() []any {
-	return []any{(*FIFO)(nil), (*device)(nil), (*dirFile)(nil), (*file)(nil), (*pathFile)(nil), (*textFile)(nil), (*zeroDevice)(nil)}
+	return []any{(*FIFO)(nil), (*Inotify)(nil), (*device)(nil), (*dirFile)(nil), (*file)(nil), (*pathFile)(nil), (*textFile)(nil), (*zeroDevice)(nil)}
 }
 
 // origin says which file of a directory that is made up an inode shows: the name
