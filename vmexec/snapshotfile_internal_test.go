@@ -29,7 +29,7 @@ func TestSnapshotTypes(t *testing.T) {
 // with one of them goes into an interface, which the file on disk must know of.
 var stateMethods = map[string]string{
 	"CloneFile": "an open file",
-	"MapDrop":   "the source of a mapping",
+	"MapShare":  "the source of a mapping",
 	"Progress":  "the progress of a call",
 	"Wake":      "what waits on a queue",
 }

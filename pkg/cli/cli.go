@@ -91,6 +91,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
   kontain serve    takes CloudEvents over HTTP and gives each to a program in a
                    new virtual machine; what the program answers is the reply
   kontain invoke   sends one CloudEvent and shows the reply
+  kontain snapshot makes and shows snapshots of programs that were started
   kontain doctor   says what this machine offers
   kontain syscalls lists the system calls that programs can make`,
 		Args:          noArgs,
@@ -105,7 +106,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newInvoke(s), newDoctor(s), newSyscalls(s), newVersion(s))
+	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newSnapshot(s), newInvoke(s), newDoctor(s), newSyscalls(s), newVersion(s))
 	return root
 }
 

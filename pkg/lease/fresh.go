@@ -61,33 +61,41 @@ type fresh struct {
 func NewFresh(host *vmexec.Host, spec Spec) (Source, error) { return newFresh(host, spec) }
 
 func newFresh(host *vmexec.Host, spec Spec) (*fresh, error) {
+	root, program, err := OpenProgram(spec)
+	if err != nil {
+		return nil, err
+	}
+	return &fresh{host: host, root: root, program: program, limits: spec.Limits}, nil
+}
+
+// OpenProgram reads and checks the program of spec. The error is a
+// *vmexec.ProgramError when that cannot run. The caller closes the program, then
+// the root.
+func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err error) {
 	path := spec.Program
-	var root *vmexec.Root
-	var err error
 	if spec.Root == "" {
 		root, err = vmexec.ProgramRoot(path)
 	} else {
 		rel, relErr := filepath.Rel(spec.Root, path)
 		if relErr != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-			return nil, &vmexec.ProgramError{Path: path, Reason: fmt.Sprintf("it is not inside the root %s; move it there or change root", spec.Root)}
+			return nil, nil, &vmexec.ProgramError{Path: path, Reason: fmt.Sprintf("it is not inside the root %s; move it there or change root", spec.Root)}
 		}
 		path = "/" + rel
 		root, err = vmexec.DirRoot(spec.Root)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the root file system: %w", err)
+		return nil, nil, fmt.Errorf("open the root file system: %w", err)
 	}
-	f := &fresh{host: host, root: root, limits: spec.Limits}
-	f.program, err = vmexec.NewProgram(vmexec.ProgramSpec{
+	program, err = vmexec.NewProgram(vmexec.ProgramSpec{
 		Root: root,
 		Path: path,
 		Args: append([]string{path}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
 	})
 	if err != nil {
-		return nil, errors.Join(err, root.Close())
+		return nil, nil, errors.Join(err, root.Close())
 	}
-	return f, nil
+	return root, program, nil
 }
 
 // Lease makes a machine. It does not wait for anything.

@@ -113,11 +113,16 @@ func (s *cloned) load(w *Workers, spec Spec, log *slog.Logger) error {
 	return nil
 }
 
+// Start runs a program until it waits for its event, at most 20 seconds, and
+// returns the snapshot of it. Its errors are those of vmexec.Host.NewSnapshot.
+func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits) (*vmexec.Snapshot, error) {
+	limits.Wall, limits.CPU = startTimeout, 0
+	return host.NewSnapshot(ctx, program, limits)
+}
+
 // start runs the program until it waits for its event.
 func (s *cloned) start(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) (err error) {
-	limits := spec.Limits
-	limits.Wall, limits.CPU = startTimeout, 0
-	if s.snapshot, err = w.host.NewSnapshot(ctx, s.fresh.program, limits); err != nil {
+	if s.snapshot, err = Start(ctx, w.host, s.fresh.program, spec.Limits); err != nil {
 		return err
 	}
 	if len(s.snapshot.Stdout) > 0 {
@@ -129,20 +134,21 @@ func (s *cloned) start(ctx context.Context, w *Workers, spec Spec, log *slog.Log
 	return nil
 }
 
-// warmUp runs the events of spec.Warmup, each in a machine of its own that is
-// thrown away with what it wrote. The first that ends well shows what memory an
-// event needs.
+// warmUp runs the events of spec.Warmup.
 func (s *cloned) warmUp(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) {
 	for i, event := range spec.Warmup {
-		if err := s.warmUpWith(ctx, w, spec, event); err != nil {
+		if err := WarmUp(ctx, w.host, s.snapshot, spec.Limits, event); err != nil {
 			s.warmup = fmt.Sprintf("event %d of %d: %v", i+1, len(spec.Warmup), err)
 			log.Warn("an event that warms up failed; events are served all the same", "program", spec.Program, "event", i+1, "of", len(spec.Warmup), "reason", err)
 		}
 	}
 }
 
-func (s *cloned) warmUpWith(ctx context.Context, w *Workers, spec Spec, event []byte) error {
-	vm, err := w.host.Clone(s.snapshot, spec.Limits)
+// WarmUp runs an event in a machine of its own, which is thrown away with what the
+// program wrote. The first one that ends well shows what memory an event needs.
+// The error says how it ended otherwise.
+func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, limits vmexec.Limits, event []byte) error {
+	vm, err := host.Clone(snapshot, limits)
 	if err != nil {
 		return err
 	}

@@ -102,15 +102,11 @@ func New(c Config) (*Server, error) {
 			if err != nil {
 				return nil, err
 			}
-			warmup, err := warmupInputs(s)
+			spec, err := Machines(s)
 			if err != nil {
 				return nil, err
 			}
-			return workers.New(context.Background(), lease.Spec{
-				Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits,
-				Snapshot: s.Snapshot, Disk: s.Disk, Tag: snapshotTag(s.Contract, warmup), Warmup: warmup,
-				Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
-			}, c.Logger.With("sink", s.Key()))
+			return workers.New(context.Background(), spec, c.Logger.With("sink", s.Key()))
 		}
 	}
 	if c.Listen == "" {

@@ -101,6 +101,19 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 	return s
 }
 
+// Sinks reads the sinks of all paths; see manifest.Load.
+func Sinks(paths []string) ([]dispatcher.Sink, error) { return load(paths) }
+
+// Machines returns what the machines of a sink are made from.
+func Machines(s dispatcher.Sink) (lease.Spec, error) {
+	warmup, err := warmupInputs(s)
+	return lease.Spec{
+		Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits,
+		Snapshot: s.Snapshot, Disk: s.Disk, Tag: snapshotTag(s.Contract, warmup), Warmup: warmup,
+		Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+	}, err
+}
+
 // warmupInputs returns the events that warm a sink up as its program reads them.
 func warmupInputs(s dispatcher.Sink) ([][]byte, error) {
 	if len(s.Warmup) == 0 {

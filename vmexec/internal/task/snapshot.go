@@ -69,13 +69,17 @@ func (k *Kernel) Freeze() error {
 // Restore gives a frozen kernel that was read from disk what is not written there.
 // The error says what of it makes no sense.
 func (k *Kernel) Restore(table *Table, features platform.Features) error {
-	p := k.Init
-	if k.Clock == nil || k.futexes == nil || p == nil || p.K != k || p.FDs == nil || p.MM == nil || len(p.Threads) == 0 {
+	if k.Clock == nil || k.futexes == nil || k.Init == nil || k.procs[k.Init.PID] != k.Init || len(k.Init.Threads) == 0 {
 		return errors.New("the kernel has no process")
 	}
-	for _, t := range p.Threads {
-		if t == nil || t.K != k || t.P != p || t.Ctx.FP == nil || k.threads[t.TID] != t {
-			return errors.New("a thread is none")
+	for pid, p := range k.procs {
+		if p == nil || p.PID != pid || p.K != k || p.Place == nil || p.actions == nil || !p.zombie && (p.FDs == nil || p.MM == nil) {
+			return errors.New("a process is none")
+		}
+		for _, t := range p.Threads {
+			if t == nil || t.K != k || t.P != p || t.Ctx.FP == nil || k.threads[t.TID] != t {
+				return errors.New("a thread is none")
+			}
 		}
 	}
 	for _, ws := range k.futexes.waiters {
