@@ -188,6 +188,7 @@ func init() {
 
 		"family":   value(families),
 		"socktype": number(socketType),
+		"acceptfl": set(socketFlags),
 		"protocol": value(protocols),
 		"shutdown": value(shutdowns),
 		"level":    value(levels),

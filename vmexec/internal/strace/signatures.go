@@ -11,7 +11,7 @@ var signatures = map[string][]string{}
 func init() {
 	for name, words := range map[string]string{ //nolint:gosec // G101 takes a name of a call for a secret
 		"accept":                 "int outsockaddr ptr",
-		"accept4":                "int outsockaddr ptr socktype",
+		"accept4":                "int outsockaddr ptr acceptfl",
 		"access":                 "path access",
 		"alarm":                  "int",
 		"arch_prctl":             "arch hex",
