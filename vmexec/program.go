@@ -194,6 +194,14 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 		}
 		e.file, e.owned = sealed, true
 	}
+	if err := script(e.file); err != nil {
+		_ = e.close()
+		var se *scriptError
+		if errors.As(err, &se) {
+			return err
+		}
+		return fail("it could not be read", err)
+	}
 	st, err := e.file.Stat()
 	if err == nil {
 		e.image, err = loader.Parse(e.file, st.Size())
