@@ -15,6 +15,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/syscalls"
 	"kontain.dev/eventing/vmexec/internal/task"
@@ -265,6 +266,8 @@ func (p procOf) Self() (pid, tid int)        { return p.vm.kernel.ProcInfo().Sel
 func (p procOf) PIDs() []int                 { return p.vm.kernel.ProcInfo().PIDs() }
 func (p procOf) Process(pid int) vfs.Process { return p.vm.kernel.ProcInfo().Process(pid) }
 func (p procOf) System() vfs.System          { return p.vm.kernel.ProcInfo().System() }
+func (p procOf) NetFiles() []string          { return net.ProcFiles }
+func (p procOf) NetFile(name string) []byte  { return p.vm.kernel.Net.Proc(name) }
 
 // Verify compares the memory of a clone that has not run since it was made or
 // reset with its snapshot, byte for byte, page tables included. It reads all of

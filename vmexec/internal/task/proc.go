@@ -11,6 +11,7 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/fd"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 	"kontain.dev/eventing/vmexec/internal/x86"
 )
@@ -25,6 +26,11 @@ const (
 func (k *Kernel) ProcInfo() vfs.ProcInfo { return procInfo{k} }
 
 type procInfo struct{ k *Kernel }
+
+// NetFiles and NetFile implement vfs.NetInfo.
+func (i procInfo) NetFiles() []string { return net.ProcFiles }
+
+func (i procInfo) NetFile(name string) []byte { return i.k.Net.Proc(name) }
 
 func (i procInfo) Self() (pid, tid int) {
 	if t := i.k.caller; t != nil {

@@ -30,7 +30,8 @@ func (fs *FS) etcFiles() [][2]string {
 		{"passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
 		{"group", "root:x:0:\nnogroup:x:65534:\n"},
 		{"hosts", "127.0.0.1\tlocalhost " + fs.hostname + "\n::1\tlocalhost\n"},
-		{"resolv.conf", "# There is no name server.\n"},
+		// Some libraries ask 127.0.0.1 then, and not all hear that nobody is there.
+		{"resolv.conf", "# There is no name server.\noptions timeout:0 attempts:1\n"},
 		{"nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"},
 	}
 }

@@ -28,6 +28,47 @@ type ProcInfo interface {
 	System() System
 }
 
+// NetInfo is a ProcInfo of a VM with sockets, for /proc/net.
+type NetInfo interface {
+	// NetFiles returns the names of the files there.
+	NetFiles() []string
+	// NetFile returns the text of one of them.
+	NetFile(name string) []byte
+}
+
+// netDir is /proc/<pid>/net: all processes have the same.
+type netDir struct{}
+
+func (netDir) list(fs *FS) []dynEntry {
+	info, ok := fs.proc.(NetInfo)
+	if !ok {
+		return nil
+	}
+	var out []dynEntry
+	for _, name := range info.NetFiles() {
+		out = append(out, netFile(name))
+	}
+	return out
+}
+
+func (d netDir) find(fs *FS, name string) (dynEntry, bool) {
+	info, ok := fs.proc.(NetInfo)
+	if !ok || !slices.Contains(info.NetFiles(), name) {
+		return dynEntry{}, false
+	}
+	return netFile(name), true
+}
+
+func netFile(name string) dynEntry {
+	return text(name, func(fs *FS) ([]byte, abi.Errno) {
+		info, ok := fs.proc.(NetInfo)
+		if !ok {
+			return nil, abi.ENOENT
+		}
+		return info.NetFile(name), 0
+	})
+}
+
 // Process is one process of the guest.
 type Process interface {
 	Exe() string       // absolute path of the program
@@ -182,6 +223,7 @@ func newProcRoot() *procDir {
 		symlink("self", self(func(pid, _ int) string { return strconv.Itoa(pid) })),
 		symlink("thread-self", self(func(pid, tid int) string { return fmt.Sprintf("%d/task/%d", pid, tid) })),
 		symlink("mounts", func(*FS) (string, abi.Errno) { return "self/mounts", 0 }),
+		symlink("net", func(*FS) (string, abi.Errno) { return "self/net", 0 }),
 		text("meminfo", sys(meminfo)), text("cpuinfo", sys(cpuinfo)), text("stat", sys(sysStat)),
 		text("uptime", sys(func(s System) string {
 			return fmt.Sprintf("%s %s\n", centi(s.Uptime), centi(max(s.Uptime-s.Busy, 0)))
@@ -315,6 +357,7 @@ func processDir(pid int) table {
 		}),
 		folder("fd", fdDir(pid)),
 		folder("fdinfo", fdInfoDir(pid)),
+		folder("net", netDir{}),
 		folder("task", taskDir(pid)),
 	}
 }
