@@ -19,7 +19,7 @@ func (s *Socket) bindInet(a Addr) abi.Errno {
 	default:
 		return abi.EAFNOSUPPORT
 	}
-	if s.bound || s.state != idle {
+	if s.bound || s.state != idle && s.state != closed {
 		return abi.EINVAL
 	}
 	if !a.IP.wild() && !a.IP.local() {
@@ -34,7 +34,7 @@ func (s *Socket) bindInet(a Addr) abi.Errno {
 		s.local = was
 		return errno
 	}
-	s.chosen = true
+	s.chosen, s.home = a.Port != 0, a.IP
 	return abi.OK
 }
 
@@ -110,6 +110,8 @@ func (s *Socket) connectTCP(a Addr, nonblock bool) (*waitq.Queue, abi.Errno) {
 	early := abi.EALREADY
 	if !s.attempt {
 		switch {
+		case s.spent:
+			return nil, abi.EINVAL
 		case int(a.Family) != s.domain:
 			return nil, abi.EAFNOSUPPORT
 		case s.state == idle:
@@ -165,6 +167,13 @@ func (s *Socket) dial(a Addr) abi.Errno {
 	s.attempt, s.err = true, abi.OK
 	l := s.stack.find(unix.SOCK_STREAM, s.local, to)
 	switch {
+	case s.local == to: // with itself, as TCP allows
+		s.state, s.peer = connected, s
+		s.opts.established()
+		if s.wrShut { // see enter
+			s.finish()
+		}
+		s.wake(0)
 	case l == nil:
 		s.refused(abi.ECONNREFUSED)
 	case l.full():
@@ -191,7 +200,10 @@ func (s *Socket) enter(c *Socket) abi.Errno {
 	e.opts.established()
 	c.opts.established()
 	s.pending = append(s.pending, e)
-	c.rdShut, c.wrShut, c.finished = false, false, false
+	e.rdShut = s.rdShut // as on Linux the halves that were shut before listen(2)
+	if s.wrShut {
+		e.finish()
+	}
 	s.wake(fd.In)
 	c.wake(0)
 	return abi.OK
@@ -201,15 +213,25 @@ func (s *Socket) enter(c *Socket) abi.Errno {
 func (s *Socket) GiveUp() {
 	if s.tcp() && s.state == connecting {
 		s.disconnectTCP()
+		s.err = abi.OK
 	}
 }
 
 // refused ends an attempt to connect.
 func (s *Socket) refused(errno abi.Errno) {
 	s.peer, s.remote = nil, endpoint{ip: s.remote.ip}
-	s.state, s.err = closed, errno
+	s.err = errno
 	s.rdShut, s.wrShut = true, true
+	s.over()
 	s.wake(0)
+}
+
+// over ends a connection, which gives up a port that bind(2) has not asked for.
+func (s *Socket) over() {
+	s.state = closed
+	if !s.chosen {
+		s.stack.vacate(s)
+	}
 }
 
 // reset breaks the connection off from the other side (RST).
@@ -220,45 +242,60 @@ func (s *Socket) reset(errno abi.Errno) {
 	if s.finished {
 		errno = abi.EPIPE
 	}
-	s.err, s.state, s.rdShut, s.wrShut = errno, closed, true, true
+	s.err, s.rdShut, s.wrShut = errno, true, true
+	s.over()
 	s.wake(0)
 }
 
 // disconnectTCP breaks the connection off, and makes the socket as it was before
 // it was connected.
 func (s *Socket) disconnectTCP() {
+	errno := abi.OK
 	switch s.state {
 	case connected:
 		s.peer.reset(abi.ECONNRESET)
+		s.over()
+		errno = abi.ECONNRESET
 	case connecting:
 		s.peer.knocking = without(s.peer.knocking, s)
+		s.over()
+		errno = abi.ECONNRESET
 	case listening:
-		s.state = closed
+		s.over()
 		s.dismiss()
 	}
-	s.state, s.peer, s.attempt, s.finished, s.rdShut, s.wrShut = idle, nil, false, false, false, false
-	s.err, s.remote = abi.OK, endpoint{ip: s.remote.ip}
+	s.state, s.peer, s.attempt, s.spent = idle, nil, false, false
+	s.finished, s.ended, s.rdShut, s.wrShut = false, false, false, false
+	s.err, s.remote = errno, endpoint{ip: s.remote.ip}
 	s.stack.lost(s.in.free())
+	s.local.ip = s.home
+	s.wake(0)
+}
+
+// leaveAddress gives back what of the local address bind(2) has not asked for.
+func (s *Socket) leaveAddress() {
 	if !s.chosen {
 		s.stack.vacate(s)
-		s.local.ip = anyIP6
-		if s.domain == unix.AF_INET {
-			s.local.ip = anyIP4
-		}
 	}
-	s.wake(0)
+	s.local.ip = s.home
 }
 
 // finish sends the end of the data (FIN).
 func (s *Socket) finish() {
-	s.wrShut = true
-	p := s.peer
-	if s.state != connected || p == nil || p.state != connected {
+	s.wrShut, s.ended = true, true
+	if s.state != connected {
 		return
 	}
-	p.rdShut, p.finished = true, true
+	p := s.peer
+	there := p.state == connected // it may be closed already
+	if there {
+		p.rdShut, p.finished = true, true
+	}
 	if s.finished { // both have: nothing is left of the connection
-		s.state, p.state = closed, closed
+		s.over()
+		if there {
+			p.over()
+		}
 	}
 	p.wake(0)
 }
@@ -272,7 +309,7 @@ func (s *Socket) closeTCP() {
 	case connected:
 		if s.in.n > 0 || s.opts.linger && s.opts.lingerTime == 0 {
 			s.peer.reset(abi.ECONNRESET)
-		} else if !s.wrShut {
+		} else if !s.ended {
 			s.finish()
 		}
 	}
@@ -280,8 +317,13 @@ func (s *Socket) closeTCP() {
 }
 
 func (s *Socket) shutdownTCP(rd, wr bool) abi.Errno {
+	if s.attempt && s.state != connecting {
+		s.attempt, s.spent = false, s.state != connected
+	}
 	switch s.state {
-	case idle, closed:
+	case idle, closed: // as on Linux it has its effect all the same
+		s.rdShut, s.wrShut = s.rdShut || rd, s.wrShut || wr
+		s.wake(0)
 		return abi.ENOTCONN
 	case listening:
 		if rd {
@@ -295,7 +337,7 @@ func (s *Socket) shutdownTCP(rd, wr bool) abi.Errno {
 	if rd {
 		s.rdShut = true
 	}
-	if wr && !s.wrShut {
+	if wr && !s.ended {
 		s.finish()
 	}
 	s.wake(0)
@@ -306,13 +348,7 @@ func (s *Socket) shutdownTCP(rd, wr bool) abi.Errno {
 func (s *Socket) connectUDP(a Addr) abi.Errno {
 	if a.Family == unix.AF_UNSPEC {
 		s.remote = endpoint{ip: s.remote.ip}
-		if !s.chosen {
-			s.stack.vacate(s)
-			s.local.ip = anyIP6
-			if s.domain == unix.AF_INET {
-				s.local.ip = anyIP4
-			}
-		}
+		s.leaveAddress()
 		return abi.OK
 	}
 	if int(a.Family) != s.domain && a.Family != unix.AF_INET {

@@ -578,7 +578,7 @@ func (s *Socket) tcpState() byte {
 		switch {
 		case s.finished:
 			return tcpCloseWait
-		case s.wrShut:
+		case s.ended:
 			return tcpFinWait2
 		}
 		return tcpEstablished

@@ -45,7 +45,7 @@ type Socket struct {
 	state            state
 	err              abi.Errno // SO_ERROR
 	rdShut, wrShut   bool      // shutdown, by either side
-	finished         bool      // TCP: the other side has sent all
+	finished, ended  bool      // TCP: the other side has sent all, this side has
 	pending          []*Socket // listener: connections to be accepted, the oldest first
 	knocking         []*Socket // TCP listener: those that found its queue full
 	backlog          int
@@ -56,9 +56,11 @@ type Socket struct {
 	opts             options
 	local, remote    endpoint // AF_INET and AF_INET6
 	flow, scope      uint32   // of remote
-	bound, chosen    bool     // it has a port; bind(2) chose it
+	bound, chosen    bool     // it has a port; bind(2) asked for that one
+	home             IP       // the address that bind(2) gave it, or a wildcard
 	at               int      // place in the list of its port
 	attempt          bool     // TCP: connect(2) has not been told the outcome (SS_CONNECTING)
+	spent            bool     // TCP: shut down after an attempt that failed (SS_DISCONNECTING)
 	name             string   // unix: as Addr.Path
 	key              Key      // unix: of a name in the file system
 	creds, peerCreds Cred     // unix: of the maker, and of the other end
@@ -151,7 +153,7 @@ func (st *Stack) make(domain, typ, proto, flags int, cred Cred) (*Socket, abi.Er
 	s.in.stack = st
 	s.opts.init(s)
 	if domain == unix.AF_INET {
-		s.local.ip, s.remote.ip = anyIP4, anyIP4
+		s.local.ip, s.remote.ip, s.home = anyIP4, anyIP4, anyIP4
 	}
 	return s, abi.OK
 }
@@ -236,10 +238,10 @@ func (s *Socket) Readiness() fd.Events {
 	if s.err != abi.OK {
 		ev |= fd.Err
 	}
-	if s.state == listening {
-		if len(s.pending) > 0 {
-			ev |= fd.In
-		}
+	if s.state == listening && len(s.pending) > 0 {
+		ev |= fd.In
+	}
+	if s.state == listening && s.tcp() {
 		return ev
 	}
 	if s.rdShut {
@@ -248,7 +250,7 @@ func (s *Socket) Readiness() fd.Events {
 	if s.rdShut && s.wrShut || s.connects() && (s.state == idle || s.state == closed) {
 		ev |= fd.Hup
 	}
-	if s.state == connecting {
+	if s.state == connecting || s.state == listening {
 		return ev
 	}
 	if s.readable() {
@@ -384,10 +386,7 @@ func (s *Socket) Listen(backlog int, cred Cred) abi.Errno {
 		return abi.EOPNOTSUPP
 	case s.unix() && s.name == "":
 		return abi.EINVAL
-	case s.state != idle && s.state != listening:
-		if s.tcp() && s.state == closed && !s.attempt {
-			break
-		}
+	case s.state != idle && s.state != listening, s.attempt, s.spent:
 		return abi.EINVAL
 	}
 	n := int(min(uint32(backlog), MaxBacklog))
@@ -401,7 +400,6 @@ func (s *Socket) Listen(backlog int, cred Cred) abi.Errno {
 		}
 	}
 	s.state, s.backlog, s.creds, s.peerCreds = listening, n, cred, cred
-	s.rdShut, s.wrShut, s.finished = false, false, false
 	s.wake(0)
 	return abi.OK
 }
@@ -409,6 +407,10 @@ func (s *Socket) Listen(backlog int, cred Cred) abi.Errno {
 // full reports whether a listener takes no more connections. As on Linux there is
 // room for one more than was asked for.
 func (s *Socket) full() bool { return len(s.pending) > s.backlog }
+
+// AcceptEnded reports whether a call that waits for a connection is to fail with
+// EINVAL: a unix listener was shut down.
+func (s *Socket) AcceptEnded() bool { return s.unix() && s.rdShut }
 
 // Accept returns the oldest connection that waits, as accept(2). Errors: EOPNOTSUPP
 // for datagrams, EINVAL when it does not listen, EAGAIN when none waits.
@@ -546,8 +548,8 @@ func (s *Socket) clone(c *fd.CloneContext) *Socket {
 	}
 	n := &Socket{
 		Base: s.Base, domain: s.domain, typ: s.typ, proto: s.proto, state: s.state, err: s.err, rdShut: s.rdShut, wrShut: s.wrShut,
-		finished: s.finished, backlog: s.backlog, sent: s.sent, opts: s.opts.clone(), local: s.local, remote: s.remote, flow: s.flow, scope: s.scope,
-		bound: s.bound, chosen: s.chosen, at: s.at, attempt: s.attempt, name: s.name, key: s.key, creds: s.creds, peerCreds: s.peerCreds,
+		finished: s.finished, ended: s.ended, backlog: s.backlog, sent: s.sent, opts: s.opts.clone(), local: s.local, remote: s.remote, flow: s.flow, scope: s.scope,
+		bound: s.bound, chosen: s.chosen, home: s.home, at: s.at, attempt: s.attempt, spent: s.spent, name: s.name, key: s.key, creds: s.creds, peerCreds: s.peerCreds,
 		portID: s.portID, groups: s.groups, released: s.released,
 	}
 	c.Record(s, n)

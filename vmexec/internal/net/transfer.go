@@ -49,6 +49,11 @@ func (s *Socket) sendTCP(src fd.Buffers) (int, abi.Errno) {
 		s.reset(abi.EPIPE)
 		return n, abi.OK
 	}
+	if p.rdShut && p.ended { // it neither reads nor writes: the same answer
+		p.reset(abi.ECONNRESET)
+		s.reset(abi.ECONNRESET)
+		return n, abi.OK
+	}
 	n = min(n, s.window()-p.in.n)
 	if n <= 0 {
 		return 0, abi.EAGAIN

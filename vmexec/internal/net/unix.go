@@ -21,6 +21,8 @@ func (s *Socket) bindAbstract(a Addr) abi.Errno {
 		return abi.EINVAL
 	case a.Path == "":
 		return s.autobind()
+	case a.Path[0] != 0: // BindPath's
+		return abi.EINVAL
 	case s.name != "":
 		return abi.EINVAL
 	case s.stack.abstract[a.Path] != nil:
@@ -101,14 +103,7 @@ func (s *Socket) lookup(a Addr) (*Socket, abi.Errno) {
 // the listener has room for it.
 func (s *Socket) connectUnix(a Addr, nonblock bool, cred Cred) (*waitq.Queue, abi.Errno) {
 	l, errno := s.lookup(a)
-	switch {
-	case errno != abi.OK && errno != abi.EPROTOTYPE:
-		return nil, errno
-	case s.state == connected:
-		return nil, abi.EISCONN
-	case s.state != idle:
-		return nil, abi.EINVAL
-	case errno != abi.OK:
+	if errno != abi.OK {
 		return nil, errno
 	}
 	if s.flag(unix.SOL_SOCKET, unix.SO_PASSCRED) {
@@ -123,6 +118,10 @@ func (s *Socket) connectUnix(a Addr, nonblock bool, cred Cred) (*waitq.Queue, ab
 		return nil, abi.EAGAIN
 	case l.full():
 		return &l.q, abi.EAGAIN
+	case s.state == connected:
+		return nil, abi.EISCONN
+	case s.state != idle:
+		return nil, abi.EINVAL
 	}
 	e, errno := s.stack.make(l.domain, l.typ, l.proto, 0, l.creds)
 	if errno != abi.OK {
@@ -191,7 +190,7 @@ func (s *Socket) closeUnix() {
 	}
 	if p := s.peer; p != nil && !p.released {
 		p.rdShut, p.wrShut = true, true
-		if len(s.in.records) > 0 {
+		if s.in.n > 0 {
 			p.err = abi.ECONNRESET
 		}
 		p.wake(0)

@@ -224,6 +224,9 @@ func accept(t *task.Thread, a task.Args, flags uint32) (uint64, abi.Errno) {
 	}
 	c, errno := s.Accept(int(flags))
 	if errno == abi.EAGAIN {
+		if s.AcceptEnded() && s.StatusFlags()&unix.O_NONBLOCK == 0 {
+			return 0, abi.EINVAL
+		}
 		return 0, waitSocket(t, s, s.Queue(), s.RecvTimeout(), false)
 	}
 	if errno != abi.OK {
