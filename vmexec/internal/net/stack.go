@@ -36,6 +36,13 @@ type Cred struct {
 	UID, GID uint32
 }
 
+// abstractName is a name of unix(7) that is in no file system, with its leading NUL.
+// Each type of socket has names of its own.
+type abstractName struct {
+	typ  int
+	name string
+}
+
 // Stack is what the sockets of a VM share: names and ports, what is on its way
 // between processes, and what it all takes of the VM's memory.
 type Stack struct {
@@ -46,7 +53,7 @@ type Stack struct {
 	tcp, udp map[uint16][]*Socket // by local port, in the order they were bound
 	nextPort uint16
 
-	abstract map[string]*Socket
+	abstract map[abstractName]*Socket
 	named    map[Key]*Socket
 	nextKey  Key
 	autobind uint32

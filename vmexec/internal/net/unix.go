@@ -25,7 +25,7 @@ func (s *Socket) bindAbstract(a Addr) abi.Errno {
 		return abi.EINVAL
 	case s.name != "":
 		return abi.EINVAL
-	case s.stack.abstract[a.Path] != nil:
+	case s.stack.abstract[abstractName{s.typ, a.Path}] != nil:
 		return abi.EADDRINUSE
 	}
 	s.takeName(a.Path)
@@ -41,7 +41,7 @@ func (s *Socket) autobind() abi.Errno {
 	for range 1 << 20 {
 		s.stack.autobind = (s.stack.autobind + 1) & (1<<20 - 1)
 		name := fmt.Sprintf("\x00%05x", s.stack.autobind)
-		if s.stack.abstract[name] == nil {
+		if s.stack.abstract[abstractName{s.typ, name}] == nil {
 			s.takeName(name)
 			return abi.OK
 		}
@@ -51,9 +51,9 @@ func (s *Socket) autobind() abi.Errno {
 
 func (s *Socket) takeName(name string) {
 	if s.stack.abstract == nil {
-		s.stack.abstract = map[string]*Socket{}
+		s.stack.abstract = map[abstractName]*Socket{}
 	}
-	s.stack.abstract[name], s.name = s, name
+	s.stack.abstract[abstractName{s.typ, name}], s.name = s, name
 }
 
 // BindPath gives the socket a name in the file system. place makes the file, which
@@ -86,7 +86,7 @@ func (s *Socket) lookup(a Addr) (*Socket, abi.Errno) {
 	case a.Family != unix.AF_UNIX || a.Path == "":
 		return nil, abi.EINVAL
 	case a.Path[0] == 0:
-		o = s.stack.abstract[a.Path]
+		o = s.stack.abstract[abstractName{s.typ, a.Path}]
 	default:
 		o = s.stack.named[a.Key]
 	}
@@ -175,8 +175,8 @@ func (s *Socket) leave() {
 func (s *Socket) closeUnix() {
 	switch {
 	case s.name == "":
-	case s.name[0] == 0 && s.stack.abstract[s.name] == s:
-		delete(s.stack.abstract, s.name)
+	case s.name[0] == 0 && s.stack.abstract[abstractName{s.typ, s.name}] == s:
+		delete(s.stack.abstract, abstractName{s.typ, s.name})
 	case s.key != 0:
 		delete(s.stack.named, s.key)
 	}
