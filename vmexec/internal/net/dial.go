@@ -15,7 +15,8 @@ import (
 	"kontain.dev/eventing/vmexec/internal/fd"
 )
 
-// ErrRefused: no program of the VM listens on the port, or its queue is full.
+// ErrRefused says that no program of the VM listens on the port, or that its queue is
+// full.
 var ErrRefused = errors.New("no program listens on the port")
 
 // Dial connects to a TCP port of the VM from outside, without any socket of the

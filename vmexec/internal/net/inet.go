@@ -263,6 +263,7 @@ func (s *Socket) disconnectTCP() {
 	case listening:
 		s.over()
 		s.dismiss()
+	case idle, closed:
 	}
 	s.state, s.peer, s.attempt, s.spent = idle, nil, false, false
 	s.finished, s.ended, s.rdShut, s.wrShut = false, false, false, false
@@ -312,6 +313,7 @@ func (s *Socket) closeTCP() {
 		} else if !s.ended {
 			s.finish()
 		}
+	case idle, listening, closed:
 	}
 	s.peer = nil
 }
@@ -333,6 +335,7 @@ func (s *Socket) shutdownTCP(rd, wr bool) abi.Errno {
 	case connecting:
 		s.disconnectTCP()
 		return abi.OK
+	case connected:
 	}
 	if rd {
 		s.rdShut = true

@@ -434,8 +434,11 @@ func (s *Socket) PeerAddrText() string {
 
 func FuzzDecodeAddr(f *testing.F) {
 	for _, a := range []Addr{
-		{Family: unix.AF_INET, IP: loopIP4, Port: 80}, {Family: unix.AF_INET6, IP: loopIP6, Port: 80, Scope: 1},
-		{Family: unix.AF_UNIX, Path: "a/b"}, {Family: unix.AF_UNIX, Path: "\x00abstract"}, {Family: unix.AF_NETLINK, PortID: 9},
+		{Family: unix.AF_INET, IP: loopIP4, Port: 80},
+		{Family: unix.AF_INET6, IP: loopIP6, Port: 80, Scope: 1},
+		{Family: unix.AF_UNIX, Path: "a/b"},
+		{Family: unix.AF_UNIX, Path: "\x00abstract"},
+		{Family: unix.AF_NETLINK, PortID: 9},
 	} {
 		f.Add(a.Family, a.Encode())
 	}

@@ -188,6 +188,7 @@ func (o *intOption) applies(s *Socket) bool {
 		return s.domain == unix.AF_INET6
 	case unixOnly:
 		return s.unix() || s.domain == unix.AF_NETLINK
+	case anySocket:
 	}
 	return true
 }
@@ -582,6 +583,7 @@ func (s *Socket) tcpState() byte {
 			return tcpFinWait2
 		}
 		return tcpEstablished
+	case idle, closed:
 	}
 	return tcpClose
 }
