@@ -34,9 +34,19 @@ type Sink struct {
 	Program   string   // absolute path of the executable on this host
 	ProgramID string   // changes when the file at Program does
 	Root      string   // absolute path of the folder the guest sees as /; empty: the program alone
+	Argv0     string   // what the program is told as its name; empty: its path
 	Args      []string // arguments after the program's name
 	Env       []string // NAME=value
-	Contract  string   // name of the contract, such as stdio
+	Dir       string   // working directory in the guest; empty: /
+
+	// Image is the reference of a sink that runs an image, and ImageDigest what
+	// it means. Until that is known Pending says why, nothing of the program is
+	// set, and the sink is not ready.
+	Image       string
+	ImageDigest string
+	Pending     string
+
+	Contract string // name of the contract, such as stdio
 
 	Platform vmexec.Kind   // Auto or empty: the server's
 	Snapshot bool          // machines come from a snapshot
@@ -88,7 +98,9 @@ type Stats struct {
 	Sink       string                  `json:"sink"`       // NAMESPACE/NAME
 	Generation uint64                  `json:"generation"` // of what serves, from 1; 0 when nothing does
 	Error      string                  `json:"error,omitempty"`
-	Accepted   uint64                  `json:"accepted"` // with or without a reply
+	Image      string                  `json:"image,omitempty"`       // of what serves
+	Digest     string                  `json:"imageDigest,omitempty"` // what the image's reference means
+	Accepted   uint64                  `json:"accepted"`              // with or without a reply
 	Replied    uint64                  `json:"replied"`
 	Failed     map[reply.Reason]uint64 `json:"failed,omitempty"`
 	Queue      queue.Stats             `json:"queue"`
@@ -194,13 +206,21 @@ func (d *Dispatcher) updateSink(k string, spec Sink) error {
 	if s.serves(spec) {
 		return nil
 	}
+	if spec.Pending != "" {
+		s.fail(errors.New(spec.Pending))
+		return nil
+	}
 	g, err := d.newGeneration(spec)
 	if err != nil {
 		return &SinkError{Sink: k, Kept: s.fail(err), Err: err}
 	}
 	number := s.swap(g)
 	m := g.source.Stats()
-	d.options.Logger.Info("sink ready", "sink", k, "generation", number, "program", spec.Program, "isolation", m.Tier, "snapshot", m.Snapshot)
+	args := []any{"sink", k, "generation", number, "program", spec.Program, "isolation", m.Tier, "snapshot", m.Snapshot}
+	if spec.Image != "" {
+		args = append(args, "image", spec.Image, "digest", spec.ImageDigest)
+	}
+	d.options.Logger.Info("sink ready", args...)
 	return nil
 }
 

@@ -214,6 +214,7 @@ func (s *sink) stats() Stats {
 		st.Generation = s.number
 		m := s.current.source.Stats()
 		st.Machines = &m
+		st.Image, st.Digest = s.current.spec.Image, s.current.spec.ImageDigest
 	}
 	if s.err != nil {
 		st.Error = s.err.Error()

@@ -77,6 +77,21 @@ func (i *Image) Close() error {
 	return err
 }
 
+// Share returns the same image once more: it stays until both are closed.
+func (i *Image) Share() (*Image, error) {
+	shared := *i
+	if i.lock == nil {
+		return &shared, nil
+	}
+	// A lock of flock(2) is the open file's, which both descriptors have.
+	fd, err := unix.FcntlInt(i.lock.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
+	}
+	shared.lock = os.NewFile(uintptr(fd), i.lock.Name())
+	return &shared, nil
+}
+
 // Get returns the image that a reference names, from the cache or its origin. A
 // folder is used where it is and not copied.
 func (s *Store) Get(ctx context.Context, r Request) (_ *Image, err error) {

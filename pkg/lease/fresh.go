@@ -19,8 +19,10 @@ import (
 type Spec struct {
 	Program string   // absolute path of the executable on this host
 	Root    string   // absolute path of the folder that the guest sees as /; empty: the program alone
+	Name    string   // argv[0]; empty: the program's path in the guest
 	Args    []string // arguments after the program's name
 	Env     []string // NAME=value
+	Dir     string   // working directory in the guest; empty: /
 	Limits  vmexec.Limits
 
 	// Snapshot asks for machines made from a snapshot of the program where it
@@ -86,11 +88,16 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the root file system: %w", err)
 	}
+	name := path
+	if spec.Name != "" {
+		name = spec.Name
+	}
 	program, err = vmexec.NewProgram(vmexec.ProgramSpec{
 		Root: root,
 		Path: path,
-		Args: append([]string{path}, spec.Args...),
+		Args: append([]string{name}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
+		Dir: spec.Dir,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())

@@ -61,6 +61,17 @@ func (s Sink) ProgramPath() string { return s.resolve(s.Spec.Program) }
 // nothing when the guest sees the program alone.
 func (s Sink) RootPath() string { return s.resolve(s.Spec.Root) }
 
+// ImageReference returns the reference of the sink's image. One that names a
+// path has it absolute.
+func (s Sink) ImageReference() string {
+	for _, prefix := range v1alpha1.ImagePathPrefixes {
+		if path, ok := strings.CutPrefix(s.Spec.Image, prefix); ok {
+			return prefix + s.resolve(path)
+		}
+	}
+	return s.Spec.Image
+}
+
 func (s Sink) resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path

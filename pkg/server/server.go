@@ -54,6 +54,12 @@ type Config struct {
 	// Source replaces how machines are made; nil makes them on Host as the sink
 	// asks.
 	Source func(dispatcher.Sink) (lease.Source, error)
+	// Images is where container images come from; nil: sinks with one are not
+	// served.
+	Images Images
+	// PullBackoff is the time before a failed pull is tried again, the first
+	// time; 0 means 5 s.
+	PullBackoff time.Duration
 	// Receiver bounds requests.
 	Receiver receiver.Options
 	// QuietPeriod is how long no request may have come in before a drain
@@ -71,6 +77,7 @@ type Config struct {
 type Server struct {
 	config     Config
 	hosts      *platforms
+	images     *images
 	dispatcher *dispatcher.Dispatcher
 	listener   net.Listener
 	http       *http.Server
@@ -80,6 +87,7 @@ type Server struct {
 	started   atomic.Int64 // requests for sinks so far
 	lastError string       // of the last reload; owned by the goroutine that loads
 	readyCh   chan struct{}
+	failed    chan error // no sink is served, and none will be
 }
 
 // New reads the manifests and opens the listener. The error names file, line
@@ -131,14 +139,12 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config:   c,
 		hosts:    hosts,
+		images:   newImages(c.Images, c.Logger, c.PullBackoff),
 		listener: listener,
 		readyCh:  make(chan struct{}),
-		dispatcher: dispatcher.New(dispatcher.Options{
-			Source:   c.Source,
-			Contract: newContract,
-			Logger:   c.Logger,
-		}),
+		failed:   make(chan error, 1),
 	}
+	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: newContract, Logger: c.Logger})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)
@@ -157,7 +163,8 @@ func New(c Config) (*Server, error) {
 // Addr returns the address that the server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Ready is closed when sinks are served.
+// Ready is closed when sinks are served, or when it is known that their images
+// must be waited for.
 func (s *Server) Ready() <-chan struct{} { return s.readyCh }
 
 // Stats returns a snapshot of every sink.
@@ -171,32 +178,38 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.hosts.close()) }()
 	// Watching begins before the files are read, so that no change is missed.
 	w := newWatcher(s.config.Logger)
+	w.kick = s.images.changed
 	w.watch(s.config.Paths)
-	sinks, err := s.reload()
-	if len(sinks) == 0 || !s.anyReady() {
+	watchCtx, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	defer s.images.close()
+	sinks, err := s.reload(watchCtx)
+	// Images may take their time: it is the requests that are then told so.
+	if settled, hope := s.images.settled(); len(sinks) == 0 || !s.anyReady() && settled && !hope {
 		w.close()
-		return errors.Join(err, s.listener.Close(), s.dispatcher.Close(context.WithoutCancel(ctx)))
+		return errors.Join(err, notServed(sinks), s.listener.Close(), s.dispatcher.Close(context.WithoutCancel(ctx)))
 	}
 	w.watch(s.watchPaths(sinks))
 
 	var background sync.WaitGroup
-	watchCtx, stopWatching := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	background.Go(func() { served <- s.http.Serve(s.listener) })
+	s.settle(sinks)
 	background.Go(func() {
 		w.run(watchCtx, func() []string {
-			sinks, _ := s.reload() // reload logs its errors
+			sinks, _ := s.reload(watchCtx) // reload logs its errors
+			s.settle(sinks)
 			return s.watchPaths(sinks)
 		})
 	})
-	served := make(chan error, 1)
-	background.Go(func() { served <- s.http.Serve(s.listener) })
-	s.ready.Store(true)
-	close(s.readyCh)
 
 	select {
 	case <-ctx.Done():
 		err = s.drain(context.WithoutCancel(ctx))
 	case err = <-served:
 		err = errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), err), s.drain(context.WithoutCancel(ctx)))
+	case err = <-s.failed:
+		err = errors.Join(err, s.drain(context.WithoutCancel(ctx)))
 	}
 	stopWatching()
 	background.Wait()
@@ -206,14 +219,22 @@ func (s *Server) Run(ctx context.Context) (err error) {
 // reload reads the files and makes the sinks in them what is served. What is
 // wrong is logged once, and leaves what is served as it is. It returns the
 // sinks as the files have them.
-func (s *Server) reload() ([]dispatcher.Sink, error) {
-	sinks, err := load(s.config.Paths)
+func (s *Server) reload(ctx context.Context) ([]dispatcher.Sink, error) {
+	read, err := load(s.config.Paths)
 	if errors.Is(err, manifest.ErrNoSinks) && s.foldersOnly() {
 		// The last manifest was taken out of a folder. In a single file it
 		// would rather be an editor that has not written it yet.
 		err = nil
 	}
+	var sinks []dispatcher.Sink
 	if err == nil {
+		s.images.want(ctx, read)
+		for i := range read {
+			if read[i].Image != "" {
+				s.images.fill(&read[i])
+			}
+			sinks = append(sinks, read[i].Sink)
+		}
 		err = s.dispatcher.Update(sinks)
 	}
 	text := ""
@@ -243,6 +264,42 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// settle says that the server is ready once a sink is, or when images must be
+// waited for that may still come. It ends the server that has nothing to serve
+// and nothing to wait for. Only one goroutine calls it.
+func (s *Server) settle(sinks []dispatcher.Sink) {
+	ready := s.anyReady()
+	settled, hope := s.images.settled()
+	if ready {
+		s.ready.Store(true)
+	}
+	select {
+	case <-s.readyCh: // it was ready once: what fails now may be mended
+		return
+	default:
+	}
+	switch {
+	case ready, settled && hope:
+		close(s.readyCh)
+	case settled:
+		select {
+		case s.failed <- notServed(sinks):
+		default:
+		}
+	}
+}
+
+// notServed joins why sinks with an image are not served.
+func notServed(sinks []dispatcher.Sink) error {
+	var errs []error
+	for _, sink := range sinks {
+		if sink.Pending != "" {
+			errs = append(errs, &dispatcher.SinkError{Sink: sink.Key(), Err: errors.New(sink.Pending)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (s *Server) anyReady() bool {
 	for _, st := range s.dispatcher.Stats() {
 		if st.Generation > 0 {
@@ -267,7 +324,9 @@ func (s *Server) watchPaths(sinks []dispatcher.Sink) []string {
 		}
 	}
 	for _, sink := range sinks {
-		paths = append(paths, sink.Program)
+		if sink.Image == "" { // an image never changes
+			paths = append(paths, sink.Program)
+		}
 	}
 	return paths
 }

@@ -233,7 +233,11 @@ spec:
 			},
 		},
 	}
-	if d := cmp.Diff(want, sinks); d != "" {
+	var got []dispatcher.Sink
+	for _, sink := range sinks {
+		got = append(got, sink.Sink)
+	}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }

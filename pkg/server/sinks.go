@@ -17,16 +17,24 @@ import (
 	"kontain.dev/eventing/pkg/contract/stdio"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/event"
+	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/queue"
 	"kontain.dev/eventing/vmexec"
 )
 
+// manifestSink is a sink as its manifest has it, before its image is known.
+type manifestSink struct {
+	dispatcher.Sink
+	policy        image.Policy // when the registry of Image is asked
+	command, args []string     // in place of the image's
+}
+
 // load reads the sinks of all paths. A path without any sink is an error only
 // when all are.
-func load(paths []string) ([]dispatcher.Sink, error) {
-	var sinks []dispatcher.Sink
+func load(paths []string) ([]manifestSink, error) {
+	var sinks []manifestSink
 	var errs []error
 	var none error
 	for _, path := range paths {
@@ -52,7 +60,7 @@ func load(paths []string) ([]dispatcher.Sink, error) {
 
 // toSink takes from a manifest, whose defaults are set, what the data plane
 // needs.
-func toSink(m manifest.Sink) dispatcher.Sink {
+func toSink(m manifest.Sink) manifestSink {
 	spec := m.Spec
 	s := dispatcher.Sink{
 		Namespace: m.Namespace,
@@ -98,7 +106,11 @@ func toSink(m manifest.Sink) dispatcher.Sink {
 	if spec.Reply.Source != nil {
 		s.Reply.Source = *spec.Reply.Source
 	}
-	return s
+	if spec.Image == "" {
+		return manifestSink{Sink: s}
+	}
+	s.Image, s.ProgramID, s.Args = m.ImageReference(), "", nil
+	return manifestSink{Sink: s, policy: image.Policy(spec.ImagePullPolicy), command: spec.Command, args: spec.Args}
 }
 
 // Sinks reads the sinks of all paths; see manifest.Load.
@@ -108,7 +120,7 @@ func Sinks(paths []string) ([]dispatcher.Sink, error) { return load(paths) }
 func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	warmup, err := warmupInputs(s)
 	return lease.Spec{
-		Program: s.Program, Root: s.Root, Args: s.Args, Env: s.Env, Limits: s.Limits,
+		Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
 		Snapshot: s.Snapshot, Disk: s.Disk, Tag: snapshotTag(s.Contract, warmup), Warmup: warmup,
 		Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}, err

@@ -27,6 +27,7 @@ const (
 type watcher struct {
 	notify  *fsnotify.Watcher // nil: poll
 	watched []string
+	kick    <-chan struct{} // something else changed; may be nil
 	log     *slog.Logger
 }
 
@@ -122,6 +123,8 @@ func (w *watcher) wait(ctx context.Context) bool {
 			return false
 		case <-t.C:
 			return true
+		case <-w.kick:
+			return true
 		}
 	}
 	var quiet, most <-chan time.Time
@@ -132,6 +135,8 @@ func (w *watcher) wait(ctx context.Context) bool {
 		case <-quiet:
 			return true
 		case <-most:
+			return true
+		case <-w.kick:
 			return true
 		case err := <-w.notify.Errors:
 			// Such as an overflow: something changed, unknown what.

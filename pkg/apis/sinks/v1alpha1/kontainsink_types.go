@@ -47,7 +47,9 @@ var (
 // zero value is a legal value are pointers, so that zero and absent differ.
 type KontainSinkSpec struct {
 	// Image is the container image that holds the program: a tag or, better, a
-	// digest. Exactly one of Image and Program is set.
+	// digest. oci:FOLDER[:TAG], docker-archive:FILE[:TAG] and dir:FOLDER name one
+	// that is no registry's, where Program is allowed; a relative path starts at
+	// the folder of the manifest. Exactly one of Image and Program is set.
 	// +optional
 	Image string `json:"image,omitempty"`
 

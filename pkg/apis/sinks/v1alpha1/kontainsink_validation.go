@@ -120,7 +120,7 @@ func (s *KontainSinkSpec) validateProgram(ctx context.Context) *apis.FieldError 
 	case s.Image != "" && s.Program != "":
 		errs = errs.Also(apis.ErrGeneric("expected exactly one of image and program, got both", "program"))
 	case s.Image != "":
-		errs = errs.Also(validateImage(s.Image))
+		errs = errs.Also(validateImage(ctx, s.Image))
 		if s.Root != "" {
 			errs = errs.Also(apis.ErrGeneric("root goes with program; an image brings its own root file system", "root"))
 		}
@@ -478,7 +478,23 @@ func validatePullSecrets(secrets []corev1.LocalObjectReference) *apis.FieldError
 // https://github.com/distribution/reference
 var imageReference = regexp.MustCompile("^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$")
 
-func validateImage(image string) *apis.FieldError {
+// ImagePathPrefixes begin images that are files of this machine: an OCI layout,
+// an archive of docker save, a folder. As Program does, they need AllowProgram.
+var ImagePathPrefixes = []string{"oci:", "docker-archive:", "dir:"}
+
+func validateImage(ctx context.Context, image string) *apis.FieldError {
+	for _, prefix := range ImagePathPrefixes {
+		path, ok := strings.CutPrefix(image, prefix)
+		switch {
+		case !ok:
+			continue
+		case !programAllowed(ctx):
+			return apis.ErrGeneric(prefix+" is for manifests read from a file; in a cluster write an image of a registry", "image")
+		case path == "":
+			return invalid(strconv.Quote(image), "image", "a path after %s", prefix)
+		}
+		return validatePath(path, "image")
+	}
 	if len(image) > MaxImageBytes || !imageReference.MatchString(image) {
 		return invalid(strconv.Quote(image), "image", "REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:DIGEST, of at most %d bytes", MaxImageBytes)
 	}

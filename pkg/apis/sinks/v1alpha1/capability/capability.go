@@ -29,10 +29,6 @@ type Row struct {
 // Table returns what this release restricts, in the order of the API.
 func Table() []Row {
 	return []Row{
-		{"image", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return refuseIf(s.Image != "", "image",
-				"container images are not available in this release; write program: PATH, an executable beside the manifest")
-		}},
 		{"env[].valueFrom", "no value", func(s *v1alpha1.KontainSinkSpec) (errs *apis.FieldError) {
 			for i, e := range s.Env {
 				errs = errs.Also(refuseIf(e.ValueFrom != nil, "valueFrom",
@@ -69,7 +65,7 @@ func Table() []Row {
 		}},
 		{"imagePullSecrets", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.ImagePullSecrets) > 0, "imagePullSecrets",
-				"container images are not available in this release; remove imagePullSecrets")
+				"Secrets are not available in this release: the credentials of docker login are used; remove imagePullSecrets")
 		}},
 		{"receiver", "Shared", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Receiver, "receiver", map[v1alpha1.ReceiverMode]string{

@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 		{"most", able + never + "root: /\nargs: [b]\nenv: [{name: A, value: b}]\ncontract: {type: stdio}\n" +
 			"resources: {limits: {memory: 64Mi, cpu: 1000m}}\ntimeout: 1s\nconcurrency: 2\nqueue: {length: 0, timeout: 1s}\n" +
 			"platform: KVM\nidleTimeout: 61s\nreply: {type: t, source: /s, extensions: {a: b}}\nreceiver: Shared\n", ""},
-		{"image", "image: a\nisolation: VM\n" + never, "container images are not available in this release; write program: PATH, an executable beside the manifest: image"},
+		{"image", "image: a\ncommand: [b]\nimagePullPolicy: Always\nisolation: VM\n" + never, ""},
 		{"valueFrom", able + never + "env: [{name: A}, {name: B, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", "values from a ConfigMap or Secret are not available in this release; write value: TEXT: env[1].valueFrom"},
 		{"http", able + never + "contract: {type: http}", "contract http is not available in this release; write type: stdio: contract.type"},
 		{"lambda", able + never + "contract: {type: lambda}", "contract lambda is not available in this release; write type: stdio: contract.type"},
@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 		{"storage without a snapshot", able + "snapshot: {mode: Never, storage: Memory}", ""},
 		{"warm-up", able + "snapshot: {storage: Memory, warmup: [{}]}", ""},
 		{"egress", able + never + "egress: ['a:1']", "programs have no network in this release; remove egress: egress"},
-		{"pull secrets", able + never + "imagePullSecrets: [{name: a}]", "container images are not available in this release; remove imagePullSecrets: imagePullSecrets"},
+		{"pull secrets", able + never + "imagePullSecrets: [{name: a}]", "Secrets are not available in this release: the credentials of docker login are used; remove imagePullSecrets: imagePullSecrets"},
 		{"receiver", able + never + "receiver: Dedicated", "Dedicated is not available in this release; write receiver: Shared: receiver"},
 		{"unknown values are for Validate", able + never + "platform: kvm\nreceiver: Mine", ""},
 	} {
