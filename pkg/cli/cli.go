@@ -92,6 +92,8 @@ kernel: a program's system calls leave its machine and are served by kontain.
                    new virtual machine; what the program answers is the reply
   kontain invoke   sends one CloudEvent and shows the reply
   kontain snapshot makes and shows snapshots of programs that were started
+  kontain image    keeps container images, and makes them of programs of this machine
+  kontain build    makes a container image of a function's source
   kontain doctor   says what this machine offers
   kontain syscalls lists the system calls that programs can make`,
 		Args:          noArgs,
@@ -106,7 +108,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newSnapshot(s), newInvoke(s), newDoctor(s), newSyscalls(s), newVersion(s))
+	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newSnapshot(s), newInvoke(s), newImage(s), newBuild(s), newDoctor(s), newSyscalls(s), newVersion(s))
 	return root
 }
 

@@ -24,11 +24,12 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/vmexec"
 )
 
 // guestPath is the PATH of a program when -e PATH=… does not set another.
-const guestPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+const guestPath = image.DefaultPath
 
 // runSpec is what one `kontain run` runs.
 type runSpec struct {
@@ -50,6 +51,10 @@ type runFunc func(context.Context, runSpec, vmexec.IO) (*vmexec.Result, error)
 type runFlags struct {
 	platform string
 	root     string
+	image    string
+	pull     string
+	command  []string
+	images   imageFlags
 	cwd      string
 	memory   string
 	timeout  time.Duration
@@ -63,7 +68,7 @@ type runFlags struct {
 func newRun(s Streams, run runFunc) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- PROGRAM [ARG]...",
+		Use:   "run [flags] -- PROGRAM [ARG]...\n  kontain run [flags] --image REF [-- ARG...]",
 		Short: "Run a program in a virtual machine",
 		Long: `Run a Linux program (ELF, x86-64) in a virtual machine of its own, with stdin,
 stdout and stderr passed through.
@@ -72,6 +77,11 @@ The program sees no file of this machine but itself, unless --root names a
 folder to show; a dynamically linked program needs one with its libraries. What
 it writes stays in memory and is gone at its end. Of the environment it gets
 PATH, HOME and what -e gives.
+
+With --image the program, its arguments, environment and working folder are
+those that the container image names; ARGs replace the image's own arguments
+(cmd), and --command its program (entrypoint), as args and command of a
+Kubernetes container do.
 
 Exit status: that of the program; 128+n when signal n ended it; 137 when a limit
 ended it; 125 when the virtual machine could not be started, 126 when the file
@@ -83,16 +93,20 @@ is not a program that can run here, 127 when it was not found.`,
   kontain run --strace --strace-output calls.txt -- ./hello
   kontain run --stats --output json -- ./hello 2>stats.json`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(args) == 0 && f.image == "" {
 				return usageErrorf("run: no program given; write: kontain run -- PROGRAM [ARG]...")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec, err := f.spec(args)
+			if cmd.ArgsLenAtDash() > 0 {
+				return usageErrorf("run: %q before --: flags end there", args[0])
+			}
+			spec, release, err := f.spec(cmd.Context(), s, args)
 			if err != nil {
 				return err
 			}
+			defer release()
 			spec.SayPlatform = spec.Platform == vmexec.Auto && cmd.Flags().Changed("platform")
 			return runProgram(cmd.Context(), s, run, spec, &f)
 		},
@@ -100,6 +114,10 @@ is not a program that can run here, 127 when it was not found.`,
 	cmd.Flags().SetInterspersed(false) // what follows PROGRAM belongs to it
 	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.root, "root", "", "host `folder` shown read-only as the program's file system (default: the program alone)")
+	cmd.Flags().StringVar(&f.image, "image", "", "container `image` to run: REGISTRY/REPOSITORY:TAG, a path, or another reference of kontain image")
+	cmd.Flags().StringVar(&f.pull, "pull", "IfNotPresent", "when the registry of --image is asked: Always, IfNotPresent or Never")
+	cmd.Flags().StringArrayVar(&f.command, "command", nil, "`word` of the command in place of the image's entrypoint; may be repeated")
+	f.images.add(cmd)
 	cmd.Flags().StringVar(&f.cwd, "cwd", "", "working `folder` in the root (default /, or the current one with --root /)")
 	cmd.Flags().StringVar(&f.memory, "memory", "128Mi", "`limit` of the program's memory, such as 64Mi or 1Gi")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wall-clock `limit`, such as 500ms or 10s (default: none)")
@@ -113,36 +131,84 @@ is not a program that can run here, 127 when it was not found.`,
 }
 
 // spec checks the flags and finds the program.
-func (f *runFlags) spec(args []string) (runSpec, error) {
+func (f *runFlags) spec(ctx context.Context, s Streams, args []string) (_ runSpec, release func(), _ error) {
 	spec := runSpec{Platform: vmexec.Kind(f.platform), Args: args}
 	if err := checkPlatform("run", f.platform); err != nil {
-		return spec, err
+		return spec, nil, err
 	}
 	memory, err := resource.ParseQuantity(f.memory)
 	if err != nil {
-		return spec, usageErrorf("run: --memory %q: not a quantity such as 64Mi or 1Gi", f.memory)
+		return spec, nil, usageErrorf("run: --memory %q: not a quantity such as 64Mi or 1Gi", f.memory)
 	}
 	bytes := memory.Value()
 	if bytes < vmexec.MinMemory || bytes > vmexec.MaxMemory {
-		return spec, usageErrorf("run: --memory %s: must be between %dMi and %dGi", f.memory, vmexec.MinMemory>>20, int64(vmexec.MaxMemory)>>30)
+		return spec, nil, usageErrorf("run: --memory %s: must be between %dMi and %dGi", f.memory, vmexec.MinMemory>>20, int64(vmexec.MaxMemory)>>30)
 	}
 	if f.timeout < 0 {
-		return spec, usageErrorf("run: --timeout %s: must not be negative", f.timeout)
+		return spec, nil, usageErrorf("run: --timeout %s: must not be negative", f.timeout)
 	}
 	spec.Limits = vmexec.Limits{Memory: uint64(bytes), Wall: f.timeout}
 	if spec.Env, err = guestEnv(f.env); err != nil {
-		return spec, err
+		return spec, nil, err
 	}
 	if f.traceTo != "" && !f.strace {
-		return spec, usageErrorf("run: --strace-output says where --strace goes: give --strace too")
+		return spec, nil, usageErrorf("run: --strace-output says where --strace goes: give --strace too")
 	}
 	if f.output == outputJSON && !f.stats {
-		return spec, usageErrorf("run: --output json is the form of --stats: give --stats too")
+		return spec, nil, usageErrorf("run: --output json is the form of --stats: give --stats too")
 	}
-	if err := f.place(&spec, args[0]); err != nil {
-		return spec, err
+	switch {
+	case f.image != "" && f.root != "":
+		return spec, nil, usageErrorf("run: --image brings its own root: --root cannot be given with it")
+	case f.image == "" && len(f.command) > 0:
+		return spec, nil, usageErrorf("run: --command goes with --image; write the program after --")
 	}
-	return spec, nil
+	if f.image != "" {
+		release, err := f.placeImage(ctx, s, &spec, args)
+		return spec, release, err
+	}
+	return spec, func() {}, f.place(&spec, args[0])
+}
+
+// placeImage gets an image and takes from it what to run. The function that is
+// returned gives the image back.
+func (f *runFlags) placeImage(ctx context.Context, s Streams, spec *runSpec, args []string) (release func(), err error) {
+	policy, err := checkPullPolicy("run", f.pull)
+	if err != nil {
+		return nil, err
+	}
+	if f.cwd != "" && !path.IsAbs(f.cwd) {
+		return nil, usageErrorf("run: --cwd %s: must be an absolute path in the program's root", f.cwd)
+	}
+	if spec.Env, err = userEnv(nil, f.env); err != nil {
+		return nil, err
+	}
+	failed := func(err error) error { return &exitError{ExitMonitor, fmt.Errorf("run: %w", err)} }
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	store, done, err := f.images.open(s)
+	if err != nil {
+		return nil, failed(err)
+	}
+	defer done()
+	got, err := store.Get(ctx, image.Request{Ref: f.image, Policy: policy})
+	if err != nil {
+		return nil, failed(err)
+	}
+	release = func() { _ = got.Close() } // the lock is gone with the process at the latest
+	if f.cwd != "" {
+		got.Config.WorkingDir = f.cwd
+	}
+	process, err := got.Process(f.command, args, spec.Env)
+	if err != nil {
+		release()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &exitError{ExitNoProg, fmt.Errorf("run: %w", err)}
+		}
+		return nil, failed(err)
+	}
+	spec.Root, spec.Path, spec.Args, spec.Env, spec.Dir = got.Root, process.Path, process.Args, process.Env, process.Dir
+	return release, nil
 }
 
 // place finds the program and decides on the root and the working folder.
@@ -231,7 +297,11 @@ func notRunnable(program string, err error) error {
 
 // guestEnv makes the environment of the program from the values of -e.
 func guestEnv(flags []string) ([]string, error) {
-	env := []string{"PATH=" + guestPath, "HOME=/"}
+	return userEnv([]string{"PATH=" + guestPath, "HOME=/"}, flags)
+}
+
+// userEnv adds the values of -e to an environment.
+func userEnv(env, flags []string) ([]string, error) {
 	for _, kv := range flags {
 		name, _, hasValue := strings.Cut(kv, "=")
 		if name == "" {

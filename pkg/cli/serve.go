@@ -48,6 +48,7 @@ type serveFlags struct {
 	log          string
 	logLevel     string
 	snapshots    storeFlags
+	images       imageFlags
 }
 
 func newServe(s Streams, m machines) *cobra.Command {
@@ -71,6 +72,16 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 			if err != nil {
 				return err
 			}
+			store, done, err := f.images.open(Streams{In: s.In, Out: s.Out, Err: io.Discard})
+			switch {
+			case err == nil:
+				defer done()
+				config.Images = store
+			case f.images.changed(cmd):
+				return fmt.Errorf("serve: %w", err)
+			default: // needed for sinks with an image alone: they say so
+				config.Logger.Warn("there is no image cache", "error", err)
+			}
 			return serve(cmd.Context(), s, m, vmexec.Kind(f.platform), config)
 		},
 	}
@@ -81,6 +92,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
 	f.snapshots.add(cmd)
+	f.images.add(cmd)
 	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "least `level` of what is logged: debug (what each event cost), info, warn or error")
 	return cmd

@@ -114,10 +114,20 @@ func toSink(m manifest.Sink) manifestSink {
 }
 
 // Sinks reads the sinks of all paths; see manifest.Load.
-func Sinks(paths []string) ([]dispatcher.Sink, error) { return load(paths) }
+func Sinks(paths []string) ([]dispatcher.Sink, error) {
+	read, err := load(paths)
+	var sinks []dispatcher.Sink
+	for _, s := range read {
+		sinks = append(sinks, s.Sink)
+	}
+	return sinks, err
+}
 
 // Machines returns what the machines of a sink are made from.
 func Machines(s dispatcher.Sink) (lease.Spec, error) {
+	if s.Image != "" && s.Program == "" {
+		return lease.Spec{}, fmt.Errorf("its image %s is not fetched; `kontain serve` does that and makes the snapshot", s.Image)
+	}
 	warmup, err := warmupInputs(s)
 	return lease.Spec{
 		Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
