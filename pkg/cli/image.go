@@ -158,6 +158,7 @@ Credentials are those of docker login (~/.docker/config.json or DOCKER_CONFIG).`
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(newImagePull(s), newImageList(s), newImageInspect(s), newImageRemove(s), newImageGC(s), newImageImport(s), newImagePush(s))
 	return cmd
 }

@@ -185,4 +185,3 @@ func TestImageNever(t *testing.T) {
 		})
 	}
 }
-

@@ -185,7 +185,7 @@ func assemble(base v1.Image, t *tree, work string, c v1.Config, at time.Time) (v
 		return nil, fmt.Errorf("configuration of the base: %w", err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture, file.Created, file.Container, file.DockerVersion = "linux", "amd64", v1.Time{Time: at.UTC()}, "", ""
+	file.OS, file.Architecture, file.Created = "linux", "amd64", v1.Time{Time: at.UTC()}
 	below := file.Config
 	if len(c.Entrypoint) == 0 {
 		c.Entrypoint, c.Cmd = below.Entrypoint, below.Cmd

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"kontain.dev/eventing/pkg/image"
 )
 
 // HostOptions say what to take from this machine.
@@ -57,6 +59,7 @@ func FromHost(ctx context.Context, o HostOptions) (v1.Image, error) {
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", p, err)
 		}
+		h.inPath(filepath.Base(p), at)
 		if first == "" {
 			first = at
 		}
@@ -73,7 +76,7 @@ func FromHost(ctx context.Context, o HostOptions) (v1.Image, error) {
 	h.finish()
 	return assemble(nil, h.tree, o.Work, v1.Config{
 		Entrypoint: []string{first}, WorkingDir: "/",
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Env: []string{"PATH=" + image.DefaultPath},
 	}, time.Time{})
 }
 
@@ -442,6 +445,27 @@ func readLinkerCache(data []byte) map[string]string {
 	return found
 }
 
+// inPath makes a program that is in no folder of PATH known by its name.
+func (h *host) inPath(name, at string) {
+	for dir := range strings.SplitSeq(image.DefaultPath, ":") {
+		if _, ok := h.tree.entries[clean(dir+"/"+name)]; ok {
+			return
+		}
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			if _, ok := h.tree.entries[clean(real+"/"+name)]; ok {
+				return
+			}
+		}
+	}
+	h.tree.put("usr/local/bin/"+name, entry{mode: fs.ModeSymlink | 0o777, link: at})
+}
+
+// The users that exist everywhere; there are no passwords.
+const (
+	users  = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+	groups = "root:x:0:\nnogroup:x:65534:\n"
+)
+
 // finish adds what programs expect of any root.
 func (h *host) finish() {
 	if h.fromCache {
@@ -450,10 +474,7 @@ func (h *host) finish() {
 		}
 	}
 	h.tree.put("tmp", entry{mode: fs.ModeDir | fs.ModeSticky | 0o777})
-	for at, text := range map[string]string{
-		"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"etc/group":  "root:x:0:\nnogroup:x:65534:\n",
-	} {
+	for at, text := range map[string]string{"etc/passwd": users, "etc/group": groups} {
 		if _, ok := h.tree.entries[at]; !ok {
 			h.tree.file(at, []byte(text))
 		}

@@ -104,8 +104,9 @@ func (t *tree) folder(at, host string, skip func(rel string, d fs.DirEntry) bool
 				return err
 			}
 			t.put(path.Join(at, rel), entry{mode: plainMode(info.Mode()), host: p})
+		default: // pipes, sockets and devices mean nothing elsewhere
 		}
-		return nil // pipes, sockets and devices mean nothing elsewhere
+		return nil
 	})
 }
 
