@@ -153,31 +153,34 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 }
 
 // fill completes a sink with what its image holds, or says why it is not ready.
-func (im *images) fill(s *manifestSink) {
+// settled is false until the image is there or failed once, and hope says that
+// one which failed may still come.
+func (im *images) fill(s *manifestSink) (settled, hope bool) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	p := im.pulls[imageKey{s.Image, s.policy}]
 	switch {
 	case p == nil || p.image == nil && p.err == nil:
 		s.Pending = fmt.Sprintf("its image %s is being fetched", s.Image)
-		return
+		return false, true
 	case p.image == nil && p.attempt > 0:
 		s.Pending = fmt.Sprintf("its image cannot be had (attempt %d, the next %v later): %v", p.attempt, p.next, p.err)
-		return
+		return true, image.Temporary(p.err)
 	case p.image == nil:
 		s.Pending = fmt.Sprintf("its image %s cannot be had: %v", s.Image, p.err)
-		return
+		return true, false
 	}
 	process, err := p.image.Process(s.command, s.args, s.Env)
 	if err != nil {
 		s.Pending = fmt.Sprintf("its image %s: %v", s.Image, err)
-		return
+		return true, false
 	}
 	s.Image, s.ImageDigest = p.image.Ref, p.image.Digest
 	s.Root = p.image.Root
 	s.Program = filepath.Join(p.image.Root, process.Path)
 	s.ProgramID = p.image.Manifest
 	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir
+	return true, false
 }
 
 // hold keeps the image that a root belongs to for as long as the returned
@@ -192,19 +195,6 @@ func (im *images) hold(root string) (func() error, error) {
 		}
 	}
 	return nil, fmt.Errorf("the image at %s is no longer wanted", root)
-}
-
-// settled says whether each image is there or failed once, and whether any of
-// those that failed may still come.
-func (im *images) settled() (settled, hope bool) {
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	settled = true
-	for _, p := range im.pulls {
-		settled = settled && (p.image != nil || p.err != nil)
-		hope = hope || p.image == nil && image.Temporary(p.err) && !errors.Is(p.err, errNoImages)
-	}
-	return settled, hope
 }
 
 // close ends all pulls and gives the images back.

@@ -86,6 +86,8 @@ type Server struct {
 	draining  atomic.Bool
 	started   atomic.Int64 // requests for sinks so far
 	lastError string       // of the last reload; owned by the goroutine that loads
+	settled   bool         // every image was there or had failed at the last reload; as lastError
+	hope      bool         // of those that were not there one may still come; as lastError
 	readyCh   chan struct{}
 	failed    chan error // no sink is served, and none will be
 }
@@ -185,7 +187,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer s.images.close()
 	sinks, err := s.reload(watchCtx)
 	// Images may take their time: it is the requests that are then told so.
-	if settled, hope := s.images.settled(); len(sinks) == 0 || !s.anyReady() && settled && !hope {
+	if len(sinks) == 0 || !s.anyReady() && !s.hope {
 		w.close()
 		return errors.Join(err, notServed(sinks), s.listener.Close(), s.dispatcher.Close(context.WithoutCancel(ctx)))
 	}
@@ -229,9 +231,11 @@ func (s *Server) reload(ctx context.Context) ([]dispatcher.Sink, error) {
 	var sinks []dispatcher.Sink
 	if err == nil {
 		s.images.want(ctx, read)
+		s.settled, s.hope = true, false
 		for i := range read {
 			if read[i].Image != "" {
-				s.images.fill(&read[i])
+				settled, hope := s.images.fill(&read[i])
+				s.settled, s.hope = s.settled && settled, s.hope || hope
 			}
 			sinks = append(sinks, read[i].Sink)
 		}
@@ -269,7 +273,6 @@ func isDir(path string) bool {
 // and nothing to wait for. Only one goroutine calls it.
 func (s *Server) settle(sinks []dispatcher.Sink) {
 	ready := s.anyReady()
-	settled, hope := s.images.settled()
 	if ready {
 		s.ready.Store(true)
 	}
@@ -279,9 +282,9 @@ func (s *Server) settle(sinks []dispatcher.Sink) {
 	default:
 	}
 	switch {
-	case ready, settled && hope:
+	case ready, s.settled && s.hope:
 		close(s.readyCh)
-	case settled:
+	case s.settled:
 		select {
 		case s.failed <- notServed(sinks):
 		default:
