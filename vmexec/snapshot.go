@@ -279,6 +279,9 @@ func (vm *VM) Verify() error {
 	}
 	own := map[uint64]bool{} // the guest physical addresses of random bytes
 	for _, p := range vm.kernel.Processes() {
+		if p.Zombie() {
+			continue
+		}
 		if gpa, errno := p.MM.Physical(p.Random); errno == 0 {
 			own[gpa] = true
 		}

@@ -42,7 +42,8 @@ const (
 )
 
 // MM is the address space of one process, or of several that share it. It
-// belongs to the VM's run loop.
+// belongs to the VM's run loop. The zero value is that of a process that has ended:
+// nothing is mapped, and nothing may be.
 type MM struct {
 	s     *Spaces
 	mem   *guestmem.Memory

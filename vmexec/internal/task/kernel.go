@@ -497,13 +497,13 @@ const canonical = uint64(1) << 47
 func (k *Kernel) step(t *Thread) {
 	if t.woken != WakeNone { // a call that waited is made again
 		k.call(t)
-		k.checkMemory(t)
+		k.checkMemory()
 		return
 	}
 	if t.restart != 0 || t.restoreMask || t.deliverable() != 0 {
 		t.deliver()
 		if k.ended || t.dead || t.P.stopped {
-			k.checkMemory(t) // a frame without room may be one without memory
+			k.checkMemory() // a frame without room may be one without memory
 			return
 		}
 	}
@@ -551,11 +551,11 @@ func (k *Kernel) step(t *Thread) {
 	case platform.ExitFatal:
 		k.finish(Outcome{Ending: Signaled, Death: Death{Signal: int(unix.SIGKILL), Vector: -1, RIP: t.Ctx.Regs.RIP}, Detail: e.Detail})
 	}
-	k.checkMemory(t)
+	k.checkMemory()
 }
 
-func (k *Kernel) checkMemory(t *Thread) {
-	switch err := t.P.MM.Err(); {
+func (k *Kernel) checkMemory() {
+	switch err := k.Init.MM.Err(); {
 	case err == nil:
 	case errors.Is(err, guestmem.ErrLimit):
 		// More than a death by the call at hand: the program needed the memory.

@@ -345,6 +345,7 @@ func (p *Process) end(status uint32) {
 	p.stopped, p.stopNews, p.contNews = false, false, false
 	p.faults += p.MM.Faults
 	p.MM.Release()
+	p.MM = &mm.MM{}
 	if k.shared(p, func(x *Process) bool { return x.FDs == p.FDs }) {
 		p.FDs = fd.NewTable(0)
 	} else {
@@ -372,7 +373,9 @@ func (k *Kernel) shared(p *Process, same func(x *Process) bool) bool {
 // orphan gives the children of a process that has ended to another, and returns
 // the process groups that may have lost their last link to the session.
 func (p *Process) orphan() (groups []int) {
-	groups = append(groups, p.PGID)
+	if a := p.parent; a != nil && a.PGID != p.PGID && a.SID == p.SID {
+		groups = append(groups, p.PGID)
+	}
 	var heir *Process
 	for a := p.parent; a != nil && heir == nil; a = a.parent {
 		if a.Subreaper && !a.zombie {

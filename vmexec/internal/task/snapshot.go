@@ -157,11 +157,14 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 	places, acts := map[*Place]*Place{}, map[*actions]*actions{}
 	for _, o := range old {
 		p := &Process{
-			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: c.Space(o.MM), Place: places[o.Place], Name: o.Name, Exe: o.Exe,
+			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: &mm.MM{}, Place: places[o.Place], Name: o.Name, Exe: o.Exe,
 			Args: o.Args, Env: o.Env, Auxv: o.Auxv, Random: o.Random, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
 			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
 			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
 			cpu: o.cpu, waitedCPU: o.waitedCPU, waitedMin: o.waitedMin, faults: o.faults,
+		}
+		if !p.zombie {
+			p.MM = c.Space(o.MM)
 		}
 		if p.Place == nil {
 			p.Place = &Place{Umask: o.Umask}
@@ -262,7 +265,7 @@ func (k *Kernel) resume() {
 		for _, t := range p.Threads {
 			if t.again && !k.ended && !p.stopped {
 				k.call(t)
-				k.checkMemory(t)
+				k.checkMemory()
 			}
 		}
 	}
@@ -276,6 +279,9 @@ func (q *sigQueue) clone() sigQueue {
 // bytes where AT_RANDOM points, and mappings that a fork empties.
 func (k *Kernel) ClonePages() error {
 	for _, p := range k.Processes() {
+		if p.zombie {
+			continue
+		}
 		var b [16]byte
 		if _, err := io.ReadFull(k.Rand, b[:]); err != nil {
 			return err
