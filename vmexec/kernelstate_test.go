@@ -42,6 +42,8 @@ var mayDiffer = map[string]string{
 	"guestmem.clone.usedAt": "as used",
 	"guestmem.clone.table":  "as used",
 	"guestmem.clone.dirty":  "what the last reset copied back",
+	"vfs.lowerCache.slots":  "open files of the read-only root, kept for the next event",
+	"vfs.lowerCache.clock":  "as slots",
 	"mm.MM.tables":          "as guestmem.Memory.used",
 	"mm.MM.fresh":           "scratch, emptied before each use",
 	"mm.MM.touched":         "is never looked at",
