@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type Snapshot struct {
 	program  *Program
 	limits   Limits
 	platform Kind // it was made on
+	fromDisk bool
 	image    *guestmem.Image
 	spaces   *mm.Frozen
 	kernel   *task.Kernel
@@ -112,14 +114,24 @@ func (s *Snapshot) Close() error { return s.image.Close() }
 
 // pids numbers the processes of clones: to its libraries a clone is a fork, and
 // those that look see another process number.
-var pids atomic.Uint32
+var pids atomic.Uint64
 
 const firstClonePID, clonePIDs = 1000, 31000
 
-func nextPID() int { return firstClonePID + int(pids.Add(1))%clonePIDs }
+func nextPID() int { return firstClonePID + int(pids.Add(1)%clonePIDs) }
 
 // generations counts clones and resets: /run/kontain/generation.
 var generations atomic.Uint64
+
+// A snapshot on disk has clones in several processes: they do not begin with the
+// same numbers.
+func init() {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it does not fail: see crypto/rand
+	start := binary.LittleEndian.Uint64(b[:]) >> 2
+	pids.Store(start)
+	generations.Store(start)
+}
 
 // Clone makes a VM that goes on where the snapshot was taken. l.Wall and l.CPU
 // are those of the event; the other limits are the snapshot's.
@@ -133,12 +145,25 @@ func (h *Host) cloneFor(s *Snapshot, l Limits, once bool) (*VM, error) {
 	start := time.Now()
 	vm := &VM{program: s.program, limits: s.limits, snapshot: s}
 	vm.limits.Wall, vm.limits.CPU = l.Wall, l.CPU
-	if err := vm.clone(h, once); err != nil {
+	if err := vm.cloneChecked(h, once); err != nil {
 		_ = vm.Close()
 		return nil, fmt.Errorf("clone %s: %w", s.program.spec.Path, err)
 	}
 	vm.create = time.Since(start)
 	return vm, nil
+}
+
+// cloneChecked is clone for a snapshot of any origin: what a file says was not made
+// by accident, and only its owner can have written it, but wrong it may still be.
+func (vm *VM) cloneChecked(h *Host, once bool) (err error) {
+	if vm.snapshot.fromDisk {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("the snapshot from disk makes no sense: %v", r)
+			}
+		}()
+	}
+	return vm.clone(h, once)
 }
 
 func (vm *VM) clone(h *Host, once bool) error {

@@ -283,7 +283,7 @@ func (h *Host) LoadSnapshot(p *Program, l Limits, path string) (*Snapshot, error
 	}
 	s, err := restored(p, image, state, features)
 	if err == nil {
-		s.platform = h.kind
+		s.platform, s.fromDisk = h.kind, true
 	}
 	if err != nil {
 		_ = image.Close()

@@ -5,14 +5,24 @@ package vmexec
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	guestbuild "kontain.dev/eventing/test/guests/build"
 )
 
 // TestSnapshotTypes holds that all of what a frozen program may consist of can be
@@ -142,5 +152,170 @@ func testOnDisk(t *testing.T, h *Host, s *Snapshot, p *Program, l Limits) {
 		} else if err := vms[1].Verify(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// forge changes the header of a snapshot file and puts it right again, so that only
+// what the header says is wrong.
+func forge(t *testing.T, file string, change func(*SnapshotInfo)) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const prologue = 48
+	n := int(binary.LittleEndian.Uint32(b[12:]))
+	var i SnapshotInfo
+	if err := json.Unmarshal(b[prologue:prologue+n], &i); err != nil {
+		t.Fatal(err)
+	}
+	parts := b[prologue+n : prologue+n+int(i.Pages.Bytes+i.State.Bytes)]
+	memory := b[len(b)-int(i.Memory.Bytes):]
+	change(&i)
+	header, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(header)
+	out := append([]byte(nil), b[:12]...)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(header)))
+	out = append(append(append(out, sum[:]...), header...), parts...)
+	out = append(append(out, make([]byte, (4096-len(out)%4096)%4096)...), memory...)
+	name := filepath.Join(t.TempDir(), "forged")
+	if err := os.WriteFile(name, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func hostAndProgram(t *testing.T) (*Host, *Program, *Snapshot) {
+	t.Helper()
+	src, err := filepath.Abs("../test/guests")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := guestbuild.Dir(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guestbuild.Guest{Source: "event_mix", Flavour: guestbuild.Glibc}
+	built, err := guestbuild.All(t.Context(), src, dir, []guestbuild.Guest{g})
+	if err == nil {
+		err = built[g].Err
+	}
+	var missing *guestbuild.MissingToolError
+	if errors.As(err, &missing) && os.Getenv("KONTAIN_REQUIRE_TOOLS") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Open(Ptrace)
+	var u *UnavailableError
+	if errors.As(err, &u) && os.Getenv("VMEXEC_REQUIRE_PTRACE") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := ProgramRoot(built[g].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewProgram(ProgramSpec{Root: root, Path: built[g].Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.NewSnapshot(t.Context(), p, Limits{Wall: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), p.Close(), root.Close(), h.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, p, s
+}
+
+// A file of another build, processor, clock or with impossible lengths is refused,
+// and says what differs.
+func TestSnapshotForeign(t *testing.T) {
+	h, p, s := hostAndProgram(t)
+	file := filepath.Join(t.TempDir(), "snapshot")
+	if err := s.Save(file, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		detail string
+		want   SnapshotReason
+		change func(*SnapshotInfo)
+	}{
+		{"", "", func(*SnapshotInfo) {}},
+		{"", "", func(i *SnapshotInfo) { i.Clock.Tick += i.Clock.Tick / 2000 }}, // it is measured
+		{"commit abc", SnapshotBuild, func(i *SnapshotInfo) { i.Monitor.Build = "commit abc" }},
+		{"objects", SnapshotBuild, func(i *SnapshotInfo) { i.Monitor.Types = "0" }},
+		{"CPUID:0", SnapshotProcessor, func(i *SnapshotInfo) { i.CPU.CPUID = "0" }},
+		{"platform kvm", SnapshotProcessor, func(i *SnapshotInfo) { i.Platform, i.CPU.XCR0 = "kvm", "0x3" }},
+		{"tick", SnapshotClock, func(i *SnapshotInfo) { i.Clock.Tick *= 2 }},
+		{"clocks", SnapshotClock, func(i *SnapshotInfo) { i.Clock.Guest = !i.Clock.Guest }},
+		{"root", SnapshotProgram, func(i *SnapshotInfo) { i.Root.Path = "/elsewhere" }},
+		{"bytes", SnapshotDamaged, func(i *SnapshotInfo) { i.Memory.Bytes += 4096 }},
+		{"impossible", SnapshotDamaged, func(i *SnapshotInfo) { i.Memory.Bytes = 0 }},
+		{"impossible", SnapshotDamaged, func(i *SnapshotInfo) { i.Memory.Bytes = 1 << 63 }},
+		{"impossible", SnapshotDamaged, func(i *SnapshotInfo) { i.State.Bytes = 1 << 40 }},
+		{"impossible", SnapshotDamaged, func(i *SnapshotInfo) { i.Pages.Bytes = 1<<64 - 1 }},
+		{"no sense", SnapshotDamaged, func(i *SnapshotInfo) { i.Used = 1 << 50 }},
+		{"memory was changed", SnapshotDamaged, func(i *SnapshotInfo) { i.Memory.SHA256 = i.State.SHA256 }},
+		{"state was changed", SnapshotDamaged, func(i *SnapshotInfo) { i.State.SHA256 = i.Memory.SHA256 }},
+	} {
+		loaded, err := h.LoadSnapshot(p, Limits{}, forge(t, file, tt.change))
+		if err == nil {
+			_ = loaded.Close()
+		}
+		var e *SnapshotError
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("a file that is right: %v", err)
+		case tt.want != "" && (!errors.As(err, &e) || e.Reason != tt.want || !strings.Contains(err.Error(), tt.detail)):
+			t.Errorf("%s, %q: %v", tt.want, tt.detail, err)
+		}
+	}
+}
+
+// A state that makes no sense, in a file whose checksums are right, is refused, or
+// gives clones that cannot be made; the monitor goes on.
+func TestSnapshotAbsurd(t *testing.T) {
+	h, p, s := hostAndProgram(t)
+	state, err := stateTypes().Encode(&savedState{Snapshot: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	refusedStates, failed, cloned := 0, 0, 0
+	for range 600 {
+		bad := slices.Clone(state)
+		for range 1 + random.IntN(3) {
+			bad[random.IntN(len(bad))] = byte(random.Uint32())
+		}
+		loaded, err := restored(p, s.image, bad, h.p.Features())
+		if err != nil {
+			refusedStates++
+			continue
+		}
+		loaded.fromDisk = true
+		vm, err := h.Clone(loaded, Limits{Wall: time.Second})
+		if err != nil {
+			failed++
+			continue
+		}
+		cloned++
+		if err := vm.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d states were refused, %d could not be cloned, %d could", refusedStates, failed, cloned)
+	if refusedStates == 0 || cloned == 0 {
+		t.Error("this shows nothing")
 	}
 }

@@ -381,5 +381,5 @@ func mlock(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // frozen program may hold, for the snapshot on disk: sources of mappings, and the
 // progress of calls.
 func SnapshotTypes() []any {
-	return []any{cpuSleep(0), (*fileSource)(nil), noFile{}, received(0), (*sharedFile)(nil), several{}, written(0)}
+	return []any{cpuSleep(0), (*fileSource)(nil), (*sharedFile)(nil), noFile{}, received(0), (*sharedFile)(nil), several{}, written(0)}
 }
