@@ -336,3 +336,56 @@ func awaitText(t *testing.T, out, log *lockedBuffer, pattern string) string {
 	t.Fatalf("%s was not printed: %q, log %q", pattern, out, log)
 	return ""
 }
+
+// TestBaseImageInVM makes bases of Debian's packages, twice with the same digest,
+// and runs functions on them.
+func TestBaseImageInVM(t *testing.T) {
+	needMachines(t)
+	if os.Getenv("KONTAIN_TEST_NETWORK") != "1" {
+		t.Skip("it downloads packages: KONTAIN_TEST_NETWORK=1 lets it")
+	}
+	needProgram(t, "apt-get")
+	needProgram(t, "dpkg-deb")
+	dir := imageDir(t)
+	kontain := filepath.Join(t.TempDir(), "kontain")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", kontain, "../../cmd/kontain").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	base := func(what, tag string) string {
+		cmd := exec.CommandContext(t.Context(), "../../hack/base-image.sh", what, tag)
+		cmd.Env = append(os.Environ(), "KONTAIN="+kontain, "KONTAIN_IMAGE_DIR="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			for _, reason := range []string{"resolve", "connect", "Unable to locate", "No packages found", "Can't find a source", "Failed to fetch"} {
+				if strings.Contains(string(out), reason) {
+					t.Skipf("packages cannot be fetched: %s", out)
+				}
+			}
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindString(string(out))
+	}
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+	}{
+		{"python", map[string]string{"main.py": pythonFunction}},
+		{"node", map[string]string{"index.js": nodeFunction}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tag := "localhost/" + test.name
+			one := base(test.name, tag)
+			if test.name == "python" {
+				if two := base(test.name, tag); one == "" || one != two {
+					t.Errorf("digests %q and %q", one, two)
+				}
+			}
+			src := writeFiles(t, filepath.Join(t.TempDir(), "fn"), test.files)
+			must(t, "build", "-q", src, "-t", "localhost/fn", "--base", tag)
+			status, stdout, stderr := call(`{"data":{"text":"hello"}}`, "run", "--memory", "1Gi", "--timeout", "60s", "--image", "localhost/fn")
+			if status != ExitOK || !strings.Contains(stdout, "HELLO") {
+				t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+			}
+		})
+	}
+}
