@@ -307,7 +307,7 @@ func (vm *VM) Verify() error {
 		if p.Zombie() {
 			continue
 		}
-		if gpa, errno := p.MM.Physical(p.Random); errno == 0 {
+		if gpa, errno := p.MM.Physical(p.Program.Random); errno == 0 {
 			own[gpa] = true
 		}
 	}

@@ -181,8 +181,7 @@ func (vm *VM) loadProgram() error {
 	}
 	proc.Cwd = cwd
 	proc.Threads[0].Begin(task.Image{
-		Name: path.Base(p.execFn), Exe: p.exe.path, Args: p.spec.Args, Env: p.spec.Env, Auxv: st.Auxv,
-		Entry: st.Entry, Stack: st.Stack, Random: st.Random,
+		Name: path.Base(p.execFn), Exe: p.exe.path, Program: st,
 	})
 	return nil
 }

@@ -28,7 +28,7 @@ func Script(head []byte) (interp, arg string, ok bool) {
 	whole = whole || nul
 	const blank = " \t"
 	line = bytes.TrimLeft(line, blank)
-	if !whole && bytes.IndexAny(line, blank) < 0 {
+	if !whole && !bytes.ContainsAny(line, blank) {
 		return "", "", false
 	}
 	name, rest := line, []byte(nil)

@@ -6,6 +6,7 @@
 package start
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -45,6 +46,9 @@ type Started struct {
 	Entry, Stack uint64 // of the first thread
 	Random       uint64 // where AT_RANDOM points
 	Auxv         []byte
+	// Where the strings are, each with its NUL: the arguments, and the environment,
+	// which begins where they end.
+	ArgStart, ArgEnd, EnvEnd uint64
 }
 
 // PlaceError says that there is no room in the address space for an executable.
@@ -112,8 +116,8 @@ func Program(m *mm.MM, s Spec) (Started, error) {
 	if err := m.Err(); err != nil {
 		return Started{}, err
 	}
-	auxv := stack.Bytes[stack.AuxvStart-stack.RSP : stack.AuxvEnd-stack.RSP]
-	return Started{Entry: entry, Stack: stack.RSP, Random: stack.RandomAddr, Auxv: auxv}, nil
+	auxv := bytes.Clone(stack.Bytes[stack.AuxvStart-stack.RSP : stack.AuxvEnd-stack.RSP])
+	return Started{Entry: entry, Stack: stack.RSP, Random: stack.RandomAddr, Auxv: auxv, ArgStart: stack.ArgStart, ArgEnd: stack.ArgEnd, EnvEnd: stack.EnvEnd}, nil
 }
 
 // place returns what is added to the addresses of an executable: for a

@@ -326,9 +326,6 @@ func (e *execution) run() abi.Errno {
 		}
 		return abi.ENOMEM
 	}
-	t.Exec(space, task.Image{
-		Name: path.Base(e.comm), Exe: e.exe.where.String(), Args: e.args, Env: e.env, Auxv: st.Auxv,
-		Entry: st.Entry, Stack: st.Stack, Random: st.Random,
-	})
+	t.Exec(space, task.Image{Name: path.Base(e.comm), Exe: e.exe.where.String(), Program: st})
 	return abi.ENORETURN
 }

@@ -413,7 +413,7 @@ func fuzzProgram(t *testing.T, lower vfs.Lower, data []byte) task.Outcome {
 	}
 	p := k.Init
 	p.Cwd = k.FS.Root()
-	p.Exe, p.Args = "/a", []string{"a"}
+	p.Exe = "/a"
 	pipes := &pipeAccount{account{t: t, name: "pipes", mem: mem}}
 	p.FDs.System().Memory = pipes
 	released := 0

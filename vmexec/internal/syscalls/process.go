@@ -132,7 +132,6 @@ func startTask(t *task.Thread, c cloneArgs) (uint64, abi.Errno) {
 	if errno := c.check(t); errno != 0 {
 		return 0, errno
 	}
-	pidfd := int32(-1)
 	var n *task.Thread
 	var errno abi.Errno
 	if c.flags&unix.CLONE_THREAD != 0 {
@@ -149,13 +148,13 @@ func startTask(t *task.Thread, c cloneArgs) (uint64, abi.Errno) {
 	}
 	if c.flags&unix.CLONE_PIDFD != 0 {
 		// Only the maker's: the child's table was copied before.
-		if pidfd, errno = installPidfd(t, n.P, 0); errno == 0 {
-			errno = t.CopyOutU32(c.pidfd, uint32(pidfd))
-		}
-		if errno != 0 {
-			if pidfd >= 0 {
+		pidfd, errno := installPidfd(t, n.P, 0)
+		if errno == 0 {
+			if errno = t.CopyOutU32(c.pidfd, uint32(pidfd)); errno != 0 {
 				_ = t.P.FDs.Close(pidfd)
 			}
+		}
+		if errno != 0 {
 			n.P.Abandon()
 			return 0, errno
 		}

@@ -8,26 +8,24 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/kvm"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/start"
 )
 
 // Image is a program that was loaded into an address space.
 type Image struct {
-	Name         string // of the process; its first 15 bytes count
-	Exe          string // absolute path in the guest's tree
-	Args, Env    []string
-	Auxv         []byte
-	Entry, Stack uint64
-	Random       uint64 // where AT_RANDOM points
+	Name    string // of the process; its first 15 bytes count
+	Exe     string // absolute path in the guest's tree
+	Program start.Started
 }
 
 // Begin makes the thread the first of a program that is in its address space.
 func (t *Thread) Begin(i Image) {
 	p := t.P
-	p.Exe, p.Args, p.Env, p.Auxv, p.Random = i.Exe, i.Args, i.Env, i.Auxv, i.Random
+	p.Exe, p.Program = i.Exe, i.Program
 	p.Name = i.Name[:min(len(i.Name), 15)]
 	t.Name = p.Name
 	t.Ctx.FSBase, t.Ctx.GSBase, t.Ctx.Root = 0, 0, p.MM.Root()
-	t.Ctx.Regs = kvm.Regs{RIP: i.Entry, RSP: i.Stack, RFLAGS: 0x202}
+	t.Ctx.Regs = kvm.Regs{RIP: i.Program.Entry, RSP: i.Program.Stack, RFLAGS: 0x202}
 	initFP(t.Ctx.FP)
 }
 

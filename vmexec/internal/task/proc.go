@@ -6,6 +6,7 @@ package task
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -73,9 +74,7 @@ const pageSize = 4096
 type procProcess struct{ p *Process }
 
 func (p procProcess) Exe() string             { return p.p.Exe }
-func (p procProcess) Cmdline() []string       { return p.p.Args }
-func (p procProcess) Environ() []string       { return p.p.Env }
-func (p procProcess) Auxv() []byte            { return p.p.Auxv }
+func (p procProcess) Auxv() []byte            { return p.p.Program.Auxv }
 func (p procProcess) Cwd() vfs.Path           { return p.p.Cwd }
 func (p procProcess) Table() *fd.Table        { return p.p.FDs }
 func (p procProcess) Limits() [16]unix.Rlimit { return p.p.Rlimits }
@@ -84,6 +83,25 @@ func (p procProcess) SetComm(name string) {
 	if len(p.p.Threads) > 0 {
 		p.p.Threads[0].Name = name
 	}
+}
+
+// Cmdline and Environ are what lies in the process's memory now, as on Linux: a
+// program may have changed it.
+func (p procProcess) Cmdline() []string {
+	return p.list(p.p.Program.ArgStart, p.p.Program.ArgEnd)
+}
+
+func (p procProcess) Environ() []string {
+	return p.list(p.p.Program.ArgEnd, p.p.Program.EnvEnd)
+}
+
+// list returns the strings of a range of memory; none once it is gone.
+func (p procProcess) list(start, end uint64) []string {
+	b := make([]byte, end-start)
+	if p.p.zombie || len(b) == 0 || p.p.MM.CopyIn(start, b) != 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
 func (p procProcess) Threads() []int {

@@ -14,6 +14,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/itimer"
 	"kontain.dev/eventing/vmexec/internal/kvm"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/start"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 	"kontain.dev/eventing/vmexec/internal/waitq"
 )
@@ -39,12 +40,9 @@ type Process struct {
 	MM        *mm.MM
 	FDs       *fd.Table
 	*Place
-	Name    string   // at most 15 bytes
-	Exe     string   // absolute path in the guest's tree
-	Args    []string // as started, for /proc/self/cmdline
-	Env     []string // as started, for /proc/self/environ
-	Auxv    []byte   // as started, for /proc/self/auxv
-	Random  uint64   // where AT_RANDOM points
+	Name    string // at most 15 bytes
+	Exe     string // absolute path in the guest's tree
+	Program start.Started
 	Rlimits [16]unix.Rlimit
 	Timers  itimer.Set // of setitimer and timer_create
 	Threads []*Thread  // the leader first, while it lives
@@ -212,7 +210,7 @@ func (k *Kernel) NewProcess(maker *Thread, c CloneSpec) (*Thread, abi.Errno) {
 	}
 	p := &Process{
 		K: k, PGID: old.PGID, SID: old.SID, MM: space, FDs: old.FDs, Place: old.Place, Name: old.Name, Exe: old.Exe,
-		Args: old.Args, Env: old.Env, Auxv: old.Auxv, Random: old.Random, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
+		Program: old.Program, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
 		vforked: c.Vfork,
 	}
 	if c.Sibling {

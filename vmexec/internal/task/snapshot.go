@@ -158,7 +158,7 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 	for _, o := range old {
 		p := &Process{
 			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: &mm.MM{}, Place: places[o.Place], Name: o.Name, Exe: o.Exe,
-			Args: o.Args, Env: o.Env, Auxv: o.Auxv, Random: o.Random, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
+			Program: o.Program, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
 			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
 			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
 			cpu: o.cpu, waitedCPU: o.waitedCPU, waitedMin: o.waitedMin, faults: o.faults,
@@ -288,7 +288,7 @@ func (k *Kernel) ClonePages() error {
 		}
 		// A program that has unmapped its first stack needs none. What a fork shares is
 		// written once for all.
-		p.MM.Refresh(p.Random, b[:])
+		p.MM.Refresh(p.Program.Random, b[:])
 		p.MM.Wipe()
 	}
 	return k.Init.MM.Err()
