@@ -92,8 +92,18 @@ func (c *content) flatten() {
 	c.own, c.base, c.baseEnd = own, nil, 0
 }
 
-func (c *content) blocks() int64 {
-	return (min(c.lowerSize, c.size)+511)/512 + c.n*(pageSize/512)
+// blocksOf is what a file of size bytes without holes takes, in units of 512 bytes.
+func blocksOf(size int64) int64 { return (size + pageSize - 1) / pageSize * (pageSize / 512) }
+
+// blocks is st_blocks of a file over one of the lower root, which may be none.
+func (c *content) blocks(lower *LowerStat) int64 {
+	n := c.n * (pageSize / 512)
+	if size := min(c.lowerSize, c.size); size == lower.Size {
+		return n + lower.Blocks
+	} else if size > 0 {
+		return n + blocksOf(size)
+	}
+	return n
 }
 
 // readAt reads up to the end of the file.

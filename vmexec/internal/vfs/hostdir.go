@@ -168,7 +168,7 @@ func (h *HostDir) stat(fd int) (LowerStat, abi.Errno) {
 		return LowerStat{}, errno
 	}
 	return LowerStat{
-		Dev: dev, Ino: st.Ino, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Size: st.Size,
+		Dev: dev, Ino: st.Ino, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Size: st.Size, Blocks: st.Blocks,
 		Atime: st.Atim.Nano(), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 	}, 0
 }

@@ -393,11 +393,14 @@ func (fs *FS) stat(in *inode) (abi.Stat, abi.Errno) {
 	switch in.kind {
 	case unix.S_IFREG:
 		if in.gen == nil {
-			st.Size, st.Blocks = s.content.size, s.content.blocks()+fs.sharedBlocks(in, &s.content)
+			st.Size, st.Blocks = s.content.size, s.content.blocks(&in.lowerStat)+fs.sharedBlocks(in, &s.content)
 		}
 	case unix.S_IFDIR:
-		if in.dyn == nil {
-			st.Size = pageSize
+		switch {
+		case in.lower:
+			st.Size, st.Blocks = in.lowerStat.Size, in.lowerStat.Blocks
+		case in.dyn == nil:
+			st.Size, st.Blocks = pageSize, pageSize/512
 		}
 	case unix.S_IFLNK:
 		if in.jump != nil {

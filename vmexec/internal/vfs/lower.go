@@ -36,16 +36,17 @@ type LowerFile interface {
 
 // LowerStat describes a file of a Lower.
 type LowerStat struct {
-	Dev   uint64 // small number of the file system it is on; 0 is the root's
-	Ino   uint64
-	Mode  uint32 // type and permission bits; regular file, directory or symbolic link
-	Nlink uint32
-	UID   uint32
-	GID   uint32
-	Size  int64
-	Atime int64 // ns since 1970
-	Mtime int64
-	Ctime int64
+	Dev    uint64 // small number of the file system it is on; 0 is the root's
+	Ino    uint64
+	Mode   uint32 // type and permission bits; regular file, directory or symbolic link
+	Nlink  uint32
+	UID    uint32
+	GID    uint32
+	Size   int64
+	Blocks int64 // of 512 bytes
+	Atime  int64 // ns since 1970
+	Mtime  int64
+	Ctime  int64
 }
 
 // LowerEntry is one name in a directory of a Lower.

@@ -118,7 +118,7 @@ func (m *Memory) Stat(path string) (LowerStat, abi.Errno) {
 	if errno != 0 {
 		return LowerStat{}, errno
 	}
-	st := LowerStat{Ino: n.ino, Mode: n.mode, Nlink: 1, Size: n.size, Atime: m.time, Mtime: m.time, Ctime: m.time}
+	st := LowerStat{Ino: n.ino, Mode: n.mode, Nlink: 1, Size: n.size, Blocks: blocksOf(n.size), Atime: m.time, Mtime: m.time, Ctime: m.time}
 	if n.children != nil {
 		st.Nlink = 2
 		for _, c := range n.children {
