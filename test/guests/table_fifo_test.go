@@ -5,5 +5,6 @@ package guests
 
 var _ = family("fifo",
 	guest{name: "fifo"},
+	guest{name: "fifo_processes"},
 	guest{name: "fifo_waits", stdin: []byte("event"), waits: true},
 )

@@ -10,5 +10,6 @@ var _ = family("lock",
 	guest{name: "lock_flock_musl", source: "lock_flock", flavour: build.Musl},
 	guest{name: "lock_ofd"},
 	guest{name: "lock_posix"},
+	guest{name: "lock_processes"},
 	guest{name: "lock_waits", stdin: []byte("event"), waits: true},
 )

@@ -4,7 +4,9 @@
 package guests
 
 var _ = family("mmap",
+	guest{name: "madvise_files"},
 	guest{name: "memfd_seals"},
 	guest{name: "mmap_shared"},
+	guest{name: "mmap_shared_fork"},
 	guest{name: "mmap_shared_waits", stdin: []byte("event"), waits: true},
 )

@@ -248,10 +248,31 @@ func ftruncate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 func fallocate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	f, errno := truncater(t, int32(a[0]), abi.ENODEV)
+	if errno == abi.ENODEV {
+		return 0, notAllocated(t, int32(a[0]))
+	}
 	if errno != 0 {
 		return 0, errno
 	}
 	return 0, f.Fallocate(uint32(a[1]), int64(a[2]), int64(a[3]))
+}
+
+// notAllocated is the errno of fallocate(2) for what is no regular file.
+func notAllocated(t *task.Thread, n int32) abi.Errno {
+	f, errno := t.P.FDs.Get(n)
+	if errno != 0 {
+		return errno
+	}
+	st, errno := f.Stat()
+	switch {
+	case errno != 0:
+		return errno
+	case f.StatusFlags()&unix.O_ACCMODE == unix.O_RDONLY:
+		return abi.EBADF
+	case st.Mode&unix.S_IFMT == unix.S_IFIFO:
+		return abi.ESPIPE
+	}
+	return abi.ENODEV
 }
 
 // fsync only checks its argument.

@@ -122,10 +122,26 @@ func readInto(t *task.Thread, f fd.File, addr, n uint64, off int64) (uint64, abi
 		case errno == abi.EAGAIN, errno == abi.EFAULT && f.Queue() != nil && f.Readiness() == 0:
 			// Where there is nothing to read, nobody looks at the buffer.
 			return 0, await(t, f, false)
+		case errno == abi.EFAULT && atEnd(f, off):
+			return 0, abi.OK
 		default:
 			return 0, errno
 		}
 	}
+}
+
+// atEnd reports whether a read of a regular file at off has nothing to give.
+func atEnd(f fd.File, off int64) bool {
+	st, errno := f.Stat()
+	if errno != abi.OK || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false
+	}
+	if off == fd.CurrentOffset {
+		if off, errno = f.Lseek(0, unix.SEEK_CUR); errno != abi.OK {
+			return false
+		}
+	}
+	return off >= st.Size && st.Size > 0
 }
 
 // written is how much of a blocking write is done when it has to wait.

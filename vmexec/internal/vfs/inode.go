@@ -68,6 +68,8 @@ type inodeState struct {
 	holds int   // open files and mappings
 	dead  bool  // directory that was removed
 
+	linkable bool // O_TMPFILE: it has had no name, and may get one
+
 	locks []Lock // never changed in place
 	seals uint32 // F_SEAL_*, of a memfd
 
@@ -403,6 +405,7 @@ func (fs *FS) stat(in *inode) (abi.Stat, abi.Errno) {
 			st.Size, st.Blocks = pageSize, pageSize/512
 		}
 	case unix.S_IFLNK:
+		st.Blocks = in.lowerStat.Blocks
 		if in.jump != nil {
 			st.Size = 64
 		} else if t, errno := fs.readlink(in); errno == 0 {

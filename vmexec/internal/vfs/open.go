@@ -106,6 +106,7 @@ func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) 
 	}
 	in := fs.newInode(p.d.inode.sb, unix.S_IFREG|mode&permMask)
 	in.first.meta, in.first.nlink, in.noLink = metaCost, 0, flags&unix.O_EXCL != 0
+	in.first.linkable = true
 	fs.inherit(in, p.d.inode)
 	return newFile(fs, fs.newDentry(nil, "#"+strconv.FormatUint(in.ino, 10), in), flags), 0
 }

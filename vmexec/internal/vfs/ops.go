@@ -165,7 +165,7 @@ func (fs *FS) Link(old Path, base Path, path string) abi.Errno {
 		return abi.EXDEV
 	case in.isDir() || in.gen != nil || in.dyn != nil:
 		return abi.EPERM
-	case in.noLink, fs.st(in).nlink == 0 && fs.up(old.d) != nil:
+	case in.noLink, fs.st(in).nlink == 0 && !fs.st(in).linkable:
 		return abi.ENOENT
 	}
 	if _, errno := fs.attach(l.parent, l.name, in); errno != 0 {
@@ -173,6 +173,7 @@ func (fs *FS) Link(old Path, base Path, path string) abi.Errno {
 	}
 	st := fs.mut(in)
 	st.nlink++
+	st.linkable = false
 	st.ctime = fs.now()
 	fs.selfEvent(in, unix.IN_ATTRIB)
 	fs.entryEvent(l.parent.inode, l.name, in, unix.IN_CREATE, 0)
