@@ -116,6 +116,7 @@ func (f *FIFO) settle() {
 // Ends implements fd.PipeEnds.
 func (f *FIFO) Ends() (*fd.PipeReader, *fd.PipeWriter) { return f.r, f.w }
 
+// Read is that of fd.PipeReader; EBADF for an end that is only written.
 func (f *FIFO) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 	if f.r == nil {
 		return 0, abi.EBADF
@@ -123,6 +124,7 @@ func (f *FIFO) Read(dst fd.Buffers, off int64) (int, abi.Errno) {
 	return f.r.Read(dst, off)
 }
 
+// Write is that of fd.PipeWriter; EBADF for an end that is only read.
 func (f *FIFO) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 	if f.w == nil {
 		return 0, abi.EBADF
@@ -133,6 +135,7 @@ func (f *FIFO) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 // Lseek fails with ESPIPE.
 func (*FIFO) Lseek(int64, int) (int64, abi.Errno) { return 0, abi.ESPIPE }
 
+// Readiness is that of the ends.
 func (f *FIFO) Readiness() fd.Events {
 	var ev fd.Events
 	if f.r != nil {

@@ -198,8 +198,19 @@ func smapsRollup(s Status) []byte {
 		name string
 		kb   uint64
 	}{
-		{"Rss", kb}, {"Pss", kb}, {"Shared_Clean", 0}, {"Shared_Dirty", 0}, {"Private_Clean", 0}, {"Private_Dirty", kb}, {"Referenced", kb},
-		{"Anonymous", kb}, {"LazyFree", 0}, {"AnonHugePages", 0}, {"Swap", 0}, {"SwapPss", 0}, {"Locked", 0},
+		{"Rss", kb},
+		{"Pss", kb},
+		{"Shared_Clean", 0},
+		{"Shared_Dirty", 0},
+		{"Private_Clean", 0},
+		{"Private_Dirty", kb},
+		{"Referenced", kb},
+		{"Anonymous", kb},
+		{"LazyFree", 0},
+		{"AnonHugePages", 0},
+		{"Swap", 0},
+		{"SwapPss", 0},
+		{"Locked", 0},
 	} {
 		b = fmt.Appendf(b, "%-16s%8d kB\n", l.name+":", l.kb)
 	}
