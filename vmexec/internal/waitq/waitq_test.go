@@ -4,6 +4,7 @@
 package waitq
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -103,5 +104,29 @@ func BenchmarkQueueAddRemove(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		q.Add(w).Remove()
+	}
+}
+
+// selective notes what it was woken for.
+type selective struct {
+	got []uint32
+}
+
+func (s *selective) Wake()             { s.got = append(s.got, 0) }
+func (s *selective) WakeFor(ev uint32) { s.got = append(s.got, ev) }
+
+// TestWakeFor holds that who is Selective hears what happened, and others only that
+// something did.
+func TestWakeFor(t *testing.T) {
+	var q Queue
+	var s selective
+	for _, ev := range []uint32{1, 4, 0} {
+		q.Add(&s)
+		q.WakeFor(ev)
+	}
+	q.Add(&s)
+	q.WakeAll()
+	if want := []uint32{1, 4, 0, 0}; !slices.Equal(s.got, want) || !q.Empty() {
+		t.Errorf("woken for %v, want %v", s.got, want)
 	}
 }
