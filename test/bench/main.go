@@ -25,7 +25,7 @@ import (
 func main() {
 	binDir := flag.String("bin", "bin", "folder with kontain and samples/")
 	jsonFile := flag.String("json", "", "file for the results as JSON; - is stdout instead of the table")
-	only := flag.String("only", "", "measure only one group: event, engine, start, compute or exit")
+	only := flag.String("only", "", "measure only one group: event, engine, snapshot, start, compute or exit")
 	quick := flag.Bool("quick", false, "a tenth of the repetitions: to see that it works")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -68,6 +68,7 @@ func run(ctx context.Context, binDir, jsonFile, only string, quick bool) (err er
 	}{
 		{"event", b.events},
 		{"engine", b.engines},
+		{"snapshot", b.snapshots},
 		{"start", b.starts},
 		{"compute", b.compute},
 		{"exit", b.exits},
@@ -84,7 +85,7 @@ func run(ctx context.Context, binDir, jsonFile, only string, quick bool) (err er
 		}
 	}
 	if !found {
-		return fmt.Errorf("--only %q: must be event, engine, start, compute or exit", only)
+		return fmt.Errorf("--only %q: must be event, engine, snapshot, start, compute or exit", only)
 	}
 	return errors.Join(b.report.write(os.Stdout, jsonFile), errors.Join(b.failed...))
 }

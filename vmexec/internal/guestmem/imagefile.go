@@ -13,10 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Used returns the pages in use of a frozen memory, and Limit those that there may
-// be: what Memory counts, files of the overlay included.
-func (img *Image) Used() uint64  { return img.used }
-func (img *Image) Limit() uint64 { return img.limit }
+// Used returns the pages in use of a frozen memory: what Memory counts, files of the
+// overlay included.
+func (img *Image) Used() uint64 { return img.used }
 
 // Data returns the runs of pages that may hold anything but zeros.
 func (img *Image) Data() ([]Run, error) {

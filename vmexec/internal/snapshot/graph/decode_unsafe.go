@@ -218,7 +218,7 @@ func (d *decoder) value(v reflect.Value) {
 		}
 		return
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest was refused by layout.
 	case reflect.Bool:
 		v.SetBool(d.number() != 0)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

@@ -117,7 +117,7 @@ func (e *encoder) discover(v reflect.Value, path string) {
 	if e.plain[t] || e.ts.isExternal(t) || e.err != nil {
 		return
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest was refused by layout.
 	case reflect.Pointer:
 		if !v.IsNil() {
 			e.point(v.UnsafePointer(), t.Elem(), 1)
@@ -265,7 +265,7 @@ func (e *encoder) value(v reflect.Value) {
 		e.bool(!v.IsNil())
 		return
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest was refused by layout.
 	case reflect.Bool:
 		e.bool(v.Bool())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

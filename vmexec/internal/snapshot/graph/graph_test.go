@@ -56,7 +56,7 @@ type node struct {
 	b           bool
 	i8          int8
 	stop        func()     `snapshot:"-"`
-	mu          sync.Mutex `snapshot:"-"`
+	mu          sync.Mutex `snapshot:"-"` //nolint:unused // It is there to be left out.
 }
 
 type top struct {
@@ -194,7 +194,7 @@ func TestLongChain(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	type inner struct{ c chan int }
+	type inner struct{ c chan int } //nolint:unused // It is there to be refused.
 	tests := []struct {
 		name, want string
 		root       any

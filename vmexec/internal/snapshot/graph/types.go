@@ -155,7 +155,7 @@ func (l *layout) walk(t reflect.Type, path string) (plain bool) {
 	if _, known := l.index[t]; known {
 		return l.plain[t]
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest is of no interest here.
 	case reflect.Uintptr, reflect.Complex64, reflect.Complex128, reflect.Chan, reflect.Func, reflect.UnsafePointer:
 		l.fail(path, "a value of type "+name(t)+" cannot be written; tag the field `snapshot:\"-\"` and make it anew, or make the type external")
 		return false
@@ -186,7 +186,7 @@ func (l *layout) walk(t reflect.Type, path string) (plain bool) {
 // dynamic reports whether a type of map keys holds interfaces: what they hold need
 // not be comparable.
 func dynamic(t reflect.Type) bool {
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest is of no interest here.
 	case reflect.Interface:
 		return true
 	case reflect.Array:
@@ -242,7 +242,7 @@ func at(t reflect.Type, n uint64, off uint64, want reflect.Type, count uint64) b
 
 // within is at inside one value.
 func within(t reflect.Type, off uint64, want reflect.Type, count uint64) bool {
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // The rest is of no interest here.
 	case reflect.Array:
 		return at(t.Elem(), uint64(t.Len()), off, want, count)
 	case reflect.Struct:
