@@ -41,7 +41,7 @@ const (
 	guestMemory = 256 << 20 // default memory limit of a guest
 	guestOutput = 8 << 20   // most output of a guest
 	atOnce      = 2         // guests that run at once
-	atLeast     = 40        // guests that docs/SPECIFICATION.md promises
+	atLeast     = 200       // guests that docs/SPECIFICATION.md promises
 )
 
 // rootMark stands in arguments for the folder of guest.files: a temporary

@@ -5,4 +5,6 @@ package guests
 
 var _ = family("ids",
 	guest{name: "identity"},
+	guest{name: "ids_rules"},
+	guest{name: "limits"},
 )

@@ -23,4 +23,5 @@ var _ = family("memory",
 	guest{name: "large_bss", memory: 64 << 20},
 	guest{name: "sparse_mmap", memory: 64 << 20},
 	guest{name: "mmap_file"},
+	guest{name: "memory_lock"},
 )

@@ -705,3 +705,17 @@ func FuzzWaitv(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSchedAttr(f *testing.F) {
+	f.Add(make([]byte, schedAttrSize))
+	f.Add(slices.Repeat([]byte{0xff}, schedAttrSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < schedAttrSize {
+			return
+		}
+		policy, nice, _, _, errno := decodeSchedAttr(b)
+		if errno == 0 && (policy < 0 || nice < minNice || nice > maxNice) {
+			t.Errorf("policy %d, nice %d", policy, nice)
+		}
+	})
+}

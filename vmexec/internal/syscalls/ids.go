@@ -214,11 +214,15 @@ func capSet(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // personality is personality(2). The way memory is laid out does not depend on
 // it, so asking for the ordinary one, with or without randomisation, is fine.
-func personality(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+func personality(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	const query, noRandomize = 0xffff_ffff, 0x0004_0000
-	switch uint32(a[0]) {
-	case query, 0, noRandomize:
-		return 0, abi.OK
+	old := t.P.Attr.Personality
+	switch v := uint32(a[0]); v {
+	case query:
+	case 0, noRandomize:
+		t.P.Attr.Personality = v
+	default:
+		return 0, abi.EINVAL
 	}
-	return 0, abi.EINVAL
+	return uint64(old), abi.OK
 }

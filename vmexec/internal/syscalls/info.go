@@ -17,6 +17,7 @@ func infoCalls() []Entry {
 		{Nr: unix.SYS_GETCPU, Name: "getcpu", Fn: getCPU, Support: Full},
 		{Nr: unix.SYS_SYSLOG, Name: "syslog", Fn: noPermission, Support: Refused, Note: "always EPERM"},
 		{Nr: unix.SYS_SETHOSTNAME, Name: "sethostname", Fn: noPermission, Support: Refused, Note: "always EPERM"},
+		{Nr: unix.SYS_VHANGUP, Name: "vhangup", Fn: noPermission, Support: Refused, Note: "always EPERM"},
 		{Nr: unix.SYS_SETDOMAINNAME, Name: "setdomainname", Fn: noPermission, Support: Refused, Note: "always EPERM"},
 	}
 }

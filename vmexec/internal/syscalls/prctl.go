@@ -5,6 +5,7 @@ package syscalls
 
 import (
 	"bytes"
+	"cmp"
 
 	"golang.org/x/sys/unix"
 
@@ -46,11 +47,21 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, t.CopyOut(a[1], b[:])
 
 	case unix.PR_GET_DUMPABLE:
-		return 1, abi.OK
-	case unix.PR_SET_DUMPABLE, unix.PR_SET_KEEPCAPS:
-		return 0, check(a[1] <= 1)
-	case unix.PR_GET_KEEPCAPS:
+		return uint64(t.P.Attr.Dumpable), abi.OK
+	case unix.PR_SET_DUMPABLE:
+		if a[1] > 1 {
+			return 0, abi.EINVAL
+		}
+		t.P.Attr.Dumpable = uint32(a[1])
 		return 0, abi.OK
+	case unix.PR_SET_KEEPCAPS:
+		if a[1] > 1 {
+			return 0, abi.EINVAL
+		}
+		t.P.Attr.KeepCaps = a[1] == 1
+		return 0, abi.OK
+	case unix.PR_GET_KEEPCAPS:
+		return oneIf(t.P.Attr.KeepCaps), abi.OK
 	case unix.PR_SET_PDEATHSIG:
 		if a[1] != 0 && (a[1] > 64 || !task.ValidSignal(int(a[1]))) {
 			return 0, abi.EINVAL
@@ -68,17 +79,38 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return 0, check(a[1] <= unix.CAP_LAST_CAP)
 	case unix.PR_CAPBSET_DROP:
 		return 0, abi.EPERM
-	case unix.PR_GET_SECCOMP, unix.PR_GET_SECUREBITS:
+	case unix.PR_CAP_AMBIENT:
+		return ambient(a)
+	case unix.PR_GET_SECCOMP:
 		return 0, abi.OK
+	case unix.PR_GET_SECUREBITS:
+		return oneIf(t.P.Attr.KeepCaps) << secbitKeepCaps, abi.OK
+	case unix.PR_GET_TIMING: // PR_TIMING_STATISTICAL
+		return 0, abi.OK
+	case unix.PR_SET_TIMING:
+		return 0, check(a[1] == 0)
+	case unix.PR_GET_TSC:
+		return 0, t.CopyOutU32(a[1], unix.PR_TSC_ENABLE)
+	case unix.PR_SET_TSC: // what the guest reads it by cannot be trapped
+		return 0, check(a[1] == unix.PR_TSC_ENABLE)
+	case unix.PR_MCE_KILL_GET:
+		return unix.PR_MCE_KILL_DEFAULT, check(a[1]|a[2]|a[3]|a[4] == 0)
 
 	case unix.PR_SET_TIMERSLACK: // sleeps end when they end
+		if t.Attr.TimerSlack = a[1]; int64(a[1]) <= 0 {
+			t.Attr.TimerSlack = 0
+		}
 		return 0, abi.OK
 	case unix.PR_GET_TIMERSLACK:
-		return defaultSlack, abi.OK
+		return cmp.Or(t.Attr.TimerSlack, defaultSlack), abi.OK
 	case unix.PR_SET_THP_DISABLE:
-		return 0, check(a[2]|a[3]|a[4] == 0)
+		if a[2]|a[3]|a[4] != 0 {
+			return 0, abi.EINVAL
+		}
+		t.P.Attr.NoHuge = a[1] != 0
+		return 0, abi.OK
 	case unix.PR_GET_THP_DISABLE:
-		return 0, check(a[1]|a[2]|a[3]|a[4] == 0)
+		return oneIf(t.P.Attr.NoHuge), check(a[1]|a[2]|a[3]|a[4] == 0)
 	case unix.PR_SET_CHILD_SUBREAPER:
 		t.P.Subreaper = a[1] != 0
 		return 0, abi.OK
@@ -88,6 +120,33 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			v = 1
 		}
 		return 0, t.CopyOutU32(a[1], v)
+	}
+	return 0, abi.EINVAL
+}
+
+// secbitKeepCaps is SECURE_KEEP_CAPS, which PR_SET_KEEPCAPS sets.
+const secbitKeepCaps = 4
+
+func oneIf(on bool) uint64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// ambient serves PR_CAP_AMBIENT: the set is empty, and nothing may be put there.
+func ambient(a task.Args) (uint64, abi.Errno) {
+	if a[1] == unix.PR_CAP_AMBIENT_CLEAR_ALL {
+		return 0, check(a[2]|a[3]|a[4] == 0)
+	}
+	if a[3]|a[4] != 0 || a[2] > unix.CAP_LAST_CAP {
+		return 0, abi.EINVAL
+	}
+	switch a[1] {
+	case unix.PR_CAP_AMBIENT_IS_SET, unix.PR_CAP_AMBIENT_LOWER:
+		return 0, abi.OK
+	case unix.PR_CAP_AMBIENT_RAISE:
+		return 0, abi.EPERM
 	}
 	return 0, abi.EINVAL
 }

@@ -64,6 +64,7 @@ var families = []func() []Entry{
 	limitCalls,
 	lockCalls,
 	memoryCalls,
+	mempolicyCalls,
 	openCalls,
 	pathCalls,
 	pipeCalls,

@@ -182,6 +182,7 @@ func New(c Config) *Kernel {
 	k.stats.Unsupported = map[uint64]uint64{}
 	p := &Process{K: k, PGID: firstPID, SID: firstPID, MM: c.MM, FDs: fd.NewTable(c.Limits.Files), Place: &Place{Umask: 0o022}, actions: &actions{}}
 	p.PID = k.newID()
+	p.Attr.Dumpable = 1
 	k.procs[p.PID] = p
 	p.FDs.System().Memory = c.Memory
 	k.Net = net.NewStack(p.FDs.System())
@@ -189,6 +190,7 @@ func New(c Config) *Kernel {
 		p.Rlimits[i] = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	}
 	p.Rlimits[unix.RLIMIT_STACK].Cur = stackRlimit
+	p.Rlimits[unix.RLIMIT_NICE], p.Rlimits[unix.RLIMIT_RTPRIO] = unix.Rlimit{}, unix.Rlimit{}
 	p.Rlimits[unix.RLIMIT_CORE].Cur = 0
 	p.Rlimits[unix.RLIMIT_NOFILE] = unix.Rlimit{Cur: uint64(c.Limits.Files), Max: uint64(c.Limits.Files)}
 	p.Rlimits[unix.RLIMIT_SIGPENDING] = unix.Rlimit{Cur: maxQueued, Max: maxQueued}

@@ -47,6 +47,7 @@ type Process struct {
 	Timers  itimer.Set // of setitimer and timer_create
 	Threads []*Thread  // the leader first, while it lives
 
+	Attr ProcessAttributes
 	// DeathSignal is sent when the parent ends, 0 for none; PR_SET_PDEATHSIG.
 	DeathSignal int
 	// Subreaper takes the orphans among its descendants; PR_SET_CHILD_SUBREAPER.
@@ -211,7 +212,7 @@ func (k *Kernel) NewProcess(maker *Thread, c CloneSpec) (*Thread, abi.Errno) {
 	p := &Process{
 		K: k, PGID: old.PGID, SID: old.SID, MM: space, FDs: old.FDs, Place: old.Place, Name: old.Name, Exe: old.Exe,
 		Program: old.Program, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
-		vforked: c.Vfork,
+		vforked: c.Vfork, Attr: old.Attr,
 	}
 	if c.Sibling {
 		p.parent, p.exitSignal = old.parent, old.exitSignal
@@ -250,7 +251,7 @@ func (t *Thread) inherit(maker *Thread) {
 	*fp = *maker.Ctx.FP
 	t.Ctx = maker.Ctx
 	t.Ctx.FP, t.Ctx.Root = fp, t.P.MM.Root()
-	t.Name = maker.Name
+	t.Name, t.Attr = maker.Name, maker.Attr
 	t.mask = maker.mask
 	if maker.restoreMask {
 		t.mask = maker.savedMask

@@ -158,7 +158,7 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 	for _, o := range old {
 		p := &Process{
 			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: &mm.MM{}, Place: places[o.Place], Name: o.Name, Exe: o.Exe,
-			Program: o.Program, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed,
+			Program: o.Program, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed, Attr: o.Attr,
 			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
 			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
 			cpu: o.cpu, waitedCPU: o.waitedCPU, waitedMin: o.waitedMin, faults: o.faults,
@@ -215,7 +215,7 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 
 func (t *Thread) clone(k *Kernel, p *Process, spare *Kernel) *Thread {
 	n := &Thread{
-		K: k, P: p, TID: t.TID, Name: t.Name, Ctx: t.Ctx, RobustList: t.RobustList, ClearChildTID: t.ClearChildTID,
+		K: k, P: p, TID: t.TID, Name: t.Name, Attr: t.Attr, Ctx: t.Ctx, RobustList: t.RobustList, ClearChildTID: t.ClearChildTID,
 		mask: t.mask, savedMask: t.savedMask, restoreMask: t.restoreMask, pending: t.pending.clone(), altStack: t.altStack,
 		call: t.call, deadline: t.deadline, cpu: t.cpu,
 	}

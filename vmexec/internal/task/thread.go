@@ -41,6 +41,7 @@ type Thread struct {
 	P    *Process
 	TID  int
 	Name string // at most 15 bytes
+	Attr ThreadAttributes
 
 	// Ctx is the processor state while the thread is not running.
 	Ctx platform.Context
