@@ -40,13 +40,14 @@ func setRlimit(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	return prlimit(t, task.Args{0, a[0], a[1], 0})
 }
 
-// prlimit is prlimit(2) for the caller's own process. Errors: EINVAL, EFAULT,
-// EPERM for a raise of the hard limit, ESRCH for other processes.
+// prlimit is prlimit(2): all processes are one user's. Errors: EINVAL, EFAULT, EPERM
+// for a raise of the hard limit, ESRCH.
 func prlimit(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if pid := int(int32(a[0])); pid != 0 && thread(t, pid) == nil {
-		return 0, abi.ESRCH
+	x, errno := target(t, a[0])
+	if errno != 0 {
+		return 0, abi.ESRCH // also for a negative id
 	}
-	r, errno := rlimit(t, a[1])
+	r, errno := rlimit(x, a[1])
 	if errno != 0 {
 		return 0, errno
 	}
@@ -65,7 +66,7 @@ func prlimit(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 		*r = set
 		if uint32(a[1]) == unix.RLIMIT_NOFILE {
-			t.P.FDs.SetLimit(int(set.Cur))
+			x.P.FDs.SetLimit(int(set.Cur))
 		}
 	}
 	if a[3] != 0 {
