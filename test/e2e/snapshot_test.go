@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -145,5 +146,41 @@ func TestWarmup(t *testing.T) {
 	const failed = "an event that warms up failed"
 	if log := s.stderr.String(); strings.Count(log, failed) != 1 || !strings.Contains(log, "exit status 65") {
 		t.Errorf("%s", log)
+	}
+}
+
+// The commands make a snapshot, show it, run it, and remove it.
+func TestSnapshotCommands(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("KONTAIN_SNAPSHOT_DIR", filepath.Join(dir, "store"))
+	sink(t, dir, "upper", uppercase, nil, "isolation: VM")
+	file := filepath.Join(dir, "upper.snapshot")
+	event := `{"specversion":"1.0","id":"1","source":"/a","type":"t","data":{"text":"hello"}}`
+	for _, c := range []struct {
+		args   string
+		stdin  string
+		status int
+		want   string // in stdout or stderr
+	}{
+		{args: "snapshot create", status: 2, want: "nothing to make a snapshot of"},
+		{args: "snapshot create -o " + file + " -- " + uppercase, want: file},
+		{args: "snapshot inspect " + file, want: "(this one)"},
+		{args: "snapshot inspect --output json " + file, want: `"sha256"`},
+		{args: "snapshot run " + file, stdin: event, want: "HELLO"},
+		{args: "snapshot run " + file, stdin: "no event", status: 65},
+		{args: "snapshot run " + uppercase, status: 125, want: "snapshot " + uppercase},
+		{args: "snapshot run nothing", status: 125, want: "there is no file nothing"},
+		{args: "snapshot create -f " + filepath.Join(dir, "upper.yaml"), want: filepath.Join(dir, "store")},
+		{args: "snapshot ls", want: uppercase},
+		{args: "snapshot gc", want: "in 1 files kept"},
+		{args: "snapshot rm", status: 2, want: "give the keys"},
+		{args: "snapshot rm --all", want: "in 0 files kept"},
+	} {
+		cmd := exec.Command(kontain, strings.Fields(c.args)...)
+		cmd.Stdin = strings.NewReader(c.stdin)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != c.status || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: %v, want status %d and %q:\n%s", c.args, err, c.status, c.want, out)
+		}
 	}
 }
