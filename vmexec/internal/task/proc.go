@@ -164,6 +164,9 @@ func (p procProcess) Status() vfs.Status {
 const maxMapsText = 8 << 20
 
 func (p procProcess) Maps() []byte {
+	if p.p.zombie {
+		return nil
+	}
 	var b bytes.Buffer
 	line := func(start, end uint64, prot mm.Prot, kind byte, off uint64, name string) {
 		rights := []byte{'-', '-', '-', kind}
