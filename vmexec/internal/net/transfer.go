@@ -70,7 +70,6 @@ func (s *Socket) sendTCP(src fd.Buffers) (int, abi.Errno) {
 type Received struct {
 	N       int  // bytes that were copied
 	Full    int  // bytes of the message, of which the rest is lost; N for a stream
-	Record  bool // a message ended: MSG_EOR of seqpacket
 	Named   bool // From is set
 	From    Addr
 	To      IP // datagrams of AF_INET and AF_INET6: where it was sent to
@@ -223,7 +222,7 @@ func (s *Socket) lend(rights []*fd.Description) []*fd.Description {
 func (s *Socket) recvMessage(dst fd.Buffers, peek bool) Received {
 	r := s.in.records[0]
 	n := min(dst.Len(), r.n)
-	out := Received{N: n, Full: r.n, From: r.from, To: r.to, Cred: r.cred, HasCred: s.unix(), Record: s.typ == unix.SOCK_SEQPACKET}
+	out := Received{N: n, Full: r.n, From: r.from, To: r.to, Cred: r.cred, HasCred: s.unix()}
 	switch {
 	case s.unix():
 		out.From.Family, out.Named = unix.AF_UNIX, r.from.Path != "" && s.typ == unix.SOCK_DGRAM
