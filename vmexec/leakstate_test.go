@@ -128,6 +128,7 @@ func unmarked(name string) bool {
 		"signal 9", "signal 19", "signal 12", // SIGKILL, SIGSTOP, and one left alone
 		"signal 32", "signal 33", // the C library's
 		"limit 0", "limit 1", "limit 2", "limit 3", "limit 4", "limit 6", "limit 9", // would end the guest natively
+		"limit 13", "limit 14", // nice values and real-time priorities: none are to be had
 		"fs base", // at the very end only
 		"group", "processors", "prctl", "death signal",
 		"xsave component 17", "xsave component 18": // tiles: not given to guests

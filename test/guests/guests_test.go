@@ -174,10 +174,9 @@ func TestNames(t *testing.T) {
 		names[g.name] = true
 		b := g.build()
 		file := b.Source + ".c"
-		switch b.Flavour {
-		case build.Go:
+		if b.Flavour == build.Go {
 			file = b.Source + "/main.go"
-		case build.Cxx:
+		} else if b.Flavour == build.Cxx {
 			file = b.Source + ".cc"
 		}
 		file = filepath.Join(g.family, file)

@@ -191,11 +191,11 @@ func (t *Thread) FutexWaitAny(list []VectorFutex, deadline int64) (int, abi.Errn
 			v.Abandon()
 			return at, 0
 		}
-		switch t.Woken() {
-		case WakeTimeout:
+		if t.Woken() == WakeTimeout {
 			v.Abandon()
 			return 0, abi.ETIMEDOUT
-		case WakeSignal:
+		}
+		if t.Woken() == WakeSignal {
 			v.Abandon()
 			return 0, abi.EINTR
 		}
