@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -152,7 +153,7 @@ func main() {
 	flag.BoolVar(&o.fresh, "fresh", false, "run again what there are results of")
 	flag.BoolVar(&o.noRun, "report", false, "run nothing, write the report")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := conform(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)

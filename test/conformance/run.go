@@ -36,6 +36,10 @@ const maxOutput = 64 << 20
 // has run.
 const again = 8
 
+// enough is how many times its time limit a unit may take with all of its runs, but for
+// the last.
+const enough = 2
+
 // runner runs units.
 type runner struct {
 	bin      string // absolute path of kontain
@@ -167,7 +171,7 @@ func (r *runner) run(ctx context.Context, j job) (record, error) {
 			rec.Problem = got.end
 		}
 		progress := len(rec.Tests) > before || j.Suite == "go" && try == 0
-		if rec.Problem == "" || !progress || try == again || ctx.Err() != nil {
+		if rec.Problem == "" || !progress || try == again || time.Since(start) > enough*r.timeout || ctx.Err() != nil {
 			break
 		}
 	}

@@ -493,6 +493,8 @@ func socketOption(c *call, i int) string {
 		return valueText(c.args[i]&0xffffffff, sockOptions)
 	case unix.IPPROTO_TCP:
 		return valueText(c.args[i]&0xffffffff, tcpOptions)
+	case unix.IPPROTO_IPV6:
+		return valueText(c.args[i]&0xffffffff, []flag{{unix.IPV6_V6ONLY, "IPV6_V6ONLY"}})
 	}
 	return decimal(c.args[i])
 }
