@@ -22,9 +22,16 @@ import (
 type modelPage struct {
 	prot Prot
 	src  *fakeSource
-	off  uint64 // of the page in src
-	data []byte // nil: zeros, or the file
-	used bool   // it was read or written: the host has memory for it
+	obj  *modelObject // shared memory
+	off  uint64       // of the page in src or obj
+	data []byte       // nil: zeros, or the file
+	used bool         // it was read or written: the host has memory for it
+}
+
+// modelObject is shared anonymous memory.
+type modelObject struct {
+	o     *Object
+	pages map[uint64][]byte
 }
 
 // fakeSource is a file whose pages are full of a number.
@@ -32,6 +39,7 @@ type fakeSource struct {
 	t       testing.TB
 	id      byte
 	size    int64
+	more    int // address spaces beyond the first
 	dropped bool
 }
 
@@ -50,16 +58,23 @@ func (s *fakeSource) MapRead(off int64, dst []byte) (int, abi.Errno) {
 
 func (s *fakeSource) MapSize() int64 { return s.size }
 
-func (s *fakeSource) MapShare() { s.t.Error("nothing forks") }
+func (s *fakeSource) MapShare() { s.more++ }
 
 func (s *fakeSource) MapDrop() {
 	if s.dropped {
 		s.t.Error("a source was dropped twice")
 	}
-	s.dropped = true
+	s.more--
+	s.dropped = s.more < 0
 }
 
 func (p *modelPage) content() []byte {
+	if p.obj != nil {
+		if p.obj.pages[p.off] == nil {
+			p.obj.pages[p.off] = make([]byte, pageSize)
+		}
+		return p.obj.pages[p.off]
+	}
 	if p.data == nil {
 		p.data = make([]byte, pageSize)
 		if p.src != nil {
@@ -71,7 +86,20 @@ func (p *modelPage) content() []byte {
 }
 
 // exists is false for a page wholly past the end of its file.
-func (p *modelPage) exists() bool { return p.src == nil || int64(p.off) < p.src.size }
+func (p *modelPage) exists() bool {
+	return (p.src == nil || int64(p.off) < p.src.size) && (p.obj == nil || int64(p.off) < p.obj.o.size)
+}
+
+// source is the Src of the page's mapping.
+func (p *modelPage) source() Source {
+	switch {
+	case p.src != nil:
+		return p.src
+	case p.obj != nil:
+		return p.obj.o
+	}
+	return nil
+}
 
 // Where the operations take place: across a table of each level, and where
 // mappings without an address go.
@@ -92,6 +120,7 @@ type oracle struct {
 	sources []*fakeSource
 	brk     uint64
 	control int
+	shares  bool // some mappings are shared memory
 	trace   []string
 }
 
@@ -219,12 +248,17 @@ func (o *oracle) mmap(a, n uint64) {
 		o.sources = append(o.sources, src)
 		v.Src, v.Off, v.Name = src, off, "file"
 	}
+	var obj *modelObject
+	if o.shares && kind%3 == 1 {
+		obj = &modelObject{o.m.Spaces().NewObject(n), map[uint64][]byte{}}
+		v.Src, off = obj.o, 0
+	}
 	o.log("mmap %#x-%#x %d file %v off %#x", v.Start, v.End, v.Prot, src != nil, off)
 	if errno := o.m.Map(v); errno != 0 {
 		o.errorf("mmap: %v", errno)
 	}
 	for va := v.Start; va < v.End; va += pageSize {
-		o.model[va] = &modelPage{prot: v.Prot, src: src, off: off + va - v.Start}
+		o.model[va] = &modelPage{prot: v.Prot, src: src, obj: obj, off: off + va - v.Start}
 	}
 }
 
@@ -304,7 +338,7 @@ func (o *oracle) remap(old, oldLen uint64) {
 			moved[got+at] = o.model[old+at]
 			continue
 		}
-		moved[got+at] = &modelPage{prot: first.prot, src: first.src, off: first.off + at}
+		moved[got+at] = &modelPage{prot: first.prot, src: first.src, obj: first.obj, off: first.off + at}
 	}
 	o.pages(old, old+oldLen, func(va uint64, _ *modelPage) { delete(o.model, va) })
 	for at := uint64(0); at < newLen; at += pageSize {
@@ -428,11 +462,10 @@ func (o *oracle) fault(va uint64, how int) {
 	}
 }
 
-// check compares the address space with the model and itself.
-func (o *oracle) check() {
-	// The list of mappings.
+// checkMappings compares the list of mappings with the model, and notes the sources
+// in use.
+func (o *oracle) checkMappings(held map[Source]bool) {
 	mapped := uint64(0)
-	held := map[Source]bool{}
 	for i := range o.m.vmas {
 		v := &o.m.vmas[i]
 		if v.Start >= v.End || v.Start%pageSize != 0 || v.End%pageSize != 0 || v.Start < MinVA || v.End > x86.UserEnd {
@@ -447,7 +480,7 @@ func (o *oracle) check() {
 		for va := v.Start; va < v.End; va += pageSize {
 			mapped++
 			p := o.model[va]
-			if p == nil || p.prot != v.Prot || (p.src == nil) != (v.Src == nil) || p.src != nil && (v.Src != Source(p.src) || v.Off+va-v.Start != p.off) {
+			if p == nil || p.prot != v.Prot || p.source() != v.Src || v.Src != nil && v.Off+va-v.Start != p.off {
 				o.errorf("page %#x of mapping %+v: the model has %+v", va, *v, p)
 			}
 		}
@@ -455,6 +488,12 @@ func (o *oracle) check() {
 	if mapped != uint64(len(o.model)) {
 		o.errorf("%d pages are mapped, want %d", mapped, len(o.model))
 	}
+}
+
+// check compares the address space with the model and itself.
+func (o *oracle) check() {
+	held := map[Source]bool{}
+	o.checkMappings(held)
 	for _, s := range o.sources {
 		if s.dropped == held[s] {
 			o.errorf("source %d: dropped %v, mapped %v", s.id, s.dropped, held[s])
