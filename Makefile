@@ -46,6 +46,7 @@ build: build-go build-c ## Build the program and the samples into bin/
 build-go: need-go
 	@mkdir -p $(BIN)/samples
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/kontain ./cmd/kontain
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/kontain-worker ./cmd/worker
 	@for s in $(GO_SAMPLES); do \
 		echo "CGO_ENABLED=0 $(GO) build -o $(BIN)/samples/$$s ./samples/$$s"; \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/samples/$$s ./samples/$$s; \

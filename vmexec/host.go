@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"kontain.dev/eventing/vmexec/internal/guestmem"
+	"kontain.dev/eventing/vmexec/internal/jail"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/platform/kvm"
 	"kontain.dev/eventing/vmexec/internal/platform/ptrace"
@@ -44,6 +46,40 @@ func unavailable(kind Kind, err error) error {
 		return &UnavailableError{Platform: kind, Reason: u.Reason, Hint: u.Hint, Err: u.Err}
 	}
 	return &UnavailableError{Platform: kind, Reason: "it failed to open", Err: err}
+}
+
+// attach is Open in a process that need not find out what this machine offers: f
+// are the features that another process has found.
+func attach(kind Kind, f platform.Features) (*Host, error) {
+	if kind != KVM {
+		return Open(kind)
+	}
+	p, err := kvm.Attach(f)
+	if err != nil {
+		return nil, unavailable(KVM, err)
+	}
+	return &Host{kind: KVM, p: p}, nil
+}
+
+// JailReport says what holds of a process in its jail.
+type JailReport = jail.Report
+
+// JailSpec says what a process goes on doing in its jail, beside running machines.
+type JailSpec struct {
+	// Folder is the one whose files guests see, if there is one.
+	Folder string
+	// Freeze: it makes a snapshot, and sends its Handover to another process.
+	Freeze bool
+	// Files is the most descriptors that may be open.
+	Files int
+}
+
+// Jail takes from this process, for good, what it does not need to run machines of
+// programs that are open: system calls, files and privileges. The error means that it
+// does not hold: no guest must be run then. The process must be built without cgo.
+func (h *Host) Jail(s JailSpec) (JailReport, error) {
+	guestmem.Prepare()
+	return jail.Enter(jail.Config{Ptrace: h.kind == Ptrace, Folder: s.Folder, Freeze: s.Freeze, Files: uint64(s.Files)})
 }
 
 // Kind returns the platform that was opened; never Auto.

@@ -25,6 +25,7 @@ type Root struct {
 	// The one file of a ProgramRoot, sealed: NewProgram need not copy it again.
 	sealedPath string
 	sealed     *os.File
+	program    *handoverFile // what that file was
 }
 
 // Kinds of a root, in the header of a snapshot.
@@ -62,12 +63,25 @@ func ProgramRoot(path string) (*Root, error) {
 	if err != nil {
 		return nil, &ProgramError{Path: path, Reason: "it could not be read", Err: err}
 	}
-	m := vfs.NewMemory(st.ModTime().UnixNano())
-	if err := m.AddFile(abs, uint32(st.Mode().Perm()), sealed, st.Size()); err != nil {
+	root, err := (&handoverFile{Path: abs, Mode: uint32(st.Mode().Perm()), Size: st.Size(), Modified: st.ModTime()}).root(sealed)
+	if err != nil {
 		_ = sealed.Close()
 		return nil, &ProgramError{Path: path, Reason: "its path cannot be shown to the program", Err: err}
 	}
-	return &Root{lower: m, close: sealed.Close, sealedPath: abs, sealed: sealed, info: snapshot.Root{Kind: rootProgram, Path: abs}}, nil
+	return root, nil
+}
+
+// root returns the root that holds only the program in the sealed file, which it
+// takes over.
+func (f *handoverFile) root(sealed *os.File) (*Root, error) {
+	m := vfs.NewMemory(f.Modified.UnixNano())
+	if err := m.AddFile(f.Path, f.Mode, sealed, f.Size); err != nil {
+		return nil, err
+	}
+	return &Root{
+		lower: m, close: sealed.Close, sealedPath: f.Path, sealed: sealed, program: f,
+		info: snapshot.Root{Kind: rootProgram, Path: f.Path},
+	}, nil
 }
 
 func openError(path string, err error) error {

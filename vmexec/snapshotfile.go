@@ -197,24 +197,40 @@ func (s *Snapshot) Save(path, tag string) error {
 	}
 	switch {
 	case s.program.spec.Secret:
-		return &SnapshotError{Path: path, Reason: SnapshotSecret, Detail: "the program has been given a secret, which must not come to rest on disk", Todo: "keep the snapshot in memory"}
+		return secretError(path)
 	case !s.fs.Recorded():
-		return fail(SnapshotFailed, errors.New("the program has read more files than can be remembered"))
+		return fail(SnapshotFailed, errUnrecorded)
 	}
-	i, err := info(s.program, s.limits, s.platform, s.kernel.Features(), tag)
+	state, err := s.encode()
 	if err != nil {
 		return fail(SnapshotFailed, err)
 	}
-	i.Created, i.Start, i.Threads = time.Now().UTC().Truncate(time.Second), s.Took, s.kernel.Threads()
-	saved := &savedState{Snapshot: s}
-	if used := s.used.Load(); used != nil {
-		saved.Used = *used
-	}
-	state, err := stateTypes().Encode(saved)
+	return save(path, tag, s.program, s.limits, s.platform, s.kernel.Features(), s.image, state, s.Took, s.kernel.Threads())
+}
+
+var errUnrecorded = errors.New("the program has read more files than can be remembered")
+
+func secretError(path string) error {
+	return &SnapshotError{Path: path, Reason: SnapshotSecret, Detail: "the program has been given a secret, which must not come to rest on disk", Todo: "keep the snapshot in memory"}
+}
+
+// save writes a snapshot of p that took so long to come to with so many threads.
+func save(path, tag string, p *Program, l Limits, kind Kind, f platform.Features, image *guestmem.Image, state []byte, took time.Duration, threads int) error {
+	i, err := info(p, l, kind, f, tag)
 	if err != nil {
-		return fail(SnapshotFailed, fmt.Errorf("the program holds something that cannot be written: %w", err))
+		return &SnapshotError{Path: path, Reason: SnapshotFailed, Detail: "it could not be written", Err: err}
 	}
-	return snapshot.Write(path, i, state, s.image)
+	i.Created, i.Start, i.Threads = time.Now().UTC().Truncate(time.Second), took, threads
+	return snapshot.Write(path, i, state, image)
+}
+
+// encode returns what of the snapshot is not its memory.
+func (s *Snapshot) encode() ([]byte, error) {
+	state, err := stateTypes().Encode(&savedState{Snapshot: s, Used: s.LearnedPages()})
+	if err != nil {
+		return nil, fmt.Errorf("the program holds something that cannot be written: %w", err)
+	}
+	return state, nil
 }
 
 // ReadSnapshotInfo returns the header of a snapshot file. With all it reads the
@@ -255,33 +271,11 @@ func SnapshotProgramSpec(i *SnapshotInfo) (ProgramSpec, Limits, error) {
 // *SnapshotError that says what is not. The file is in use until the snapshot is
 // closed: it may be removed or replaced, but not written.
 func (h *Host) LoadSnapshot(p *Program, l Limits, path string) (*Snapshot, error) {
-	l, err := l.withDefaults()
+	_, image, state, err := h.openSnapshot(p, l, path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := snapshot.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	features := h.p.Features()
-	want, err := info(p, l, h.kind, features, f.Info.Tag)
-	if err != nil {
-		return nil, &SnapshotError{Path: path, Reason: SnapshotFailed, Detail: "it cannot be compared with the program", Err: err}
-	}
-	if err := differs(path, &f.Info, &want); err != nil {
-		return nil, err
-	}
-	state, err := f.State()
-	if err != nil {
-		return nil, err
-	}
-	f.Touch()
-	image, err := f.Image()
-	if err != nil {
-		return nil, err
-	}
-	s, err := restored(p, image, state, features)
+	s, err := restored(p, image, state, h.p.Features())
 	if err == nil {
 		s.platform, s.fromDisk = h.kind, true
 	}
@@ -294,6 +288,34 @@ func (h *Host) LoadSnapshot(p *Program, l Limits, path string) (*Snapshot, error
 		return nil, &SnapshotError{Path: path, Reason: SnapshotDamaged, Detail: "its state makes no sense", Err: err, Todo: "remove it and make it again"}
 	}
 	return s, nil
+}
+
+// openSnapshot returns the parts of a snapshot of p, whose checksums are right and
+// which fits this host.
+func (h *Host) openSnapshot(p *Program, l Limits, path string) (*SnapshotInfo, *guestmem.Image, []byte, error) {
+	l, err := l.withDefaults()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	f, err := snapshot.Open(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() { _ = f.Close() }()
+	want, err := info(p, l, h.kind, h.p.Features(), f.Info.Tag)
+	if err != nil {
+		return nil, nil, nil, &SnapshotError{Path: path, Reason: SnapshotFailed, Detail: "it cannot be compared with the program", Err: err}
+	}
+	if err := differs(path, &f.Info, &want); err != nil {
+		return nil, nil, nil, err
+	}
+	state, err := f.State()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	f.Touch()
+	image, err := f.Image()
+	return &f.Info, image, state, err
 }
 
 // differs returns what of a file's header is not as it must be.

@@ -24,6 +24,7 @@ import (
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/receiver"
 	"kontain.dev/eventing/pkg/server"
+	"kontain.dev/eventing/pkg/worker"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -41,6 +42,8 @@ var realMachines = machines{open: openPlatform}
 type serveFlags struct {
 	files        []string
 	listen       string
+	memory       string
+	worker       string
 	maxBody      string
 	platform     string
 	quietPeriod  time.Duration
@@ -82,12 +85,19 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 			default: // needed for sinks with an image alone: they say so
 				config.Logger.Warn("there is no image cache", "error", err)
 			}
+			if m.source == nil && f.worker != workerOff {
+				if config.Worker, err = worker.Find(f.worker); err != nil {
+					return fmt.Errorf("serve: %w", err)
+				}
+			}
 			return serve(cmd.Context(), s, m, vmexec.Kind(f.platform), config)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "`file` or folder with manifests; may be repeated")
 	cmd.Flags().StringVar(&f.listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 picks a free one")
 	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
+	cmd.Flags().StringVar(&f.worker, "worker", "", "`path` of kontain-worker, which runs the machines in processes of their own, jailed (default: the one beside this program). \"off\" runs them in this process: without a jail, and without isolation Process")
+	cmd.Flags().StringVar(&f.memory, "memory", "", "most `memory` that all machines may have together, the sum of their limits, such as 8Gi; events wait for room (default: four fifths of what this process may use)")
 	cmd.Flags().StringVar(&f.maxBody, "max-body", "1Mi", "largest request `body`, such as 512Ki or 4Mi")
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
@@ -109,6 +119,14 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	}
 	if err := checkPlatform("serve", f.platform); err != nil {
 		return none, err
+	}
+	var memory uint64
+	if f.memory != "" {
+		q, err := resource.ParseQuantity(f.memory)
+		if err != nil || q.Value() < vmexec.MinMemory {
+			return none, usageErrorf("serve: --memory %q: must be a quantity of at least %dMi, such as 8Gi", f.memory, vmexec.MinMemory>>20)
+		}
+		memory = uint64(q.Value())
 	}
 	maxBody, err := resource.ParseQuantity(f.maxBody)
 	if err != nil || maxBody.Value() < 1 || maxBody.Value() > maxMaxBody {
@@ -146,12 +164,16 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 		Snapshots:    store,
 		Paths:        f.files,
 		Listen:       f.listen,
+		Memory:       memory,
 		Receiver:     receiver.Options{MaxBody: maxBody.Value()},
 		QuietPeriod:  f.quietPeriod,
 		DrainTimeout: f.drainTimeout,
 		Logger:       logger,
 	}, nil
 }
+
+// workerOff as --worker has machines in the receiver's own process.
+const workerOff = "off"
 
 // serve runs the server until a signal or the end of ctx.
 func serve(ctx context.Context, s Streams, m machines, platform vmexec.Kind, config server.Config) (err error) {

@@ -84,6 +84,9 @@ func (l *lockedBuffer) String() string {
 // returns its status.
 func startServe(t *testing.T, m machines, args ...string) (out, log *lockedBuffer, stop func() int) {
 	t.Helper()
+	if m.source == nil {
+		args = append(args, "--worker", buildWorker(t))
+	}
 	out, log = &lockedBuffer{}, &lockedBuffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := newServe(Streams{In: strings.NewReader(""), Out: out, Err: log}, m)
@@ -166,7 +169,11 @@ func TestServeErrors(t *testing.T) {
 		{"missing file", fakeMachines, []string{"-f", "/no/such.yaml"}, ExitFailure, "/no/such.yaml"},
 		{"bad manifest", fakeMachines, []string{"-f", bad}, ExitFailure, "contrakt"},
 		{"port in use", fakeMachines, []string{"-f", good, "--listen", busy.Addr().String()}, ExitFailure, "address already in use"},
-		{"no KVM", noMachines, []string{"-f", good, "--listen", "127.0.0.1:0"}, ExitFailure, "no /dev/kvm: no such file or directory; `kontain doctor` says"},
+		{"no KVM", noMachines, []string{"-f", good, "--worker", "off", "--listen", "127.0.0.1:0"}, ExitFailure, "no /dev/kvm: no such file or directory; `kontain doctor` says"},
+		{"no worker", noMachines, []string{"-f", good, "--listen", "127.0.0.1:0"}, ExitFailure, "kontain-worker, which runs the machines in processes of their own; `make` builds it"},
+		{"worker elsewhere", noMachines, []string{"-f", good, "--worker", "/no/such", "--listen", "127.0.0.1:0"}, ExitFailure, "there is no /no/such"},
+		{"worker that is none", noMachines, []string{"-f", good, "--worker", good, "--listen", "127.0.0.1:0"}, ExitFailure, "permission denied"},
+		{"bad memory", fakeMachines, []string{"-f", good, "--memory", "1Mi"}, ExitUsage, `--memory "1Mi": must be a quantity of at least 4Mi`},
 		{"program that cannot run", broken, []string{"-f", good, "--listen", "127.0.0.1:0"}, ExitFailure, "not an ELF file"},
 	}
 	for _, test := range tests {

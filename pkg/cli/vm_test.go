@@ -31,6 +31,18 @@ func needMachines(t *testing.T) {
 	}
 }
 
+// buildWorker builds kontain-worker.
+func buildWorker(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kontain-worker")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", file, "../../cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
 // buildSample builds one of the Go samples into dir.
 func buildSample(t *testing.T, dir, name string) string {
 	t.Helper()

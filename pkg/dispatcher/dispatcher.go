@@ -220,6 +220,9 @@ func (d *Dispatcher) updateSink(k string, spec Sink) error {
 	if spec.Image != "" {
 		args = append(args, "image", spec.Image, "digest", spec.ImageDigest)
 	}
+	if m.Jail != nil {
+		args = append(args, "jail", m.Jail.String())
+	}
 	d.options.Logger.Info("sink ready", args...)
 	return nil
 }
@@ -396,6 +399,10 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	if err != nil {
 		if ctx.Err() != nil {
 			return reply.Fail(gone(ctx))
+		}
+		var lost *lease.LostError
+		if errors.As(err, &lost) {
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "%v", lost))
 		}
 		return reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "the virtual machine monitor failed: %v", err))
 	}

@@ -51,23 +51,30 @@ type fresh struct {
 	root    *vmexec.Root
 	program *vmexec.Program
 	limits  vmexec.Limits
+	memory  *Memory
 
 	noSnapshot string // why there is none, when one was asked for
 	made       atomic.Uint64
 	alive      atomic.Int64
 }
 
-// NewFresh returns a Source that makes a new machine for each event. It reads
-// and checks the program; the error is a *vmexec.ProgramError when that cannot
-// run. The host must stay open until the Source is closed.
-func NewFresh(host *vmexec.Host, spec Spec) (Source, error) { return newFresh(host, spec) }
+// NewFresh returns a Source that makes a new machine for each event, which takes
+// what it needs of memory. It reads and checks the program; the error is a
+// *vmexec.ProgramError when that cannot run. The host must stay open until the
+// Source is closed.
+func NewFresh(host *vmexec.Host, memory *Memory, spec Spec) (Source, error) {
+	return newFresh(host, memory, spec)
+}
 
-func newFresh(host *vmexec.Host, spec Spec) (*fresh, error) {
+func newFresh(host *vmexec.Host, memory *Memory, spec Spec) (*fresh, error) {
+	if err := memory.fits(spec.Limits.Memory); err != nil {
+		return nil, err
+	}
 	root, program, err := OpenProgram(spec)
 	if err != nil {
 		return nil, err
 	}
-	return &fresh{host: host, root: root, program: program, limits: spec.Limits}, nil
+	return &fresh{host: host, root: root, program: program, limits: spec.Limits, memory: memory}, nil
 }
 
 // OpenProgram reads and checks the program of spec. The error is a
@@ -105,7 +112,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 	return root, program, nil
 }
 
-// Lease makes a machine. It does not wait for anything.
+// Lease makes a machine. It waits only for memory.
 func (f *fresh) Lease(ctx context.Context, r Request) (VM, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -114,8 +121,12 @@ func (f *fresh) Lease(ctx context.Context, r Request) (VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.memory.await(ctx, f.limits.Memory, r.Deadline); err != nil {
+		return nil, err
+	}
 	vm, err := f.host.NewVM(program, f.limits)
 	if err != nil {
+		f.memory.release(f.limits.Memory)
 		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}
 	f.made.Add(1)
@@ -131,6 +142,7 @@ type freshVM struct {
 
 func (v *freshVM) Close() error {
 	defer v.f.alive.Add(-1)
+	defer v.f.memory.release(v.f.limits.Memory)
 	return v.VM.Close()
 }
 

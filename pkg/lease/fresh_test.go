@@ -17,7 +17,7 @@ import (
 func TestNewFreshRefuses(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755); err != nil {
+	if err := os.WriteFile(text, []byte("no program\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -33,7 +33,7 @@ func TestNewFreshRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := NewFresh(nil, tt.spec)
+			_, err := NewFresh(nil, NewMemory(1<<40), tt.spec)
 			var pe *vmexec.ProgramError
 			if !errors.As(err, &pe) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v (%T), want a *vmexec.ProgramError with %q", err, err, tt.says)
@@ -45,7 +45,7 @@ func TestNewFreshRefuses(t *testing.T) {
 func TestLeaseOfDoneContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (&fresh{}).Lease(ctx, Request{}); !errors.Is(err, context.Canceled) {
+	if _, err := (&fresh{memory: NewMemory(0)}).Lease(ctx, Request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -53,6 +53,8 @@ type Source interface {
 type Tier string
 
 const (
+	// TierProcess gives each event a machine in a process that never ran one.
+	TierProcess Tier = "Process"
 	// TierVM gives each event a machine that never ran one.
 	TierVM Tier = "VM"
 	// TierReset resets a machine to the snapshot between events.
@@ -81,6 +83,10 @@ type Stats struct {
 	// Alive is the number of machines that are prepared, at work, or being made
 	// or reset.
 	Alive int `json:"alive"`
+	// Jail is what holds of its worker processes; nil without them.
+	Jail *vmexec.JailReport `json:"jail,omitempty"`
+	// Failing is why no machine can be made at present.
+	Failing string `json:"failing,omitempty"`
 	// Made counts machines, Resets those that were used once more, and Waited
 	// the events that found none prepared.
 	Made   uint64 `json:"made"`

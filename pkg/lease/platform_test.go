@@ -6,6 +6,7 @@ package lease
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec"
 )
@@ -63,6 +65,23 @@ func buildC(t *testing.T) string {
 		t.Skipf("no C programs: %v %s", err, bytes.TrimSpace(said))
 	}
 	return out
+}
+
+// buildWorker builds kontain-worker.
+func buildWorker(t *testing.T) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "kontain-worker")
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", out, "../../cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	return out
+}
+
+// places are where machines can be: in this process, or in workers.
+func places(t *testing.T) map[string]Options {
+	return map[string]Options{"inside": {}, "workers": {Worker: buildWorker(t)}}
 }
 
 // newSource makes a Source, which the test closes.
@@ -116,8 +135,8 @@ func summary(r *vmexec.Result) string {
 }
 
 // A thousand generated events have the same answers whether the program is
-// started for each, cloned for each, or reset between them, failing events among
-// them.
+// started for each, cloned for each, or reset between them, in this process and in
+// worker processes, failing events among them.
 func TestDifferential(t *testing.T) {
 	for _, platform := range []struct {
 		kind   vmexec.Kind
@@ -133,13 +152,14 @@ func TestDifferential(t *testing.T) {
 				if testing.Short() {
 					events /= 10
 				}
-				w := NewWorkers(host, nil)
-				defer w.Close()
+				inside, workers := NewWorkers(host, Options{}), NewWorkers(host, Options{Worker: buildWorker(t)})
+				defer inside.Close()
+				defer workers.Close()
 				spec := Spec{
 					Program: guest.build(t), Concurrency: 2, IdleTime: time.Minute,
 					Limits: vmexec.Limits{Memory: 64 << 20, CPU: time.Second}, // of wall time a busy machine takes any amount
 				}
-				all := func(snapshot bool, tier Tier) ([]string, Stats) {
+				all := func(w *Workers, snapshot bool, tier Tier) ([]string, Stats) {
 					spec := spec
 					spec.Snapshot, spec.Tier = snapshot, tier
 					src := newSource(t, w, spec, slog.New(slog.DiscardHandler))
@@ -165,9 +185,22 @@ func TestDifferential(t *testing.T) {
 					}
 					return got, st
 				}
-				want, _ := all(false, TierVM)
-				for _, tier := range []Tier{TierVM, TierReset} {
-					got, st := all(true, tier)
+				want, _ := all(inside, false, TierVM)
+				for _, run := range []struct {
+					name     string
+					w        *Workers
+					snapshot bool
+					tier     Tier
+				}{
+					{"VM", inside, true, TierVM},
+					{"Reset", inside, true, TierReset},
+					{"Process in workers", workers, true, TierProcess},
+					{"VM in workers", workers, true, TierVM},
+					{"Reset in workers", workers, true, TierReset},
+					{"started in workers", workers, false, TierVM},
+				} {
+					tier := run.name
+					got, st := all(run.w, run.snapshot, run.tier)
 					differ := 0
 					for i := range want {
 						if want[i] != got[i] {
@@ -179,7 +212,9 @@ func TestDifferential(t *testing.T) {
 					if differ > 0 {
 						t.Errorf("%s: %d of %d answers differ", tier, differ, events)
 					}
-					if !st.Snapshot || (tier == TierReset) != (st.Resets > uint64(events)/2) || (tier == TierVM && st.Made < uint64(events)) {
+					// Workers are used again with tier VM, but not the machines in them.
+					reused := run.tier == TierReset || run.w == workers && run.tier == TierVM
+					if st.Snapshot != run.snapshot || st.Tier != run.tier || reused != (st.Resets > uint64(events)/2) || !reused && st.Made < uint64(events) {
 						t.Errorf("%+v", st)
 					}
 					t.Logf("%s: %+v", tier, st)
@@ -202,34 +237,96 @@ func TestDifferential(t *testing.T) {
 // event's attributes in its environment, and the log says so once.
 func TestNoSnapshot(t *testing.T) {
 	host := open(t, vmexec.KVM)
-	w := NewWorkers(host, nil)
-	defer w.Close()
 	program := buildGo(t)
-	var log bytes.Buffer
-	src := newSource(t, w, Spec{Program: program, Args: []string{"early"}, Snapshot: true, Tier: TierReset, Concurrency: 1}, slog.New(slog.NewTextHandler(&log, nil)))
-	for i := range 3 {
-		r, err := runOne(t.Context(), src, []string{fmt.Sprintf("CE_ID=%d", i)}, []byte("{}"))
-		if err != nil || string(r.Stdout) != fmt.Sprintf("early %d", i) {
-			t.Errorf("%+v, %v", r, err)
+	for place, options := range places(t) {
+		t.Run(place, func(t *testing.T) {
+			w := NewWorkers(host, options)
+			defer w.Close()
+			var log bytes.Buffer
+			src := newSource(t, w, Spec{
+				Program: program, Args: []string{"early"}, Snapshot: true, Tier: TierReset, Concurrency: 1, Limits: vmexec.Limits{Memory: 64 << 20},
+			}, slog.New(slog.NewTextHandler(&log, nil)))
+			for i := range 3 {
+				r, err := runOne(t.Context(), src, []string{fmt.Sprintf("CE_ID=%d", i)}, []byte("{}"))
+				if err != nil || string(r.Stdout) != fmt.Sprintf("early %d", i) {
+					t.Errorf("%+v, %v", r, err)
+				}
+			}
+			got := src.Stats()
+			want := Stats{Tier: TierVM, NoSnapshot: "the program ended before it read its event from stdin", Made: got.Made, Resets: got.Resets, Waited: got.Waited, Jail: got.Jail}
+			if (got.Jail != nil) != (place == "workers") {
+				t.Errorf("jail %v", got.Jail)
+			}
+			if d := cmp.Diff(want, got); d != "" || place == "inside" && got.Made != 3 {
+				t.Errorf("%+v (-want +got):\n%s", got, d)
+			}
+			for _, part := range []string{program, "before it read", "snapshot: {mode: Never}"} {
+				if strings.Count(log.String(), part) != 1 {
+					t.Errorf("the log does not have %q once: %s", part, &log)
+				}
+			}
+			if err := src.Close(); err != nil {
+				t.Error(err)
+			}
+			// A sink that does not ask for a snapshot hears nothing of one.
+			log.Reset()
+			src = newSource(t, w, Spec{Program: program, Args: []string{"early"}, Tier: TierVM}, slog.New(slog.NewTextHandler(&log, nil)))
+			if src.Stats().NoSnapshot != "" || log.Len() > 0 {
+				t.Errorf("%+v, %s", src.Stats(), &log)
+			}
+			if err := src.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A program that cannot run is refused with its name, wherever it would run, and
+// isolation is not weakened.
+func TestRefused(t *testing.T) {
+	host := open(t, vmexec.KVM)
+	for place, options := range places(t) {
+		w := NewWorkers(host, options)
+		_, err := w.New(t.Context(), Spec{Program: "/etc/passwd", Snapshot: true, Tier: TierVM}, slog.New(slog.DiscardHandler))
+		var pe *vmexec.ProgramError
+		if !errors.As(err, &pe) {
+			t.Errorf("%s: %v", place, err)
 		}
+		w.Close()
 	}
-	want := Stats{Tier: TierVM, NoSnapshot: "the program ended before it read its event from stdin", Made: 3}
-	if d := cmp.Diff(want, src.Stats()); d != "" {
-		t.Errorf("(-want +got):\n%s", d)
+	w := NewWorkers(host, Options{})
+	defer w.Close()
+	if _, err := w.New(t.Context(), Spec{Program: buildGo(t), Tier: TierProcess}, nil); err == nil || !strings.Contains(err.Error(), "worker processes") {
+		t.Errorf("%v", err)
 	}
-	for _, part := range []string{program, "before it read", "snapshot: {mode: Never}"} {
-		if strings.Count(log.String(), part) != 1 {
-			t.Errorf("the log does not have %q once: %s", part, &log)
-		}
+}
+
+// When a worker dies before it begins, the event runs in another one; when it dies
+// later, that is an error of its own.
+func TestWorkerDies(t *testing.T) {
+	host := open(t, vmexec.KVM)
+	w := NewWorkers(host, Options{Worker: buildWorker(t)})
+	defer w.Close()
+	src := newSource(t, w, Spec{
+		Program: buildGo(t), Snapshot: true, Tier: TierReset, Concurrency: 1, IdleTime: time.Minute, Limits: vmexec.Limits{Memory: 64 << 20},
+	}, slog.New(slog.DiscardHandler))
+	vm, err := src.Lease(t.Context(), Request{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := src.Close(); err != nil {
+	// Its process, as an operator or the kernel might.
+	if err := unix.Kill(vm.(*leased).machine.(*process).PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r, err := vm.Run(t.Context(), vmexec.IO{Event: []byte("b")})
+	if err != nil || !strings.Contains(string(r.Stdout), "events 1,") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := vm.Close(); err != nil {
 		t.Error(err)
 	}
-	// A sink that does not ask for a snapshot hears nothing of one.
-	log.Reset()
-	src = newSource(t, w, Spec{Program: program, Args: []string{"early"}}, slog.New(slog.NewTextHandler(&log, nil)))
-	if src.Stats().NoSnapshot != "" || log.Len() > 0 {
-		t.Errorf("%+v, %s", src.Stats(), &log)
+	if st := src.Stats(); st.Made != 2 {
+		t.Errorf("%+v", st)
 	}
 	if err := src.Close(); err != nil {
 		t.Error(err)
@@ -239,10 +336,12 @@ func TestNoSnapshot(t *testing.T) {
 // With a snapshot the attributes of an event are not in the environment.
 func TestSnapshotEnv(t *testing.T) {
 	host := open(t, vmexec.KVM)
-	w := NewWorkers(host, nil)
-	defer w.Close()
-	for _, tier := range []Tier{TierVM, TierReset} {
-		src := newSource(t, w, Spec{Program: buildGo(t), Snapshot: true, Tier: tier, Concurrency: 1, IdleTime: time.Minute}, slog.New(slog.DiscardHandler))
+	inside, workers := NewWorkers(host, Options{}), NewWorkers(host, Options{Worker: buildWorker(t)})
+	defer inside.Close()
+	defer workers.Close()
+	program := buildGo(t)
+	for tier, w := range map[Tier]*Workers{TierVM: inside, TierReset: inside, TierProcess: workers} {
+		src := newSource(t, w, Spec{Program: program, Snapshot: true, Tier: tier, Concurrency: 1, IdleTime: time.Minute, Limits: vmexec.Limits{Memory: 64 << 20}}, slog.New(slog.DiscardHandler))
 		for range 3 {
 			r, err := runOne(t.Context(), src, []string{"CE_ID=1"}, []byte("b"))
 			if err != nil || !strings.Contains(string(r.Stdout), `CE_ID ""`) || !strings.Contains(string(r.Stdout), "events 1,") {

@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"kontain.dev/eventing/pkg/worker"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -51,37 +53,51 @@ type handover struct {
 type pool struct {
 	workers *Workers
 	clone   func() (machine, error)
-	reset   bool          // machines are used again
+	tier    Tier
+	reuse   bool          // machines are used again
+	makers  int           // how many may be made at once
+	bytes   uint64        // that a machine reserves
 	size    int           // prepared machines to have, when each is used once
 	keep    time.Duration // how long to have them after the last event
 
 	mu        sync.Mutex
 	idle      []*prepared // the last to come in is the first to go out
 	waiters   list.List   // of chan handover, the first to come in front
-	alive     int         // machines that are not closed, and the one in the making
-	making    bool
+	alive     int         // machines that are not closed, and those in the making
+	making    int
+	settling  int       // calls of makeOne and giveUp in progress
 	returning int       // machines being reset
 	refill    bool      // prepare machines ahead
 	seen      bool      // an event ran to its end
 	last      time.Time // of the last event
 	timer     *time.Timer
 	closed    bool
-	quiet     *sync.Cond // making or background changed
+	quiet     *sync.Cond // settling or expiring changed
 	expiring  int        // expire calls in progress
+
+	// After a machine could not be made no other is tried before retry: what is
+	// broken must not use up the host.
+	failures int // in a row
+	failure  error
+	retry    time.Time
 
 	made, resets, waited uint64
 }
 
-// newPool makes a pool, which owns first. learned says that it is known already
-// which memory an event needs.
+// newPool makes a pool, which owns first and its reservation; first may be nil.
+// learned says that it is known already which memory an event needs.
 func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec, learned bool) *pool {
 	p := &pool{
-		workers: w, clone: clone, reset: spec.Tier == TierReset, size: min(max(1, spec.Concurrency), maxPool),
-		keep: spec.IdleTime, refill: spec.IdleTime > 0, seen: learned, last: time.Now(), alive: 1, made: 1,
+		workers: w, clone: clone, tier: spec.Tier, reuse: spec.Tier == TierReset || spec.Tier == TierVM && w.worker != "", makers: 1, size: min(max(1, spec.Concurrency), maxPool),
+		keep: spec.IdleTime, refill: spec.IdleTime > 0, seen: learned, last: time.Now(), bytes: spec.Limits.Memory,
 	}
 	p.waiters.Init()
 	p.quiet = sync.NewCond(&p.mu)
-	_ = p.put(&prepared{machine: first}) // with nothing to be kept, there is no event to report an error to
+	p.memory().join(p)
+	if first != nil {
+		p.alive, p.made = 1, 1
+		_ = p.put(&prepared{machine: first}) // with nothing to be kept, there is no event to report an error to
+	}
 	w.wake(p)
 	return p
 }
@@ -90,18 +106,39 @@ func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec
 // for it. p.mu is held.
 func (p *pool) wants() (more, urgent bool) {
 	switch {
-	case p.closed || p.making:
+	case p.closed || p.making >= p.makers || p.backsOff():
 		return false, false
-	case p.waiters.Len() > p.returning: // each machine being reset will serve one
+	case p.waiters.Len() > p.returning+p.making: // each machine being reset or made will serve one
 		return true, true
 	case !p.refill:
 		return false, false
-	case p.reset, !p.seen:
+	case p.reuse, !p.seen:
 		// The first event shows which memory an event needs; clones that are
 		// made afterwards have it at hand.
 		return p.alive == 0, false
 	}
-	return len(p.idle) < p.size, false
+	return len(p.idle)+p.making < p.size, false
+}
+
+// firstRetry and lastRetry bound the time until another machine is tried after one
+// could not be made; it doubles with each failure.
+const firstRetry, lastRetry = 100 * time.Millisecond, 10 * time.Second
+
+// backsOff says whether it is too early to try to make a machine. p.mu is held.
+func (p *pool) backsOff() bool { return p.failures > 0 && time.Now().Before(p.retry) }
+
+// failed notes that a machine could not be made, and tells every event that waits
+// for one. p.mu is held.
+func (p *pool) failed(err error) {
+	wait := lastRetry
+	if p.failures < 7 {
+		wait = min(lastRetry, firstRetry<<p.failures)
+	}
+	p.failures++
+	p.failure, p.retry = err, time.Now().Add(wait)
+	p.refill = false // until the next event
+	for p.waiters.Len() > p.returning+p.making && p.serve(handover{err: err}) {
+	}
 }
 
 // urgent says whether an event waits for a machine that is not there yet.
@@ -128,7 +165,11 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 		if more {
 			p.workers.wake(p)
 		}
-		return &leased{prepared: vm, pool: p}, nil
+		return p.lend(vm, r), nil
+	}
+	if p.backsOff() && p.returning+p.making == 0 {
+		defer p.mu.Unlock()
+		return nil, p.failure
 	}
 	p.waited++
 	ready := make(chan handover, 1)
@@ -145,7 +186,7 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 	var err error
 	select {
 	case h := <-ready:
-		return p.take(h)
+		return p.take(h, r)
 	case <-expired:
 		err = ErrTimeout
 	case <-ctx.Done():
@@ -158,7 +199,7 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 		// long may still use it; one that is gone passes it on.
 		p.mu.Unlock()
 		if errors.Is(err, ErrTimeout) || h.err != nil {
-			return p.take(h)
+			return p.take(h, r)
 		}
 		return nil, errors.Join(err, p.put(h.vm))
 	default:
@@ -168,11 +209,18 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 	return nil, err
 }
 
-func (p *pool) take(h handover) (VM, error) {
+func (p *pool) take(h handover, r Request) (VM, error) {
 	if h.err != nil {
 		return nil, h.err
 	}
-	return &leased{prepared: h.vm, pool: p}, nil
+	return p.lend(h.vm, r), nil
+}
+
+// lend gives a machine to an event.
+func (p *pool) lend(m *prepared, r Request) *leased {
+	l := &leased{prepared: m, pool: p, env: r.Env}
+	l.setEnv()
+	return l
 }
 
 // serve gives h to the event that waits longest, and says whether one did. p.mu
@@ -190,26 +238,37 @@ func (p *pool) serve(h handover) bool {
 // makeOne makes a machine if one is wanted, and says whether another one is.
 func (p *pool) makeOne() (again bool) {
 	p.mu.Lock()
-	if more, _ := p.wants(); !more {
-		p.mu.Unlock()
+	more, urgent := p.wants()
+	p.mu.Unlock()
+	if !more || !p.reserve(urgent) {
 		return false
 	}
-	p.making = true
+	p.mu.Lock()
+	if more, _ := p.wants(); !more { // any more, while room was made for it
+		p.mu.Unlock()
+		p.memory().release(p.bytes)
+		return false
+	}
+	p.making++
+	p.settling++
 	p.alive++
 	p.mu.Unlock()
 
 	m, err := p.clone()
 
 	p.mu.Lock()
+	p.making--
 	if err != nil {
 		p.alive--
-		p.refill = false // until the next event: this is no time to try over and over
-		p.serve(handover{err: err})
+		p.failed(err)
 	} else {
 		p.made++
+		p.failures = 0
 	}
 	p.mu.Unlock()
-	if err == nil {
+	if err != nil {
+		p.memory().release(p.bytes)
+	} else {
 		// A machine that is not wanted any more and cannot be closed has no
 		// event to report that to.
 		_ = p.put(&prepared{machine: m})
@@ -217,10 +276,48 @@ func (p *pool) makeOne() (again bool) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.making = false
+	p.settling--
 	p.quiet.Broadcast()
 	again, _ = p.wants()
 	return again
+}
+
+func (p *pool) memory() *Memory { return p.workers.memory }
+
+// reserve takes the memory for another machine.
+func (p *pool) reserve(urgent bool) bool {
+	wake := func() { p.workers.wake(p) }
+	if urgent {
+		return p.memory().reserveUrgent(p.bytes, p, wake)
+	}
+	return p.memory().reserve(p.bytes, p, wake)
+}
+
+// giveUp closes the machine that has been idle for the longest time, for an event
+// of another sink. It says false when none is idle.
+func (p *pool) giveUp() bool {
+	p.mu.Lock()
+	if len(p.idle) == 0 {
+		p.mu.Unlock()
+		return false
+	}
+	m := p.idle[0]
+	p.idle = slices.Delete(p.idle, 0, 1)
+	p.refill = false // until the next event
+	p.settling++
+	p.mu.Unlock()
+	_ = p.discard(m) // there is no event to report it to
+	p.mu.Lock()
+	p.settling--
+	p.quiet.Broadcast()
+	p.mu.Unlock()
+	return true
+}
+
+func (p *pool) lastEvent() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
 }
 
 // put gives a machine that holds nothing of an event to one that waits, or
@@ -236,7 +333,7 @@ func (p *pool) putLocked(m *prepared) error {
 		p.mu.Unlock()
 		return nil
 	}
-	if p.closed || p.keep <= 0 || (!p.reset && len(p.idle) >= p.size) {
+	if p.closed || p.keep <= 0 || (!p.reuse && len(p.idle) >= p.size) {
 		p.mu.Unlock()
 		return p.discard(m)
 	}
@@ -252,6 +349,7 @@ func (p *pool) putLocked(m *prepared) error {
 // discard closes a machine.
 func (p *pool) discard(m *prepared) error {
 	err := p.workers.close(m.machine)
+	p.memory().release(p.bytes)
 	p.mu.Lock()
 	p.alive--
 	more, _ := p.wants()
@@ -276,7 +374,7 @@ func (p *pool) expire() {
 		// Machines that are used once are kept as long as there are events at
 		// all, those that are used again as long as this many are needed.
 		since := p.last
-		if p.reset {
+		if p.reuse {
 			since = m.since
 		}
 		if end := since.Add(p.keep); end.After(now) {
@@ -309,9 +407,9 @@ func (p *pool) expire() {
 func (p *pool) stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Tier: TierVM, Snapshot: true, Prepared: len(p.idle), Alive: p.alive, Made: p.made, Resets: p.resets, Waited: p.waited}
-	if p.reset {
-		s.Tier = TierReset
+	s := Stats{Tier: p.tier, Snapshot: true, Prepared: len(p.idle), Alive: p.alive, Made: p.made, Resets: p.resets, Waited: p.waited}
+	if p.failures > 0 {
+		s.Failing = p.failure.Error()
 	}
 	return s
 }
@@ -324,12 +422,13 @@ func (p *pool) Close() error {
 		p.timer.Stop()
 		p.timer = nil
 	}
-	for p.making || p.expiring > 0 {
+	for p.settling > 0 || p.expiring > 0 {
 		p.quiet.Wait()
 	}
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()
+	p.memory().leave(p)
 	var errs []error
 	for _, m := range idle {
 		errs = append(errs, p.discard(m))
@@ -341,11 +440,47 @@ func (p *pool) Close() error {
 type leased struct {
 	*prepared
 	pool *pool
+	env  []string
 	good bool // it ran, and may run again once it is reset
 }
 
-// Run runs the event.
+// setEnv gives a program that the event starts the event's environment.
+func (l *leased) setEnv() {
+	if m, ok := l.machine.(interface{ SetEnv(env []string) }); ok {
+		m.SetEnv(l.env)
+	}
+}
+
+// LostError says that a machine went down with the event that it ran.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string { return "the virtual machine was lost: " + e.Err.Error() }
+
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Run runs the event. When the machine's process has died before the program began,
+// another one takes its place, once. The error is a *LostError when it died later.
 func (l *leased) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
+	r, err := l.run(ctx, io)
+	var died *worker.DiedError
+	if errors.As(err, &died) && !died.Began {
+		other, leaseErr := l.pool.Lease(ctx, Request{Deadline: time.Now().Add(startTimeout)})
+		if leaseErr != nil {
+			return nil, &LostError{errors.Join(err, leaseErr)}
+		}
+		// The first one is lost already; that it cannot be closed tells nothing new.
+		_ = l.pool.discard(l.prepared)
+		l.prepared = other.(*leased).prepared
+		l.setEnv()
+		r, err = l.run(ctx, io)
+	}
+	if errors.As(err, &died) {
+		err = &LostError{err}
+	}
+	return r, err
+}
+
+func (l *leased) run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
 	l.events++
 	r, err := l.machine.Run(ctx, io)
 	l.good = err == nil && mayRunAgain(r)
@@ -363,7 +498,7 @@ func mayRunAgain(r *vmexec.Result) bool {
 // Close resets the machine for another event, or destroys it.
 func (l *leased) Close() error {
 	p := l.pool
-	again := p.reset && l.good && l.events < maxEvents
+	again := p.reuse && l.good && l.events < maxEvents
 	p.mu.Lock()
 	p.seen = p.seen || l.good
 	if again {

@@ -30,6 +30,7 @@ type yard struct {
 	takes             time.Duration // making a machine
 	resetTakes        time.Duration
 
+	tries                                    atomic.Int64
 	makers, closers, mostMakers, mostClosers atomic.Int64
 }
 
@@ -53,6 +54,7 @@ func raise(most *atomic.Int64, n int64) {
 func (y *yard) clone() (machine, error) {
 	raise(&y.mostMakers, y.makers.Add(1))
 	defer y.makers.Add(-1)
+	y.tries.Add(1)
 	time.Sleep(y.takes)
 	if err := y.makeErr.Load(); err != nil {
 		return nil, *err
@@ -100,7 +102,12 @@ func (f *fake) Close() error {
 func inPool(t *testing.T, spec Spec, takes time.Duration, test func(t *testing.T, y *yard, p *pool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := NewWorkers(nil, nil)
+		memory := NewMemory(1 << 40)
+		spec.Limits.Memory = 1 << 20
+		if err := memory.await(t.Context(), spec.Limits.Memory, time.Time{}); err != nil { // for first
+			t.Fatal(err)
+		}
+		w := NewWorkers(nil, Options{Memory: memory})
 		defer w.Close()
 		y := &yard{takes: takes}
 		first, err := y.clone()
@@ -114,6 +121,9 @@ func inPool(t *testing.T, spec Spec, takes time.Duration, test func(t *testing.T
 		}
 		if n := y.alive.Load(); n != 0 || p.stats().Alive != 0 {
 			t.Errorf("%d machines are left; the pool counts %d", n, p.stats().Alive)
+		}
+		if st := memory.Stats(); st.Reserved != 0 {
+			t.Errorf("%+v", st)
 		}
 		if y.mostMakers.Load() > 1 || y.mostClosers.Load() > 1 {
 			t.Errorf("%d made and %d closed at once, want one", y.mostMakers.Load(), y.mostClosers.Load())
@@ -389,8 +399,44 @@ func TestPoolCannotMake(t *testing.T) {
 		if _, err := p.Lease(t.Context(), Request{}); !errors.Is(err, full) || !strings.Contains(err.Error(), "memory") {
 			t.Errorf("%v", err)
 		}
+		if p.stats().Failing != full.Error() {
+			t.Errorf("%+v", p.stats())
+		}
+		// Until the time has come nothing is tried, and events hear why at once.
 		y.makeErr.Store(nil)
+		start := time.Now()
+		if _, err := p.Lease(t.Context(), Request{}); !errors.Is(err, full) || time.Since(start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		time.Sleep(firstRetry)
 		run(t, get(t, p))
+		if p.stats().Failing != "" {
+			t.Errorf("%+v", p.stats())
+		}
+	})
+}
+
+// The time between two tries doubles, up to a bound.
+func TestPoolBackOff(t *testing.T) {
+	inPool(t, Spec{Tier: TierReset, Concurrency: 1}, 0, func(t *testing.T, y *yard, p *pool) {
+		run(t, get(t, p))
+		broken := errors.New("broken")
+		y.makeErr.Store(&broken)
+		tries := func(d time.Duration) int64 {
+			before := y.tries.Load()
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				if _, err := p.Lease(t.Context(), Request{}); !errors.Is(err, broken) {
+					t.Fatalf("%v", err)
+				}
+			}
+			return y.tries.Load() - before
+		}
+		if n := tries(time.Minute); n < 8 || n > 14 { // at 0, 0.1, 0.3, 0.7, … 12.7 s, and every 10 s
+			t.Errorf("%d tries in the first minute", n)
+		}
+		if n := tries(10 * time.Minute); n < 58 || n > 61 {
+			t.Errorf("%d tries in ten minutes", n)
+		}
 	})
 }
 

@@ -25,9 +25,15 @@ const startTimeout = 20 * time.Second
 // event instead: log and Stats say so. The error is a *vmexec.ProgramError when
 // the program cannot run at all.
 func (w *Workers) New(ctx context.Context, spec Spec, log *slog.Logger) (Source, error) {
-	f, err := newFresh(w.host, spec)
-	if err != nil || !spec.Snapshot {
-		return f, err
+	if spec.Tier == TierProcess && w.worker == "" {
+		return nil, errors.New("isolation Process needs worker processes")
+	}
+	f, err := newFresh(w.host, w.memory, spec)
+	if err != nil {
+		return nil, err
+	}
+	if !spec.Snapshot {
+		return w.newStarted(spec, f)
 	}
 	s, err := w.newCloned(ctx, spec, f, log)
 	if err == nil {
@@ -44,104 +50,154 @@ func (w *Workers) New(ctx context.Context, spec Spec, log *slog.Logger) (Source,
 		args = append(args, "stderr", tail(none.Result.Stderr))
 	}
 	log.Warn("there is no snapshot, so the program is started anew for each event", args...)
-	return f, nil
+	spec.Snapshot = false
+	return w.newStarted(spec, f)
+}
+
+// newStarted returns the source of a program that each event starts.
+func (w *Workers) newStarted(spec Spec, f *fresh) (Source, error) {
+	if w.worker == "" {
+		return f, nil
+	}
+	if spec.Tier == TierReset {
+		spec.Tier = TierVM
+	}
+	e, err := newOutside(w, f, spec)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s := &cloned{fresh: f, frozen: e.unfrozen(), engine: e}
+	s.pool = newPool(w, s.frozen.machine, nil, spec, true)
+	return s, nil
 }
 
 func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
-	s := &cloned{fresh: f}
-	if err := s.load(w, spec, log); err != nil {
+	// What the program's start needs is enough for the first machine, later.
+	if err := w.memory.await(ctx, spec.Limits.Memory, time.Now().Add(startTimeout)); err != nil {
+		return nil, fmt.Errorf("start the program: %w", err)
+	}
+	c, err := w.newReserved(ctx, spec, f, log)
+	if err != nil {
+		w.memory.release(spec.Limits.Memory)
 		return nil, err
 	}
-	cloneOf := w.host.CloneOnce
-	if spec.Tier == TierReset {
-		cloneOf = w.host.Clone
-	}
-	clone := func() (machine, error) {
-		vm, err := cloneOf(s.snapshot, spec.Limits)
+	return c, nil
+}
+
+// newReserved is newCloned with the memory of a machine reserved.
+func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
+	s := &cloned{fresh: f, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, reset: spec.Tier == TierReset}}
+	if w.worker != "" {
+		e, err := newOutside(w, f, spec)
 		if err != nil {
-			return nil, fmt.Errorf("make a virtual machine: %w", err) // and no nil *VM in an interface
-		}
-		return vm, nil
-	}
-	if s.snapshot == nil {
-		if err := s.start(ctx, w, spec, log); err != nil {
 			return nil, err
 		}
+		s.engine = e
 	}
-	if !s.snapshot.Learned() {
-		s.warmUp(ctx, w, spec, log)
+	first, err := s.fromDisk(w, spec, log)
+	if err == nil && first == nil {
+		first, err = s.start(ctx, spec, log)
 	}
-	// The first one shows that the snapshot can be used.
-	first, err := clone()
 	if err != nil {
-		return nil, errors.Join(err, s.snapshot.Close())
+		return nil, errors.Join(err, s.engine.Close())
 	}
-	s.pool = newPool(w, clone, first, spec, s.snapshot.Learned())
+	s.pool = newPool(w, s.frozen.machine, first, spec, s.frozen.learned())
 	if s.key != "" && s.file == "" {
 		s.saving.Go(func() { s.save(w.store, spec.Tag, log) })
 	}
 	return s, nil
 }
 
-// load takes the snapshot from disk when there is one that fits. It is no error
-// when there is none.
-func (s *cloned) load(w *Workers, spec Spec, log *slog.Logger) error {
+// fromDisk takes the snapshot from disk when there is one that fits, and returns a
+// machine of it. It is no error when there is none.
+func (s *cloned) fromDisk(w *Workers, spec Spec, log *slog.Logger) (machine, error) {
 	if !spec.Disk || w.store == nil || spec.Secret {
-		return nil
+		return nil, nil
 	}
-	limits := spec.Limits
-	key, err := w.host.SnapshotKey(s.fresh.program, limits, spec.Tag)
+	key, err := w.host.SnapshotKey(s.fresh.program, spec.Limits, spec.Tag)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.key = key
 	begin := time.Now()
 	path := w.store.Path(key)
-	s.snapshot, err = w.host.LoadSnapshot(s.fresh.program, limits, path)
-	if err == nil {
-		s.file, s.loaded = path, time.Since(begin)
-		log.Info("the snapshot was loaded from disk, so the program was not started", "program", spec.Program, "file", path, "took", s.loaded)
-		return nil
+	f, err := s.engine.load(path)
+	if err != nil {
+		var bad *vmexec.SnapshotError
+		switch {
+		case !errors.As(err, &bad):
+			return nil, err
+		case bad.Reason != vmexec.SnapshotMissing:
+			logUnused(log, spec, err)
+		}
+		return nil, nil
 	}
-	var bad *vmexec.SnapshotError
-	switch {
-	case !errors.As(err, &bad):
-		return err
-	case bad.Reason != vmexec.SnapshotMissing:
-		log.Warn("the snapshot on disk is not used; the program is started, and the snapshot made anew", "program", spec.Program, "reason", err)
+	took := time.Since(begin)
+	// The first machine shows that the snapshot can be used.
+	first, err := f.machine()
+	if err != nil {
+		logUnused(log, spec, err)
+		return nil, f.Close()
 	}
-	return nil
+	s.frozen, s.file, s.loaded = f, path, took
+	log.Info("the snapshot was loaded from disk, so the program was not started", "program", spec.Program, "file", path, "took", took)
+	return first, nil
+}
+
+func logUnused(log *slog.Logger, spec Spec, err error) {
+	log.Warn("the snapshot on disk is not used; the program is started, and the snapshot made anew", "program", spec.Program, "reason", err)
 }
 
 // Start runs a program until it waits for its event, at most 20 seconds, and
 // returns the snapshot of it. Its errors are those of vmexec.Host.NewSnapshot.
 func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits) (*vmexec.Snapshot, error) {
-	limits.Wall, limits.CPU = startTimeout, 0
-	return host.NewSnapshot(ctx, program, limits)
+	return host.NewSnapshot(ctx, program, startLimits(limits))
 }
 
-// start runs the program until it waits for its event.
-func (s *cloned) start(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) (err error) {
-	if s.snapshot, err = Start(ctx, w.host, s.fresh.program, spec.Limits); err != nil {
-		return err
+// start runs the program until it waits for its event, and returns a machine of the
+// snapshot.
+func (s *cloned) start(ctx context.Context, spec Spec, log *slog.Logger) (machine, error) {
+	f, stdout, stderr, err := s.engine.start(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if len(s.snapshot.Stdout) > 0 {
-		log.Warn("what the program wrote to stdout before it read its event is no part of its replies", "program", spec.Program, "text", tail(s.snapshot.Stdout))
+	if len(stdout) > 0 {
+		log.Warn("what the program wrote to stdout before it read its event is no part of its replies", "program", spec.Program, "text", tail(stdout))
 	}
-	if len(s.snapshot.Stderr) > 0 {
-		log.Info("stderr of the start", "program", spec.Program, "text", tail(s.snapshot.Stderr))
+	if len(stderr) > 0 {
+		log.Info("stderr of the start", "program", spec.Program, "text", tail(stderr))
 	}
-	return nil
+	s.frozen = f
+	if !f.learned() {
+		s.warmUp(ctx, spec, log)
+	}
+	// The first machine shows that the snapshot can be used.
+	first, err := f.machine()
+	if err != nil {
+		s.frozen = nil
+		return nil, errors.Join(err, f.Close())
+	}
+	return first, nil
 }
 
-// warmUp runs the events of spec.Warmup.
-func (s *cloned) warmUp(ctx context.Context, w *Workers, spec Spec, log *slog.Logger) {
+// warmUp runs the events of spec.Warmup, each in a machine of its own that is
+// thrown away with what it wrote. The first that ends well shows what memory an
+// event needs.
+func (s *cloned) warmUp(ctx context.Context, spec Spec, log *slog.Logger) {
 	for i, event := range spec.Warmup {
-		if err := WarmUp(ctx, w.host, s.snapshot, spec.Limits, event); err != nil {
+		if err := s.warmUpWith(ctx, event); err != nil {
 			s.warmup = fmt.Sprintf("event %d of %d: %v", i+1, len(spec.Warmup), err)
 			log.Warn("an event that warms up failed; events are served all the same", "program", spec.Program, "event", i+1, "of", len(spec.Warmup), "reason", err)
 		}
 	}
+}
+
+func (s *cloned) warmUpWith(ctx context.Context, event []byte) error {
+	vm, err := s.frozen.machine()
+	if err != nil {
+		return err
+	}
+	return warmUp(ctx, vm, event)
 }
 
 // WarmUp runs an event in a machine of its own, which is thrown away with what the
@@ -152,6 +208,10 @@ func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, l
 	if err != nil {
 		return err
 	}
+	return warmUp(ctx, vm, event)
+}
+
+func warmUp(ctx context.Context, vm VM, event []byte) error {
 	defer func() { _ = vm.Close() }() // it is thrown away in any case
 	r, err := vm.Run(ctx, vmexec.IO{Event: event})
 	switch {
@@ -168,7 +228,7 @@ func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, l
 // save writes the snapshot to disk, away from the requests.
 func (s *cloned) save(store *snapshots.Store, tag string, log *slog.Logger) {
 	begin := time.Now()
-	err := store.Save(s.snapshot, s.key, tag)
+	err := store.Save(s.frozen, s.key, tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -186,12 +246,15 @@ func tail(b []byte) string {
 	return strings.ToValidUTF8(string(b[max(0, len(b)-most):]), "\uFFFD")
 }
 
-// cloned hands out machines made from a snapshot.
+// cloned hands out machines made from a snapshot or, in worker processes, also of a
+// program.
 type cloned struct {
-	fresh    *fresh
-	snapshot *vmexec.Snapshot
-	pool     *pool
-	warmup   string // what went wrong with it
+	fresh      *fresh
+	engine     engine
+	frozen     frozen
+	isSnapshot bool
+	pool       *pool
+	warmup     string // what went wrong with it
 
 	key    string // of the file; empty when there is to be none
 	loaded time.Duration
@@ -208,7 +271,8 @@ func (s *cloned) Lease(ctx context.Context, r Request) (VM, error) { return s.po
 // Stats describes the pool.
 func (s *cloned) Stats() Stats {
 	st := s.pool.stats()
-	st.Start, st.Load, st.Warmup = s.snapshot.Took, s.loaded, s.warmup
+	st.Snapshot, st.NoSnapshot = s.isSnapshot, s.fresh.noSnapshot
+	st.Start, st.Load, st.Warmup, st.Jail = s.frozen.took(), s.loaded, s.warmup, s.frozen.jail()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.File, st.NoFile = s.file, s.noFile
@@ -217,7 +281,8 @@ func (s *cloned) Stats() Stats {
 
 // Close closes the machines, then what they were made from.
 func (s *cloned) Close() error {
+	s.engine.stop()
 	err := s.pool.Close()
 	s.saving.Wait()
-	return errors.Join(err, s.snapshot.Close(), s.fresh.Close())
+	return errors.Join(err, s.frozen.Close(), s.engine.Close(), s.fresh.Close())
 }

@@ -4,6 +4,7 @@
 package lease
 
 import (
+	"math"
 	"slices"
 	"sync"
 
@@ -16,8 +17,10 @@ import (
 // does either no faster on several threads. Its methods may be called from
 // several goroutines.
 type Workers struct {
-	host  *vmexec.Host
-	store *snapshots.Store // nil: snapshots stay in memory
+	host   *vmexec.Host
+	store  *snapshots.Store // nil: snapshots stay in memory
+	memory *Memory
+	worker string // path of kontain-worker; empty: machines are in this process
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -33,10 +36,24 @@ type closing struct {
 	err chan<- error
 }
 
+// Options are what the machines of a host share. A zero field means none.
+type Options struct {
+	// Memory bounds what all machines use together; other hosts may share it.
+	Memory *Memory
+	// Worker is the path of kontain-worker, which runs machines in processes of their
+	// own. Without it they are in this process, and TierProcess is not to be had.
+	Worker string
+	// Store keeps the snapshots that may be kept on disk.
+	Store *snapshots.Store
+}
+
 // NewWorkers starts the workers of a host, which must stay open until they are
-// closed. Snapshots that may be kept on disk are in store, if there is one.
-func NewWorkers(host *vmexec.Host, store *snapshots.Store) *Workers {
-	w := &Workers{host: host, store: store, toClose: make(chan closing)}
+// closed.
+func NewWorkers(host *vmexec.Host, o Options) *Workers {
+	if o.Memory == nil {
+		o.Memory = NewMemory(math.MaxUint64)
+	}
+	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
 	w.done.Go(w.makeAll)
 	w.done.Go(func() {

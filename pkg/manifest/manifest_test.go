@@ -315,7 +315,6 @@ func TestParseErrors(t *testing.T) {
 			"empty spec",
 			"apiVersion: sinks.kontain.dev/v1alpha1\nkind: KontainSink\nmetadata: {name: x}\n",
 			[]string{
-				`x.yaml:1:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:1:1: spec.program: expected exactly one of image and program, got neither`,
 			},
 		},
@@ -323,7 +322,6 @@ func TestParseErrors(t *testing.T) {
 			"empty spec on a line",
 			strings.TrimSuffix(head, "\n") + " {}\n",
 			[]string{
-				`x.yaml:4:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:4:1: spec.program: expected exactly one of image and program, got neither`,
 			},
 		},
@@ -335,20 +333,12 @@ func TestParseErrors(t *testing.T) {
 			},
 		},
 		{
-			"defaults that are not available",
-			program,
-			[]string{
-				`x.yaml:4:1: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
-			},
-		},
-		{
 			"not available",
 			head + "  image: example.com/x:1\n  env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: a, key: b}}\n  contract: {type: http}\n  resources: {limits: {cpu: 500m}}\n  isolation: Process\n  platform: KM\n  snapshot:\n    storage: Disk\n    warmup:\n    - {specversion: \"1.0\", id: a, source: b, type: c}\n  idleTimeout: 5m\n  egress: [\"example.com:443\"]\n  imagePullSecrets: [{name: a}]\n  receiver: Dedicated\n",
 			[]string{
 				`x.yaml:8:5: spec.env[0].valueFrom: values from a ConfigMap or Secret are not available in this release; write value: TEXT`,
 				`x.yaml:9:20: spec.contract.type: contract http is not available in this release; write type: stdio`,
 				`x.yaml:10:29: spec.resources.limits.cpu: a virtual machine has exactly one processor in this release; write cpu: "1"`,
-				`x.yaml:11:14: spec.isolation: Process, the default, needs worker processes, which this release does not have; write isolation: VM`,
 				`x.yaml:12:13: spec.platform: KM is not available in this release; write platform: Auto`,
 				`x.yaml:12:13: spec.platform: KM takes events by contract stdio only`,
 				`x.yaml:18:3: spec.egress: programs have no network in this release; remove egress`,

@@ -60,7 +60,7 @@ func TestKVM(t *testing.T) {
 		}
 		write(t, filepath.Join(dir, name+".yaml"), yaml)
 	}
-	write(t, filepath.Join(dir, "text"), "#!/bin/sh\n")
+	write(t, filepath.Join(dir, "text"), "no program\n")
 	write(t, filepath.Join(dir, "text.yaml"), strings.Replace(sinkYAML("text", "x"), "program: prog", "program: text", 1))
 
 	r := start(t, Config{Paths: []string{dir}, Host: host})
@@ -148,7 +148,7 @@ func TestKVMLeavesNothing(t *testing.T) {
 	host := openKVM(t)
 	dir := t.TempDir()
 	buildGuest(t, dir)
-	src, err := lease.NewFresh(host, lease.Spec{Program: filepath.Join(dir, "prog"), Args: []string{"upper"}, Limits: vmexec.Limits{Memory: 64 << 20, Wall: 10 * time.Second}})
+	src, err := lease.NewFresh(host, lease.NewMemory(1<<40), lease.Spec{Program: filepath.Join(dir, "prog"), Args: []string{"upper"}, Limits: vmexec.Limits{Memory: 64 << 20, Wall: 10 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}

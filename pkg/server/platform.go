@@ -10,17 +10,16 @@ import (
 	"sync"
 
 	"kontain.dev/eventing/pkg/lease"
-	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
 )
 
 // platforms are the hosts that sinks run on: that of the server, and those that
 // sinks ask for by name.
 type platforms struct {
-	base   *vmexec.Host
-	open   func(vmexec.Kind) (*vmexec.Host, error)
-	store  *snapshots.Store // nil: snapshots stay in memory
-	logger *slog.Logger
+	base    *vmexec.Host
+	open    func(vmexec.Kind) (*vmexec.Host, error)
+	logger  *slog.Logger
+	options lease.Options
 
 	mu    sync.Mutex
 	named map[vmexec.Kind]*vmexec.Host
@@ -40,7 +39,7 @@ func (p *platforms) workers(kind vmexec.Kind) (*lease.Workers, error) {
 		if p.staff == nil {
 			p.staff = map[*vmexec.Host]*lease.Workers{}
 		}
-		w = lease.NewWorkers(host, p.store)
+		w = lease.NewWorkers(host, p.options)
 		p.staff[host] = w
 	}
 	return w, nil

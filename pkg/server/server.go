@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
@@ -51,6 +53,13 @@ type Config struct {
 	// Snapshots keeps the snapshots of sinks that have them on disk; nil keeps all
 	// in memory.
 	Snapshots *snapshots.Store
+	// Worker is the path of kontain-worker, which runs the machines in processes of
+	// their own. Without it they are in this process, and sinks with isolation Process
+	// are not served.
+	Worker string
+	// Memory is the most bytes that all machines reserve together. Default
+	// DefaultMemory.
+	Memory uint64
 	// Source replaces how machines are made; nil makes them on Host as the sink
 	// asks.
 	Source func(dispatcher.Sink) (lease.Source, error)
@@ -71,6 +80,17 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Logger gets changes and failures.
 	Logger *slog.Logger
+}
+
+// DefaultMemory returns four fifths of the memory that this process and those that
+// it starts may use: what a cgroup allows, or what the machine has. The rest is for
+// the receiver itself, and for what each machine needs beside its guest's memory.
+func DefaultMemory() uint64 {
+	limit, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if system, sysErr := memlimit.FromSystem(); err != nil || sysErr == nil && system < limit {
+		limit = system
+	}
+	return limit / 5 * 4
 }
 
 // Server serves sinks from files.
@@ -106,7 +126,11 @@ func New(c Config) (*Server, error) {
 		if c.Host == nil {
 			return nil, errors.New("no platform to run programs on is given")
 		}
-		hosts.base, hosts.open, hosts.store, hosts.logger = c.Host, vmexec.Open, c.Snapshots, c.Logger
+		if c.Memory == 0 {
+			c.Memory = DefaultMemory()
+		}
+		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
+		hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker}
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
 			workers, err := hosts.workers(s.Platform)
 			if err != nil {

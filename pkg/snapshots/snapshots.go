@@ -93,7 +93,7 @@ func (s *Store) Dir() string { return s.dir }
 func (s *Store) Path(key string) string { return filepath.Join(s.dir, key+suffix) }
 
 // Save writes a snapshot under its key, and then removes what is too much.
-func (s *Store) Save(snapshot *vmexec.Snapshot, key, tag string) error {
+func (s *Store) Save(snapshot interface{ Save(path, tag string) error }, key, tag string) error {
 	if err := snapshot.Save(s.Path(key), tag); err != nil {
 		return err
 	}

@@ -75,6 +75,7 @@ var tiers = []struct {
 }{
 	{"", "started anew", "isolation: VM\n  snapshot: {mode: Never}", 10, 250},
 	{", Reset", "", "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}", 1, 4000},
+	{", Process", "apart, so that a worker is prepared", "isolation: Process\n  snapshot: {mode: Ready, storage: Memory}", 1, 500},
 	{", VM", "apart, so that a clone is prepared", "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}", 1, 1000},
 }
 

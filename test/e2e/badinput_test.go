@@ -464,7 +464,8 @@ func TestNotAProgram(t *testing.T) {
 	}{
 		{"text", "hello\n", []string{"ELF"}},
 		{"empty", "", []string{"the file is empty"}},
-		{"script", "#!/bin/sh\necho hello\n", []string{"ELF"}},
+		{"script", "#!/bin/sh\necho hello\n", []string{"it is a script for /bin/sh"}},
+		{"text", "hello\n", []string{"ELF"}},
 		{"aarch64", header(func(b []byte) { le.PutUint16(b[18:], 183) }), []string{"x86-64"}},
 		{"elf32", header(func(b []byte) { b[4] = 1 }), []string{"64"}},
 		{"big-endian", header(func(b []byte) { b[5] = 2 }), []string{"big-endian"}},
@@ -551,7 +552,7 @@ func TestNotAProgram(t *testing.T) {
 
 	t.Run("none is good", func(t *testing.T) {
 		only := t.TempDir()
-		sink(t, only, "bad", filepath.Join(dir, "script"), nil)
+		sink(t, only, "bad", filepath.Join(dir, "text"), nil)
 		cmd := exec.CommandContext(t.Context(), kontain, "serve", "-f", only, "--listen", "127.0.0.1:0")
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

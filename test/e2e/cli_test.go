@@ -269,7 +269,7 @@ func TestRun(t *testing.T) {
 		{"not found", []string{"--", "./no-such-program"}, 127, "", []string{"no-such-program"}},
 		{"not in PATH", []string{"--", "no-such-program"}, 127, "", []string{"no-such-program"}},
 		{"not executable", []string{"--", filepath.Join(dir, "plain")}, 126, "", []string{"permission denied"}},
-		{"script", []string{"--", filepath.Join(dir, "script")}, 126, "", []string{"/bin/sh"}},
+		{"script", []string{"--", filepath.Join(dir, "script")}, 127, "", []string{"it is a script for /bin/sh"}},
 		{"folder", []string{"--", dir}, 126, "", []string{"directory"}},
 		{"root", []string{"--root", dir, "--", "/guest", "read", "/hello.txt"}, 0, "in the root\n", nil},
 		{"root and cwd", []string{"--root", filepath.Dir(dir), "--cwd", "/" + filepath.Base(dir), "--", "./guest", "read", "hello.txt"}, 0, "in the root\n", nil},
@@ -439,7 +439,7 @@ func TestServeUsage(t *testing.T) {
 	dir := t.TempDir()
 	sink(t, dir, "good", guest, []string{"silent"})
 	writeFile(t, filepath.Join(dir, "typo.txt"), manifest("typo", guest, nil, "timeuot: 1s"))
-	unavailable := strings.Replace(manifest("later", guest, nil), "isolation: VM", "isolation: Process", 1)
+	unavailable := strings.Replace(manifest("later", guest, nil), "isolation: VM", "receiver: Dedicated", 1)
 	writeFile(t, filepath.Join(dir, "later.txt"), unavailable)
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -455,7 +455,7 @@ func TestServeUsage(t *testing.T) {
 		{"no file", nil, 2, []string{"-f FILE-OR-FOLDER"}},
 		{"missing file", []string{"-f", filepath.Join(dir, "none.yaml")}, 1, []string{"none.yaml", "no such file"}},
 		{"typing error", []string{"-f", filepath.Join(dir, "typo.txt")}, 1, []string{"typo.txt:9:", "timeuot"}},
-		{"not available yet", []string{"-f", filepath.Join(dir, "later.txt")}, 1, []string{"later.txt:7:", "isolation"}},
+		{"not available yet", []string{"-f", filepath.Join(dir, "later.txt")}, 1, []string{"later.txt:7:", "receiver"}},
 		{"empty folder", []string{"-f", t.TempDir()}, 1, []string{"no KontainSink"}},
 		{"port in use", []string{"-f", dir, "--listen", busy.Addr().String()}, 1, []string{"address already in use", busy.Addr().String()}},
 		{"bad address", []string{"-f", dir, "--listen", "8080"}, 2, []string{"--listen", "HOST:PORT"}},

@@ -241,7 +241,7 @@ func TestReload(t *testing.T) {
 	// A program that is broken keeps the one before serving.
 	writeFile(t, program, "#!/bin/sh\n")
 	eventually(t, "the broken program to be reported", func() bool {
-		return strings.Contains(s.stderr.String(), "this is a script")
+		return strings.Contains(s.stderr.String(), "it is a script for /bin/sh")
 	})
 	says("b", "one")
 

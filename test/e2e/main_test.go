@@ -97,11 +97,12 @@ func build(dir string) error {
 		}
 		return out
 	}
-	var errs [4]error
+	var errs [5]error
 	kontain, errs[0] = golang("kontain", "../../cmd/kontain", "")
 	guest, errs[1] = golang("guest", "./testdata/guest", "-s -w -X main.version=one")
 	guest2, errs[2] = golang("guest2", "./testdata/guest", "-s -w -X main.version=two")
 	uppercase, errs[3] = golang("uppercase-go", "../../samples/uppercase-go", "-s -w")
+	_, errs[4] = golang("kontain-worker", "../../cmd/worker", "-s -w") // beside kontain, where it is looked for
 	cGuest = c("cguest", "-static", "testdata/guest.c")
 	cDynamic = c("cdynamic", "-pie", "testdata/guest.c")
 	wordcount = c("wordcount-c", "-static", "../../samples/wordcount-c/main.c", "../../samples/internal/json.c")
@@ -137,8 +138,9 @@ func needC(t *testing.T) {
 // Lines of a spec that ask for a snapshot. Without one of them a program is
 // started anew for each event.
 const (
-	onClones = "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}"
-	onResets = "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}"
+	onClones  = "isolation: VM\n  snapshot: {mode: Ready, storage: Memory}"
+	onWorkers = "isolation: Process\n  snapshot: {mode: Ready, storage: Memory}"
+	onResets  = "isolation: Reset\n  snapshot: {mode: Ready, storage: Memory}"
 )
 
 // sink writes the manifest of one sink of namespace ns. Each of more is a line

@@ -164,7 +164,7 @@ func TestSoak(t *testing.T) {
 	sink(t, dir, "slow", tiny, []string{"spin"}, "timeout: 30ms")
 	sink(t, dir, "spin", tiny, []string{"spin"})
 	idle := fmt.Sprintf("idleTimeout: %s", soakIdle)
-	for name, tier := range map[string]string{"vm": onClones, "reset": onResets} {
+	for name, tier := range map[string]string{"process": onWorkers, "vm": onClones, "reset": onResets} {
 		sink(t, dir, name+"-quick", quick, quickArgs, tier, idle)
 		sink(t, dir, name+"-go", uppercase, nil, tier, idle)
 		sink(t, dir, name+"-crash", tiny, []string{map[bool]string{true: "store", false: "nil"}[cMissing == ""]}, tier, idle)

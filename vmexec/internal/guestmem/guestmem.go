@@ -446,6 +446,10 @@ func (m *Memory) Resident(r Run) ([]bool, error) {
 // pagemapEntry is the size of an entry of /proc/self/pagemap in bytes; proc_pid_pagemap(5).
 const pagemapEntry = 8
 
+// Prepare opens what this package reads of /proc, for processes that cannot open
+// files later.
+func Prepare() { _ = pagemap() }
+
 // pagemap is /proc/self/pagemap, or nil where there is none: every page counts as
 // used then. It is opened with the first memory, before a jail may hide it.
 var pagemap = sync.OnceValue(func() *os.File {

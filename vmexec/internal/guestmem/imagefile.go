@@ -17,6 +17,9 @@ import (
 // overlay included.
 func (img *Image) Used() uint64 { return img.used }
 
+// Limit returns the pages that clones may have in use.
+func (img *Image) Limit() uint64 { return img.limit }
+
 // Data returns the runs of pages that may hold anything but zeros.
 func (img *Image) Data() ([]Run, error) {
 	there := make([]bool, img.Size()/PageSize)
@@ -81,6 +84,34 @@ func OpenImage(f *os.File, off int64, size, used, limit uint64, runs []Run, dige
 	}
 	return img, nil
 }
+
+// AdoptImage is OpenImage for a file that another process has checked, and that
+// stays the caller's.
+func AdoptImage(f *os.File, off int64, size, used, limit uint64) (*Image, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
+	}
+	img := &Image{fd: fd, off: off, used: used, limit: limit}
+	if img.bytes, err = unix.Mmap(fd, off, int(size), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return img, nil
+}
+
+// File returns another descriptor of the image's file, which the caller closes, and
+// Offset where in the file it begins.
+func (img *Image) File() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(img.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
+	}
+	return os.NewFile(uintptr(fd), "kontain-snapshot"), nil
+}
+
+// Offset is where in File the image begins.
+func (img *Image) Offset() int64 { return img.off }
 
 func (img *Image) check(runs []Run, digest io.Writer) error {
 	_ = unix.Madvise(img.bytes, unix.MADV_DONTDUMP) // no place for guest secrets

@@ -30,6 +30,9 @@ const (
 	pageIsSwapped = 1 << 4
 )
 
+// Requests returns the ioctl requests of this package, for a system call filter.
+func Requests() []uint32 { return []uint32{ioPagemapScan} }
+
 // The compiler rejects a drift of the structures' sizes from the kernel's.
 var (
 	_ [96]byte = [unsafe.Sizeof(scanArg{})]byte{}

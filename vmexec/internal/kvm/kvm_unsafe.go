@@ -36,6 +36,15 @@ const (
 	ioSetDeviceAttr     = 0x4018aee1
 )
 
+// Requests returns the ioctl requests that a machine's life needs, the most
+// frequent first: what a system call filter must let pass.
+func Requests() []uint32 {
+	return []uint32{
+		ioRun, ioGetXSave, ioSetXSave, ioSetMSRs, ioGetVCPUEvents, ioSetUserMemory, ioGetSregs, ioSetSregs, ioSetXCRs,
+		ioCreateVM, ioCreateVCPU, ioSetCPUID2, ioSetDeviceAttr,
+	}
+}
+
 // Offsets in struct kvm_run.
 const (
 	runImmediateExit = 1

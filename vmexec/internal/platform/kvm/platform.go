@@ -56,6 +56,42 @@ func Open() (*Platform, error) {
 	return p, nil
 }
 
+// Attach opens /dev/kvm for a short life, such as that of one machine: what it has
+// was found out by Open in another process on this machine, whose Features f are.
+func Attach(f platform.Features) (*Platform, error) {
+	sys, err := kvm.Open()
+	if err != nil {
+		return nil, err
+	}
+	p := &Platform{sys: sys}
+	supported, err := sys.SupportedCPUID()
+	if err != nil {
+		return nil, errors.Join(err, sys.Close())
+	}
+	p.setCPUID(supported)
+	// What a program can see of the processor is compared; the rest was tried out.
+	own := p.features
+	p.features = f
+	if own.CPUID != f.CPUID || own.XCR0 != f.XCR0 || own.XSaveSize != f.XSaveSize || own.HWCAP != f.HWCAP || own.HWCAP2 != f.HWCAP2 {
+		return nil, errors.Join(errors.New("the processor is not the one that the other process saw"), sys.Close())
+	}
+	return p, nil
+}
+
+// setCPUID takes what guests see from what KVM supports.
+func (p *Platform) setCPUID(supported []kvm.CPUIDEntry) {
+	p.cpuid, p.features.XCR0, p.features.XSaveSize = guestCPUID(supported)
+	p.fsgsbase = feature(p.cpuid, 7, 0).EBX&1 != 0
+	p.features.CPUID = platform.DigestCPUID(func(function, index uint32) (eax, ebx, ecx, edx uint32) {
+		e := feature(p.cpuid, function, index)
+		return e.EAX, e.EBX, e.ECX, e.EDX
+	})
+	p.features.HWCAP = uint64(feature(p.cpuid, 1, 0).EDX)
+	if p.fsgsbase {
+		p.features.HWCAP2 = 1 << 1 // HWCAP2_FSGSBASE
+	}
+}
+
 func (p *Platform) open() error {
 	for _, c := range []struct {
 		name   string
@@ -79,16 +115,7 @@ func (p *Platform) open() error {
 	if err != nil {
 		return &platform.Unavailable{Reason: "KVM does not tell its CPUID", Err: err}
 	}
-	p.cpuid, p.features.XCR0, p.features.XSaveSize = guestCPUID(supported)
-	p.fsgsbase = feature(p.cpuid, 7, 0).EBX&1 != 0
-	p.features.CPUID = platform.DigestCPUID(func(function, index uint32) (eax, ebx, ecx, edx uint32) {
-		e := feature(p.cpuid, function, index)
-		return e.EAX, e.EBX, e.ECX, e.EDX
-	})
-	p.features.HWCAP = uint64(feature(p.cpuid, 1, 0).EDX)
-	if p.fsgsbase {
-		p.features.HWCAP2 = 1 << 1 // HWCAP2_FSGSBASE
-	}
+	p.setCPUID(supported)
 	if shadowPaging() {
 		p.features.FaultGroup = prefetched
 	}

@@ -49,11 +49,6 @@ func Table() []Row {
 			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
 				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
 		}},
-		{"isolation", "VM, Reset", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return only(s.Isolation, "isolation", map[v1alpha1.Isolation]string{
-				v1alpha1.IsolationProcess: "Process, the default, needs worker processes, which this release does not have; write isolation: VM",
-			})
-		}},
 		{"platform", "Auto, KVM, Ptrace", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Platform, "platform", map[v1alpha1.Platform]string{
 				v1alpha1.PlatformKM: "KM is not available in this release; write platform: Auto",

@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 		{"openwhisk", able + never + "contract: {type: openwhisk}", "contract openwhisk is not available in this release; write type: stdio: contract.type"},
 		{"azure", able + never + "contract: {type: azure}", "contract azure is not available in this release; write type: stdio: contract.type"},
 		{"cpu", able + never + "resources: {limits: {cpu: 2}}", `a virtual machine has exactly one processor in this release; write cpu: "1": resources.limits.cpu`},
-		{"default isolation", "program: a\n" + never, "Process, the default, needs worker processes, which this release does not have; write isolation: VM: isolation"},
+		{"default isolation", "program: a\n" + never, ""},
 		{"Ready", able + "snapshot: {mode: Ready, storage: Memory}", ""},
 		{"Ready by default", able + "snapshot: {storage: Memory}", ""},
 		{"Reset", "program: a\nisolation: Reset\nsnapshot: {storage: Memory}", ""},

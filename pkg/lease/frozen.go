@@ -1,0 +1,235 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"kontain.dev/eventing/pkg/worker"
+	"kontain.dev/eventing/pkg/worker/wire"
+	"kontain.dev/eventing/vmexec"
+)
+
+// frozen is what machines are made of: the snapshot of a program or, in worker
+// processes, also a program that each event starts.
+type frozen interface {
+	// machine makes a machine.
+	machine() (machine, error)
+	// learned says whether it is known which memory an event needs.
+	learned() bool
+	// took is how long the program ran up to the snapshot.
+	took() time.Duration
+	// jail is what holds of the processes of machines; nil when they have none, or
+	// none was started yet.
+	jail() *vmexec.JailReport
+	// Save writes the snapshot to a file; see vmexec.Snapshot.Save.
+	Save(path, tag string) error
+	// Close frees it, once its machines are closed.
+	Close() error
+}
+
+// engine freezes the program of a sink.
+type engine interface {
+	// load takes the snapshot from a file; see vmexec.Host.LoadSnapshot.
+	load(path string) (frozen, error)
+	// start runs the program until it waits for its event, and returns what it wrote
+	// meanwhile.
+	start(ctx context.Context) (f frozen, stdout, stderr []byte, err error)
+	// stop makes those machines fail that are being made.
+	stop()
+	// Close frees the engine once what it froze is closed.
+	Close() error
+}
+
+// inside is an engine that has its machines in this process.
+type inside struct {
+	host    *vmexec.Host
+	program *vmexec.Program
+	limits  vmexec.Limits
+	reset   bool // machines are reset for another event
+}
+
+// startLimits are those of a program's start.
+func startLimits(l vmexec.Limits) vmexec.Limits {
+	l.Wall, l.CPU = startTimeout, 0
+	return l
+}
+
+func (e *inside) stop() {}
+
+// Close does nothing.
+func (e *inside) Close() error { return nil }
+
+func (e *inside) load(path string) (frozen, error) {
+	s, err := e.host.LoadSnapshot(e.program, e.limits, path)
+	if err != nil {
+		return nil, err
+	}
+	return &local{Snapshot: s, engine: e}, nil
+}
+
+func (e *inside) start(ctx context.Context) (frozen, []byte, []byte, error) {
+	s, err := Start(ctx, e.host, e.program, e.limits)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return &local{Snapshot: s, engine: e}, s.Stdout, s.Stderr, nil
+}
+
+// local is a snapshot whose machines are in this process.
+type local struct {
+	*vmexec.Snapshot
+	engine *inside
+}
+
+func (l *local) machine() (machine, error) {
+	clone := l.engine.host.CloneOnce
+	if l.engine.reset {
+		clone = l.engine.host.Clone
+	}
+	vm, err := clone(l.Snapshot, l.engine.limits)
+	if err != nil {
+		return nil, fmt.Errorf("make a virtual machine: %w", err) // and no nil *VM in an interface
+	}
+	return vm, nil
+}
+
+func (l *local) learned() bool            { return l.Learned() }
+func (l *local) took() time.Duration      { return l.Took }
+func (l *local) jail() *vmexec.JailReport { return nil }
+
+// outside is an engine that has its machines in worker processes.
+type outside struct {
+	host    *vmexec.Host
+	program *vmexec.Program
+	limits  vmexec.Limits
+	config  worker.Config // of its workers; Program is the program without a snapshot
+	ctx     context.Context
+	cancel  context.CancelFunc // ends workers that start
+}
+
+// newOutside makes the engine of a sink.
+func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
+	o, err := w.host.HandOver(f.program, nil)
+	if err != nil {
+		return nil, err
+	}
+	e := &outside{host: w.host, program: f.program, limits: spec.Limits}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Folder: spec.Root}
+	switch {
+	case spec.Tier == TierProcess:
+		e.config.Reuse = wire.Once
+	case spec.Tier == TierReset && spec.Snapshot:
+		e.config.Reuse = wire.Reset
+	default:
+		e.config.Reuse = wire.Fresh
+	}
+	return e, nil
+}
+
+func (e *outside) stop() { e.cancel() }
+
+// Close frees the engine.
+func (e *outside) Close() error {
+	e.cancel()
+	return e.config.Program.Close()
+}
+
+func (e *outside) load(path string) (frozen, error) {
+	o, err := e.host.LoadHandover(e.config.Program, e.program, e.limits, path)
+	if err != nil {
+		return nil, err
+	}
+	return e.frozen(o, 0), nil
+}
+
+func (e *outside) start(ctx context.Context) (frozen, []byte, []byte, error) {
+	c := e.config
+	c.Limits = startLimits(c.Limits)
+	o, f, err := worker.Freeze(ctx, c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return e.frozen(o, f.Took), f.Stdout, f.Stderr, nil
+}
+
+// unfrozen is the program itself: each event starts it.
+func (e *outside) unfrozen() frozen { return &remote{engine: e, config: e.config} }
+
+func (e *outside) frozen(o *vmexec.Handover, took time.Duration) frozen {
+	r := &remote{engine: e, config: e.config, start: took, snapshot: o}
+	r.config.Program = o
+	return r
+}
+
+// remote is a program or a snapshot whose machines are in worker processes.
+type remote struct {
+	engine   *outside
+	config   worker.Config
+	start    time.Duration
+	snapshot *vmexec.Handover // nil: a program
+	used     atomic.Pointer[[]uint64]
+	jailed   atomic.Pointer[vmexec.JailReport]
+}
+
+func (r *remote) machine() (machine, error) {
+	c := r.config
+	if used := r.used.Load(); used != nil {
+		c.Used = *used
+	}
+	p, err := worker.Start(r.engine.ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("make a virtual machine: %w", err)
+	}
+	report := p.Ready().Jail
+	r.jailed.Store(&report)
+	return &process{Process: p, of: r}, nil
+}
+
+func (r *remote) learned() bool       { return r.snapshot == nil || r.used.Load() != nil }
+func (r *remote) took() time.Duration { return r.start }
+
+func (r *remote) jail() *vmexec.JailReport { return r.jailed.Load() }
+
+func (r *remote) Save(path, tag string) error {
+	if r.snapshot == nil {
+		return errors.New("a program without a snapshot is not saved")
+	}
+	return r.engine.host.SaveHandover(r.snapshot, r.engine.program, r.engine.limits, path, tag)
+}
+
+func (r *remote) Close() error {
+	if r.snapshot == nil {
+		return nil
+	}
+	return r.snapshot.Close()
+}
+
+// process is a machine in a worker process.
+type process struct {
+	*worker.Process
+	of *remote
+}
+
+// SetEnv sets the environment of the next event, which starts the program; one that
+// has a snapshot has its environment already.
+func (p *process) SetEnv(env []string) {
+	if p.of.snapshot == nil {
+		p.Process.SetEnv(env)
+	}
+}
+
+// Run runs an event. The first one that ends well teaches which memory events need.
+func (p *process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
+	r, err := p.Process.Run(ctx, io)
+	if used := p.Used(); err == nil && len(used) > 0 && mayRunAgain(r) && p.of.used.Load() == nil {
+		p.of.used.Store(&used)
+	}
+	return r, err
+}

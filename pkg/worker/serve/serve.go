@@ -1,0 +1,278 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serve is the life of a worker process. It imports little: a worker
+// starts for each event of a sink with the strictest isolation.
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/pkg/worker/wire"
+	"kontain.dev/eventing/vmexec"
+)
+
+// maxFiles is the most descriptors of a worker: a few of its own, and those of its
+// machines.
+const maxFiles = 64
+
+// Run does what the receiver says until it closes the socket, or until there is
+// nothing more to do. files is how many the process was given of the program. What
+// fails is told to the receiver.
+func Run(files int) error {
+	s := &server{}
+	closeStrays(wire.FilesFD + files)
+	for i := range files {
+		s.files = append(s.files, os.NewFile(uintptr(wire.FilesFD+i), "program"))
+	}
+	s.sock = os.NewFile(wire.SocketFD, "receiver")
+	err := s.run()
+	if err != nil {
+		// The receiver may be gone.
+		_, _ = s.sock.Write(wire.Append(nil, wire.KindFailed, []byte(wire.Cut(err.Error())), 0))
+	}
+	return err
+}
+
+// closeStrays closes what a careless library of the receiver has left open for its
+// children, from a descriptor on. Those of the Go runtime stay: it opens its poller when
+// it likes.
+func closeStrays(from int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return // without /proc it is not known what is open
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < from {
+			continue
+		}
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+type server struct {
+	sock  *os.File
+	files []*os.File
+	setup wire.Setup
+
+	host     *vmexec.Host
+	program  *vmexec.Program
+	snapshot *vmexec.Snapshot // nil: each event starts the program
+	vm       *vmexec.VM       // ready for an event; of a program without a snapshot, made when it comes
+	spare    *vmexec.VM       // ready for the one after, with wire.Fresh
+	env      []string
+	event    []byte
+	frame    []byte
+}
+
+func (s *server) run() error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	if s.setup.Reuse == wire.Freeze {
+		return s.freeze()
+	}
+	for {
+		if s.setup.Reuse == wire.Fresh && s.spare == nil {
+			var err error
+			if s.spare, err = s.clone(); err != nil {
+				return err
+			}
+		}
+		if err := s.next(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		again, err := s.one()
+		if err != nil || !again || s.setup.Reuse == wire.Once {
+			return err
+		}
+		if err := s.renew(); err != nil {
+			return err
+		}
+	}
+}
+
+// start makes a machine that waits for an event, in a jail.
+func (s *server) start() error {
+	began := time.Now()
+	_, b, err := wire.Read(s.sock, wire.Only(wire.KindSetup, wire.MaxSetup))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &s.setup); err != nil {
+		return fmt.Errorf("what to do: %w", err)
+	}
+	if s.host, s.program, s.snapshot, err = vmexec.TakeOver(s.setup.Program, s.files); err != nil {
+		return err
+	}
+	if s.snapshot != nil {
+		s.snapshot.Learn(s.setup.Used)
+	}
+	loaded := time.Now()
+	freeze := s.setup.Reuse == wire.Freeze
+	jail, err := s.host.Jail(vmexec.JailSpec{Folder: s.setup.Folder, Freeze: freeze, Files: maxFiles})
+	if err != nil {
+		return err
+	}
+	if !freeze {
+		if s.vm, err = s.clone(); err != nil {
+			return err
+		}
+	}
+	go watch()
+	b, err = json.Marshal(wire.Ready{Jail: jail, Load: loaded.Sub(began), Clone: time.Since(loaded)})
+	if err != nil {
+		return err
+	}
+	return s.send(wire.KindReady, b)
+}
+
+// freeze runs the program until it waits for its event and sends the snapshot.
+func (s *server) freeze() error {
+	var f wire.Frozen
+	var files []byte
+	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits)
+	var none *vmexec.NoWaitError
+	switch {
+	case errors.As(err, &none):
+		f.Result, f.Asked = none.Result, none.Asked
+	case err != nil:
+		f.Reason = err.Error()
+	default:
+		o, err := s.host.HandOver(s.program, snapshot)
+		if err != nil {
+			return err
+		}
+		f = wire.Frozen{Snapshot: o.Text, Took: snapshot.Took, Stdout: snapshot.Stdout, Stderr: snapshot.Stderr}
+		files = unix.UnixRights(int(o.Files[0].Fd()), int(o.Files[1].Fd()))
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	// The files go with the first bytes.
+	b = wire.Append(nil, wire.KindFrozen, b, 0)
+	n, err := unix.SendmsgN(wire.SocketFD, b, files, nil, 0)
+	if err == nil {
+		_, err = s.sock.Write(b[n:])
+	}
+	return err
+}
+
+// clone makes a machine of the snapshot; without one it makes none.
+func (s *server) clone() (*vmexec.VM, error) {
+	if s.snapshot == nil {
+		return nil, nil
+	}
+	if s.setup.Reuse == wire.Reset {
+		return s.host.Clone(s.snapshot, s.setup.Limits)
+	}
+	return s.host.CloneOnce(s.snapshot, s.setup.Limits)
+}
+
+// watch ends the process when the receiver is gone, whatever a guest does.
+func watch() {
+	fds := []unix.PollFd{{Fd: wire.SocketFD, Events: unix.POLLRDHUP}}
+	for {
+		switch _, err := unix.Poll(fds, -1); {
+		case err == nil && fds[0].Revents != 0:
+			os.Exit(0)
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return // the kernel has no memory: the next read finds the end
+		}
+	}
+}
+
+func (s *server) send(k wire.Kind, b []byte) error {
+	s.frame = wire.Append(s.frame[:0], k, b, 0)
+	_, err := s.sock.Write(s.frame)
+	return err
+}
+
+// next waits for an event.
+func (s *server) next() error {
+	s.env = nil
+	for {
+		k, n, err := wire.ReadHeader(s.sock, func(k wire.Kind) int {
+			switch {
+			case k == wire.KindRun:
+				return wire.MaxEvent
+			case k == wire.KindEnv && s.snapshot == nil:
+				return wire.MaxEnv
+			}
+			return -1
+		})
+		if err != nil {
+			return err
+		}
+		if s.event, err = wire.ReadBody(s.sock, s.event, n); err != nil || k == wire.KindRun {
+			return err
+		}
+		if err := json.Unmarshal(s.event, &s.env); err != nil {
+			return fmt.Errorf("the environment of an event: %w", err)
+		}
+	}
+}
+
+// one runs the event and sends its result. It says whether the worker may have
+// another, which is also up to the receiver.
+func (s *server) one() (again bool, err error) {
+	if s.snapshot == nil {
+		p, err := s.program.WithEnv(s.env)
+		if err != nil {
+			return false, err
+		}
+		if s.vm, err = s.host.NewVM(p, s.setup.Limits); err != nil {
+			return false, err
+		}
+	}
+	if err := s.send(wire.KindBegun, nil); err != nil {
+		return false, err
+	}
+	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event})
+	if err != nil {
+		return false, err
+	}
+	var used []uint64
+	if s.snapshot != nil && len(s.setup.Used) == 0 {
+		used = s.snapshot.LearnedPages()
+		s.setup.Used = used
+	}
+	if s.frame, err = wire.AppendResult(s.frame[:0], r, used); err != nil {
+		return false, err
+	}
+	_, err = s.sock.Write(s.frame)
+	return r.Reason == vmexec.Exited, err
+}
+
+// renew makes the worker ready for another event.
+func (s *server) renew() error {
+	if s.setup.Reuse == wire.Reset && s.snapshot != nil {
+		if err := s.vm.Reset(); err != nil {
+			return err
+		}
+		return s.send(wire.KindReady, nil)
+	}
+	old := s.vm
+	s.vm, s.spare = s.spare, nil
+	if err := s.send(wire.KindReady, nil); err != nil {
+		return err
+	}
+	return old.Close()
+}

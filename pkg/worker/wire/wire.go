@@ -1,0 +1,243 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire is what the receiver and a worker process say to each other: frames
+// of a kind, a length and that many bytes on a stream socket. What a worker sends
+// is not trusted: a guest may have taken it over.
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"kontain.dev/eventing/vmexec"
+)
+
+// Kind says what a frame is.
+type Kind uint8
+
+// The kinds of frames.
+const (
+	KindSetup  Kind = iota + 1 // to the worker, the first: Setup as JSON
+	KindReady                  // from it: it waits for an event; the first time with Ready as JSON
+	KindEnv                    // to it, before the event of a program without a snapshot: its environment as JSON
+	KindRun                    // to it: an event
+	KindBegun                  // from it: the program is about to run
+	KindResult                 // from it: a result
+	KindFailed                 // from it, the last: why it cannot go on
+	KindFrozen                 // from it, the last: Frozen as JSON, with the snapshot's two files if there is one
+)
+
+// Bounds of frames in bytes. That of a result is MaxHead and twice the sink's
+// limit of output.
+const (
+	MaxSetup = 1 << 20
+	MaxReady = 64 << 10
+	MaxEnv   = 1 << 20
+	MaxEvent = 1 << 30
+	MaxText  = 8 << 10
+	MaxHead  = 8 << 20
+)
+
+// Descriptors that a worker is started with: its socket, and the files of the
+// program, whose number is its argument.
+const (
+	SocketFD = 3
+	FilesFD  = 4
+)
+
+// Setup says what a worker does.
+type Setup struct {
+	// Program is the text of a vmexec.Handover: a program and, most often, its
+	// snapshot.
+	Program json.RawMessage `json:"program"`
+	// Limits are those of each event.
+	Limits vmexec.Limits `json:"limits"`
+	// Reuse says what becomes of the worker after an event that succeeded.
+	Reuse Reuse `json:"reuse"`
+	// Used are the pages that an event uses, when that is known.
+	Used []uint64 `json:"used,omitempty"`
+	// Folder is that of the program's root, when it has one.
+	Folder string `json:"folder,omitempty"`
+}
+
+// Reuse says what a worker does after an event.
+type Reuse string
+
+const (
+	// Once: the worker ends.
+	Once Reuse = "once"
+	// Fresh: the next event gets a new machine in the same worker.
+	Fresh Reuse = "fresh"
+	// Reset: the machine is reset for the next event.
+	Reset Reuse = "reset"
+	// Freeze: there are no events. The worker makes a snapshot of the program and ends.
+	Freeze Reuse = "freeze"
+)
+
+// Frozen is what came of running a program until it waits for its event.
+type Frozen struct {
+	// Snapshot is the text of a vmexec.Handover; nil when there is no snapshot.
+	Snapshot json.RawMessage `json:"snapshot,omitempty"`
+	// Took, Stdout and Stderr are those of the vmexec.Snapshot.
+	Took   time.Duration `json:"tookNs,omitempty"`
+	Stdout []byte        `json:"stdout,omitempty"`
+	Stderr []byte        `json:"stderr,omitempty"`
+	// Result and Asked are of a vmexec.NoWaitError, Reason of another one.
+	Result *vmexec.Result `json:"result,omitempty"`
+	Asked  bool           `json:"asked,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+}
+
+// Ready is what a worker says when it waits for its first event.
+type Ready struct {
+	Jail  vmexec.JailReport `json:"jail"`
+	Load  time.Duration     `json:"loadNs"`  // reading the program or its snapshot
+	Clone time.Duration     `json:"cloneNs"` // making the first machine
+}
+
+// Error says that what came is no frame, or not one that may come now.
+type Error struct{ Reason string }
+
+func (e *Error) Error() string { return "protocol of worker processes: " + e.Reason }
+
+func errorf(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
+
+const headerSize = 8
+
+// Append appends a frame with the contents body, of which more bytes follow that
+// the caller sends.
+func Append(b []byte, k Kind, body []byte, more int) []byte {
+	b = append(b, byte(k), 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)+more))
+	return append(b, body...)
+}
+
+// ReadHeader reads the header of a frame and returns its kind and the length of its
+// contents, which follow. most returns the most bytes that a frame of a kind may
+// have, -1 when it may not come. The error is an *Error, or the reader's.
+func ReadHeader(r io.Reader, most func(Kind) int) (Kind, int, error) {
+	var h [headerSize]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return 0, 0, err
+	}
+	k, n := Kind(h[0]), binary.LittleEndian.Uint32(h[4:])
+	if h[1] != 0 || h[2] != 0 || h[3] != 0 {
+		return 0, 0, errorf("a frame begins with %x", h)
+	}
+	m := most(k)
+	if m < 0 {
+		return 0, 0, errorf("a frame of kind %d has no place here", k)
+	}
+	if uint64(n) > uint64(m) {
+		return 0, 0, errorf("a frame of kind %d and %d bytes, where %d is the most", k, n, m)
+	}
+	return k, int(n), nil
+}
+
+// Read reads a frame; see ReadHeader.
+func Read(r io.Reader, most func(Kind) int) (Kind, []byte, error) {
+	k, n, err := ReadHeader(r, most)
+	if err != nil {
+		return 0, nil, err
+	}
+	b, err := ReadBody(r, nil, n)
+	return k, b, err
+}
+
+// firstPart is how much is allocated for a frame before any of it has come.
+const firstPart = 1 << 20
+
+// ReadBody reads the n bytes of a frame's contents, into b where they fit. Memory
+// is given as they come.
+func ReadBody(r io.Reader, b []byte, n int) ([]byte, error) {
+	b = b[:0]
+	for len(b) < n {
+		part := min(n-len(b), max(firstPart, len(b)))
+		if cap(b)-len(b) < part {
+			b = append(make([]byte, 0, len(b)+part), b...)
+		}
+		if _, err := io.ReadFull(r, b[len(b):len(b)+part]); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		b = b[:len(b)+part]
+	}
+	return b, nil
+}
+
+// Only allows frames of one kind, of at most n bytes.
+func Only(want Kind, n int) func(Kind) int {
+	return func(k Kind) int {
+		if k == want {
+			return n
+		}
+		return -1
+	}
+}
+
+// head is a result without its output.
+type head struct {
+	Reason  vmexec.Reason `json:"reason"`
+	Status  int           `json:"status,omitempty"`
+	Death   *vmexec.Death `json:"death,omitempty"`
+	Message string        `json:"message,omitempty"`
+	Stats   vmexec.Stats  `json:"stats"`
+	Stderr  int           `json:"stderr,omitempty"` // bytes of stderr behind stdout
+	Used    []uint64      `json:"used,omitempty"`
+}
+
+// AppendResult appends the frame of a result, with the pages that the event used
+// where that was to be learned.
+func AppendResult(b []byte, r *vmexec.Result, used []uint64) ([]byte, error) {
+	h, err := json.Marshal(head{Reason: r.Reason, Status: r.Status, Death: r.Death, Message: r.Message, Stats: r.Stats, Stderr: len(r.Stderr), Used: used})
+	if err != nil {
+		return nil, err
+	}
+	b = Append(b, KindResult, binary.LittleEndian.AppendUint32(nil, uint32(len(h))), len(h)+len(r.Stdout)+len(r.Stderr))
+	b = append(b, h...)
+	b = append(b, r.Stdout...)
+	return append(b, r.Stderr...), nil
+}
+
+// DecodeResult reads the contents of a result's frame, which it keeps. The error is
+// an *Error.
+func DecodeResult(b []byte) (r *vmexec.Result, used []uint64, err error) {
+	if len(b) < 4 {
+		return nil, nil, errorf("a result of %d bytes", len(b))
+	}
+	n := binary.LittleEndian.Uint32(b)
+	b = b[4:]
+	if uint64(n) > uint64(min(len(b), MaxHead)) {
+		return nil, nil, errorf("a result of %d bytes has a head of %d", len(b), n)
+	}
+	var h head
+	if err := json.Unmarshal(b[:n], &h); err != nil {
+		return nil, nil, errorf("the head of a result: %v", err)
+	}
+	b = b[n:]
+	switch {
+	case h.Stderr < 0 || h.Stderr > len(b):
+		return nil, nil, errorf("a result with %d bytes of output has %d of stderr", len(b), h.Stderr)
+	case h.Reason > vmexec.Deadlock:
+		return nil, nil, errorf("a result with %v", h.Reason)
+	case h.Status < 0 || h.Status > 255:
+		return nil, nil, errorf("a result with exit status %d", h.Status)
+	case (h.Reason == vmexec.Signaled) != (h.Death != nil):
+		return nil, nil, errorf("a result with %v and death %v", h.Reason, h.Death)
+	}
+	out := len(b) - h.Stderr
+	return &vmexec.Result{
+		Reason: h.Reason, Status: h.Status, Death: h.Death, Message: Cut(h.Message), Stats: h.Stats,
+		Stdout: b[:out:out], Stderr: b[out:],
+	}, h.Used, nil
+}
+
+// Cut bounds a text that goes to a log.
+func Cut(s string) string { return s[:min(len(s), MaxText)] }

@@ -1,0 +1,443 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package worker runs the machines of a sink in processes of their own, each in a
+// jail: a guest that takes over its monitor finds itself in a process that can do
+// next to nothing, and that knows of one event or of one sink only.
+//
+// A worker is the program kontain-worker (cmd/worker). It is given a snapshot on a
+// descriptor and events over a socket.
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/pkg/worker/wire"
+	"kontain.dev/eventing/vmexec"
+)
+
+const (
+	// startTime is how long a worker may take until it waits for an event, and
+	// resetTime until it waits for the next.
+	startTime = 20 * time.Second
+	resetTime = 10 * time.Second
+	// answerTime is how long after the time limit of an event its worker may take
+	// to say so.
+	answerTime = 5 * time.Second
+	// oneWrite is the largest event that is copied behind its header, so that both
+	// go out in one system call.
+	oneWrite = 64 << 10
+)
+
+// Config says how workers of a sink are started.
+type Config struct {
+	Worker  string           // the path of kontain-worker
+	Program *vmexec.Handover // what it runs; with a snapshot or without
+	Limits  vmexec.Limits    // of each event
+	Reuse   wire.Reuse
+	Used    []uint64 // the pages that an event uses, when that is known
+	Folder  string   // that of the program's root, when it has one
+}
+
+// DiedError says that a worker ended when it should not have.
+type DiedError struct {
+	// Began: the program had begun to work on the event. Otherwise nothing of it
+	// has happened and another worker may be given it.
+	Began bool
+	How   string // how it ended
+	Said  string // what it wrote to stderr; may be empty
+}
+
+func (e *DiedError) Error() string {
+	s := "the worker process " + e.How
+	if e.Said != "" {
+		s += ": " + e.Said
+	}
+	return s
+}
+
+// Process is a worker that waits for an event, or runs one. Its methods belong to
+// one goroutine at a time.
+type Process struct {
+	cmd    *exec.Cmd
+	sock   *os.File
+	stderr *os.File
+	ready  wire.Ready
+	limits vmexec.Limits
+	used   []uint64
+	env    []string
+	frame  []byte
+
+	end  sync.Once
+	died DiedError // how it ended; set by finish
+}
+
+// Start starts a worker and waits until it is ready for an event.
+func Start(ctx context.Context, c Config) (*Process, error) {
+	setup, err := json.Marshal(wire.Setup{
+		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Folder: c.Folder,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p, err := spawn(c)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
+	}
+	p.limits = c.Limits
+	defer context.AfterFunc(ctx, p.kill)()
+	_ = p.sock.SetDeadline(time.Now().Add(startTime))
+	err = p.send(wire.KindSetup, setup)
+	if err == nil {
+		err = p.awaitReady(&p.ready)
+	}
+	if err != nil {
+		_ = p.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
+	}
+	_ = p.sock.SetDeadline(time.Time{})
+	return p, nil
+}
+
+// spawn starts the process.
+func spawn(c Config) (_ *Process, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	_ = unix.SetNonblock(pair[0], true) // so that it can have deadlines
+	ours, theirs := os.NewFile(uintptr(pair[0]), "worker"), os.NewFile(uintptr(pair[1]), "receiver")
+	defer func() { err = errors.Join(err, theirs.Close()) }()
+	// What it says when it crashes. It can write no more than its file size limit.
+	fd, err := unix.MemfdCreate("kontain-worker-stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("memfd_create", err), ours.Close())
+	}
+	p := &Process{sock: ours, stderr: os.NewFile(uintptr(fd), "stderr")}
+	p.cmd = &exec.Cmd{
+		Path: c.Worker, Args: []string{Name, strconv.Itoa(len(c.Program.Files))}, Env: []string{}, Dir: "/",
+		Stderr: p.stderr, ExtraFiles: append([]*os.File{theirs}, c.Program.Files...), // SocketFD, FilesFD
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(err, ours.Close(), p.stderr.Close())
+	}
+	return p, nil
+}
+
+// Frozen is what came of running a program until it waits for its event.
+type Frozen struct {
+	Took           time.Duration // up to there
+	Stdout, Stderr []byte        // what it wrote meanwhile
+}
+
+// Freeze runs a program in a worker of its own until it waits for its event, and
+// returns what is needed to clone the snapshot, which the caller closes. Of c, Reuse
+// and Used do not count; Limits are those of the start. The error is a
+// *vmexec.NoWaitError when the program ended first.
+func Freeze(ctx context.Context, c Config) (*vmexec.Handover, Frozen, error) {
+	c.Reuse = wire.Freeze
+	p, err := Start(ctx, c)
+	if err != nil {
+		return nil, Frozen{}, err
+	}
+	defer func() { _ = p.Close() }()
+	defer context.AfterFunc(ctx, p.kill)()
+	if c.Limits.Wall > 0 {
+		_ = p.sock.SetDeadline(time.Now().Add(c.Limits.Wall + answerTime))
+	}
+	f, files, err := p.receiveFrozen()
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, Frozen{}, context.Cause(ctx)
+	case err != nil:
+		return nil, Frozen{}, err
+	case f.Result != nil:
+		return nil, Frozen{}, &vmexec.NoWaitError{Result: f.Result, Asked: f.Asked}
+	case f.Snapshot == nil:
+		return nil, Frozen{}, errors.New(strings.ToValidUTF8(wire.Cut(f.Reason), "\uFFFD"))
+	case len(files) != 2:
+		return nil, Frozen{}, &wire.Error{Reason: fmt.Sprintf("a snapshot with %d files", len(files))}
+	}
+	memory, state := files[0], files[1]
+	files = nil
+	o, err := c.Program.WithSnapshot(f.Snapshot, memory, state)
+	return o, Frozen{Took: f.Took, Stdout: f.Stdout, Stderr: f.Stderr}, err
+}
+
+// receiveFrozen reads the only answer of a worker that freezes, and its files.
+func (p *Process) receiveFrozen() (f wire.Frozen, files []*os.File, err error) {
+	// Descriptors come with the first bytes, so those are read with them.
+	first := make([]byte, 1)
+	oob := make([]byte, unix.CmsgSpace(2*4))
+	raw, err := p.sock.SyscallConn()
+	if err != nil {
+		return f, nil, err
+	}
+	var n, oobn int
+	var recvErr error
+	if err := raw.Read(func(fd uintptr) bool {
+		n, oobn, _, _, recvErr = unix.Recvmsg(int(fd), first, oob, unix.MSG_CMSG_CLOEXEC)
+		return !errors.Is(recvErr, unix.EAGAIN)
+	}); err != nil {
+		return f, nil, err
+	}
+	if recvErr == nil && n == 0 {
+		recvErr = io.EOF
+	}
+	if isEnd(recvErr) {
+		return f, nil, p.finish(true)
+	}
+	if recvErr != nil {
+		return f, nil, os.NewSyscallError("recvmsg", recvErr)
+	}
+	for _, fd := range descriptorsOf(oob[:oobn]) {
+		files = append(files, os.NewFile(uintptr(fd), "kontain-snapshot"))
+	}
+	_, b, err := p.receiveFrom(io.MultiReader(bytes.NewReader(first), p.sock), wire.Only(wire.KindFrozen, wire.MaxHead+4*p.limits.Output))
+	switch {
+	case isEnd(err):
+		return f, files, p.finish(true)
+	case err != nil:
+		return f, files, err
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return f, files, &wire.Error{Reason: "what a worker has frozen: " + err.Error()}
+	}
+	return f, files, nil
+}
+
+// descriptorsOf returns the descriptors in ancillary data; unix(7).
+func descriptorsOf(oob []byte) []int {
+	var all []int
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err == nil {
+			all = append(all, fds...)
+		}
+	}
+	return all
+}
+
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// SetEnv sets variables for the next event, NAME=value, in place of what the program
+// has under the same names. A program with a snapshot has its environment already.
+func (p *Process) SetEnv(env []string) { p.env = env }
+
+// Ready returns what the worker said of itself.
+func (p *Process) Ready() wire.Ready { return p.ready }
+
+// Used returns the pages that the first event used, when that was to be learned.
+func (p *Process) Used() []uint64 { return p.used }
+
+// send writes a frame.
+func (p *Process) send(k wire.Kind, b []byte) error {
+	if len(b) <= oneWrite {
+		p.frame = wire.Append(p.frame[:0], k, b, 0)
+		_, err := p.sock.Write(p.frame)
+		return err
+	}
+	_, err := p.sock.Write(wire.Append(nil, k, nil, len(b)))
+	if err == nil {
+		_, err = p.sock.Write(b)
+	}
+	return err
+}
+
+// receive reads a frame. A worker may also say why it cannot go on, which is the
+// error then.
+func (p *Process) receive(most func(wire.Kind) int) (wire.Kind, []byte, error) {
+	return p.receiveFrom(p.sock, most)
+}
+
+func (p *Process) receiveFrom(r io.Reader, most func(wire.Kind) int) (wire.Kind, []byte, error) {
+	k, b, err := wire.Read(r, func(k wire.Kind) int {
+		if k == wire.KindFailed {
+			return wire.MaxText
+		}
+		return most(k)
+	})
+	if err == nil && k == wire.KindFailed {
+		return 0, nil, fmt.Errorf("the worker process says: %s", strings.ToValidUTF8(string(b), "\uFFFD"))
+	}
+	return k, b, err
+}
+
+// awaitReady waits until the worker is ready.
+func (p *Process) awaitReady(r *wire.Ready) error {
+	_, b, err := p.receive(wire.Only(wire.KindReady, wire.MaxReady))
+	switch {
+	case isEnd(err):
+		return p.finish(false)
+	case err != nil:
+		return err
+	case r == nil:
+		return nil
+	}
+	if err := json.Unmarshal(b, r); err != nil {
+		return &wire.Error{Reason: "a worker says that it is ready: " + err.Error()}
+	}
+	return nil
+}
+
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+// Run runs an event. Of io only Event counts. The error is a *DiedError when the
+// worker ended, and another one when it did not keep to the protocol; it is of no
+// more use after either.
+func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
+	if ctx.Err() != nil {
+		return canceled(), nil
+	}
+	defer context.AfterFunc(ctx, p.kill)()
+	if p.limits.Wall > 0 {
+		_ = p.sock.SetDeadline(time.Now().Add(p.limits.Wall + answerTime))
+		defer func() { _ = p.sock.SetDeadline(time.Time{}) }()
+	}
+	r, err := p.run(io.Event)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return canceled(), nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.kill()
+		return &vmexec.Result{Reason: vmexec.WallLimit, Message: fmt.Sprintf("the program was stopped: %v after its time limit its worker process had not answered", answerTime)}, nil
+	}
+	return r, err
+}
+
+func canceled() *vmexec.Result {
+	return &vmexec.Result{Reason: vmexec.Canceled, Message: "the program was stopped: the caller gave up"}
+}
+
+func (p *Process) run(event []byte) (*vmexec.Result, error) {
+	// A worker that has ended says how in what can still be read.
+	if err := p.sendEvent(event); err != nil && !isEnd(err) {
+		return nil, err
+	}
+	began := false
+	for {
+		k, b, err := p.receive(func(k wire.Kind) int {
+			switch {
+			case k == wire.KindBegun && !began:
+				return 0
+			case k == wire.KindResult && began:
+				return 4 + wire.MaxHead + 2*p.limits.Output
+			}
+			return -1
+		})
+		switch {
+		case isEnd(err):
+			return nil, p.finish(began)
+		case err != nil:
+			return nil, err
+		case k == wire.KindBegun:
+			began = true
+			continue
+		}
+		r, used, err := wire.DecodeResult(b)
+		if len(used) > 0 {
+			p.used = used
+		}
+		return r, err
+	}
+}
+
+func (p *Process) sendEvent(event []byte) error {
+	if len(p.env) > 0 {
+		b, err := json.Marshal(p.env)
+		if err == nil {
+			err = p.send(wire.KindEnv, b)
+		}
+		if err != nil {
+			return err
+		}
+		p.env = nil
+	}
+	return p.send(wire.KindRun, event)
+}
+
+// Reset waits until the worker is ready for another event.
+func (p *Process) Reset() error {
+	_ = p.sock.SetDeadline(time.Now().Add(resetTime))
+	err := p.awaitReady(nil)
+	_ = p.sock.SetDeadline(time.Time{})
+	return err
+}
+
+// kill ends the process; finish reaps it.
+func (p *Process) kill() { _ = p.cmd.Process.Kill() }
+
+// finish ends and reaps the process, and says how it ended.
+func (p *Process) finish(began bool) *DiedError {
+	p.end.Do(func() {
+		// One that has closed its socket is about to end by itself: how, is worth to
+		// know. The watch is for one that was taken over.
+		slow := time.AfterFunc(time.Second, p.kill)
+		_ = p.sock.Close()
+		_ = p.cmd.Wait()
+		slow.Stop()
+		p.died = DiedError{How: ending(p.cmd.ProcessState), Said: p.said()}
+		_ = p.stderr.Close()
+	})
+	d := p.died
+	d.Began = began
+	return &d
+}
+
+// ending says how a process ended.
+func ending(s *os.ProcessState) string {
+	ws, ok := s.Sys().(syscall.WaitStatus)
+	switch {
+	case !ok:
+		return s.String()
+	case ws.Signaled() && ws.Signal() == unix.SIGSYS:
+		return "was ended by its jail: it made a system call that it never needs"
+	case ws.Signaled():
+		return "was killed by " + unix.SignalName(ws.Signal())
+	}
+	return fmt.Sprintf("ended with status %d", ws.ExitStatus())
+}
+
+// said returns the first of what the worker wrote to stderr.
+func (p *Process) said() string {
+	b := make([]byte, wire.MaxText)
+	n, _ := p.stderr.ReadAt(b, 0)
+	return strings.TrimSpace(strings.ToValidUTF8(string(b[:n]), "\uFFFD"))
+}
+
+// Close ends the worker at once.
+func (p *Process) Close() error {
+	p.kill()
+	_ = p.finish(false)
+	return nil
+}
