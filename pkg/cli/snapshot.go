@@ -40,8 +40,9 @@ A snapshot holds everything that the program had in memory. Its file is for your
 eyes alone, for this machine's kind of processor, for this very build of kontain,
 and for the program and files as they are now: it is refused when one of these
 has changed.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  kontain snapshot create -f sink.yaml\n  kontain snapshot ls",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSnapshotCreate(s), newSnapshotInspect(s), newSnapshotRun(s), newSnapshotList(s), newSnapshotRemove(s), newSnapshotGC(s))
 	return cmd
