@@ -13,10 +13,10 @@
 static pthread_mutex_t m;
 static int counter;
 static void *adds(void *arg) {
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 200; i++) {
 		CHECK_EQ(pthread_mutex_lock(&m), 0);
 		int v = counter;
-		if (i % 200 == 0)
+		if (i % 50 == 0)
 			sched_yield();
 		counter = v + 1;
 		CHECK_EQ(pthread_mutex_unlock(&m), 0);
