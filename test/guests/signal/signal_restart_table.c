@@ -15,29 +15,39 @@
 #include <sys/timerfd.h>
 
 static int in[2], out[2], ev, tfd, ep;
-static int word;
+static int word, first_tid;
 static pthread_t first;
 static atomic_int hits, ended;
 static char big[65536 * 2];
 
 static void hit(int s, siginfo_t *si, void *c) { hits++; }
 
+// sleeps reports whether the first thread waits in a call.
+static int sleeps(void) {
+	char path[64], text[128] = "";
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", first_tid);
+	FILE *f = fopen(path, "r");
+	CHECK(f != NULL && fgets(text, sizeof text, f) != NULL);
+	fclose(f);
+	return strstr(text, ") S") != NULL;
+}
+
 // The helper interrupts the call twice; when that does not end it, the handler's flag
 // has worked, and the call is given what it waits for.
 static void give(void);
 static void *helper(void *arg) {
-	for (int i = 0; i < 2 && !ended; i++) {
-		int before = hits;
-		for (int n = 0; n < 5 && !ended; n++)
+	for (int i = 0; i < 2; i++) {
+		while (!ended && !sleeps())
 			sleep_ms(1);
 		if (ended)
 			break;
+		int before = hits;
 		pthread_kill(first, SIGUSR1);
 		while (hits == before)
 			sleep_ms(1);
-		for (int n = 0; n < 3 && !ended; n++)
-			sleep_ms(2);
 	}
+	while (!ended && !sleeps())
+		sleep_ms(1);
 	if (!ended)
 		give();
 	return NULL;
@@ -95,6 +105,7 @@ int main(void) {
 	struct epoll_event e = {EPOLLIN};
 	CHECK_EQ(epoll_ctl(ep, EPOLL_CTL_ADD, in[0], &e), 0);
 	first = pthread_self();
+	first_tid = syscall(SYS_gettid);
 	char b[16];
 	struct pollfd p = {in[0], POLLIN};
 	struct timespec ts = {20, 0};

@@ -10,12 +10,22 @@
 #include <stdatomic.h>
 
 static atomic_uint lock;
-static atomic_int begun, order;
+static atomic_int order;
 static int me(void) { return syscall(SYS_gettid); }
 static long futex(void *addr, int op, const void *ts) { return syscall(SYS_futex, addr, op | FUTEX_PRIVATE_FLAG, 0, ts, NULL, 0); }
 
+static atomic_int tids[3];
+// sleeps reports whether a thread waits in a call.
+static int sleeps(int tid) {
+	char path[64], text[128] = "";
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+	FILE *f = fopen(path, "r");
+	CHECK(f != NULL && fgets(text, sizeof text, f) != NULL);
+	fclose(f);
+	return strstr(text, ") S") != NULL;
+}
 static void *locks(void *arg) {
-	begun++;
+	tids[(long)arg] = me();
 	CHECK_EQ(futex(&lock, FUTEX_LOCK_PI, NULL), 0);
 	CHECK_EQ(lock & FUTEX_TID_MASK, me());
 	printf("thread %ld locked, was number %d, others wait: %d\n", (long)arg, ++order, (lock & FUTEX_WAITERS) != 0);
@@ -51,9 +61,8 @@ int main(void) {
 	pthread_join(t[0], NULL);
 	for (long i = 0; i < 3; i++) {
 		CHECK_EQ(pthread_create(&t[i], NULL, locks, (void *)i), 0);
-		while (begun != i + 1)
+		while (tids[i] == 0 || !sleeps(tids[i]))
 			sleep_ms(1);
-		sleep_ms(20);
 	}
 	CHECK_EQ(lock, me() | FUTEX_WAITERS);
 	CHECK_EQ(futex(&lock, FUTEX_UNLOCK_PI, NULL), 0);

@@ -13,6 +13,13 @@ static atomic_int begun, woken[2];
 static long futex(void *addr, int op, long val, const void *ts, void *addr2, unsigned val3) {
 	return syscall(SYS_futex, addr, op | FUTEX_PRIVATE_FLAG, val, ts, addr2, val3);
 }
+static atomic_uint aside;
+// waiting counts the waiters of a word, by moving them to another and back.
+static long waiting(void *word) {
+	long n = futex(word, FUTEX_REQUEUE, 0, (void *)100, &aside, 0);
+	futex(&aside, FUTEX_REQUEUE, 0, (void *)100, word, 0);
+	return n;
+}
 static void *waits(void *arg) {
 	long which = (long)arg;
 	unsigned v = which ? b : a;
@@ -41,9 +48,8 @@ int main(void) {
 			pthread_t t[4];
 			for (long n = 0; n < 4; n++)
 				CHECK_EQ(pthread_create(&t[n], NULL, waits, (void *)(n & 1)), 0);
-			while (begun < 4)
+			while (waiting(&a) < 2 || waiting(&b) < 2)
 				sleep_ms(1);
-			sleep_ms(10);
 			long r = futex(&a, FUTEX_WAKE_OP, 1, (void *)2, &b, FUTEX_OP(FUTEX_OP_SET, 3, cmp, 0));
 			printf("comparison %d of %d with 0: %ld woken, word %u\n", cmp, olds[i], r, (unsigned)b);
 			futex(&a, FUTEX_WAKE, 10, NULL, NULL, 0);
