@@ -376,13 +376,13 @@ func (e *executable) take(t handoverExecutable, files []*os.File, parse bool) er
 }
 
 // open reads the snapshot of p.
-func (t *handoverSnapshot) open(memory, state *os.File, p *Program, f platform.Features) (*Snapshot, error) {
-	image, err := guestmem.AdoptImage(memory, t.Offset, t.Size, t.Used, t.Limit)
+func (s *handoverSnapshot) open(memory, state *os.File, p *Program, f platform.Features) (*Snapshot, error) {
+	image, err := guestmem.AdoptImage(memory, s.Offset, s.Size, s.Used, s.Limit)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, t.State)
-	if _, err := io.ReadFull(io.NewSectionReader(state, 0, int64(t.State)), b); err != nil {
+	b := make([]byte, s.State)
+	if _, err := io.ReadFull(io.NewSectionReader(state, 0, int64(s.State)), b); err != nil {
 		return nil, err
 	}
 	return restored(p, image, b, f)
