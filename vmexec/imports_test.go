@@ -14,10 +14,14 @@ import (
 )
 
 // TestImports holds the monitor to what it may stand on: the standard library,
-// golang.org/x and itself. Nothing of this project's pkg, Kubernetes, Knative
+// golang.org/x, itself and, for the jail, the libraries of seccomp and Landlock. Nothing
+// of this project's pkg, Kubernetes, Knative
 // or CloudEvents.
 func TestImports(t *testing.T) {
-	allowed := []string{"kontain.dev/eventing/vmexec", "golang.org/x/sys", "golang.org/x/sync"}
+	allowed := []string{
+		"kontain.dev/eventing/vmexec", "golang.org/x/sys", "golang.org/x/sync",
+		"github.com/elastic/go-seccomp-bpf", "github.com/landlock-lsm/go-landlock",
+	}
 	// Tests also compile the golden guests, which the monitor knows nothing of.
 	allowedInTests := append([]string{"github.com/google/go-cmp", "go.uber.org/goleak", "kontain.dev/eventing/test/guests/build"}, allowed...)
 
