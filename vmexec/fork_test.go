@@ -5,6 +5,9 @@ package vmexec_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +46,56 @@ func TestForkMany(t *testing.T) {
 					t.Errorf("before: %v\nafter:  %v", before, after)
 				}
 			})
+		}
+	})
+}
+
+// TestScript holds that a script is started by its interpreter, and says what is wrong
+// with one that cannot be.
+func TestScript(t *testing.T) {
+	elf := buildGuest(t, "exec_scripts", build.Glibc)
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{
+		"interpreter": elf, "script": []byte("#!/interpreter with this\nrest\n"), "nested": []byte("#! /script\n"),
+		"missing": []byte("#!/nothing\n"), "endless": []byte("#!/endless\n"), "empty": []byte("#!\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := vmexec.DirRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	for path, want := range map[string]string{
+		"/missing": "cannot run /missing: it is a script for /nothing, but it could not be opened: no such file or directory",
+		"/endless": "cannot run /endless: its interpreter is a script, whose interpreter is one, and so on",
+		"/empty":   "cannot run /empty: not an ELF program",
+	} {
+		if p, err := vmexec.NewProgram(vmexec.ProgramSpec{Root: root, Path: path}); err == nil {
+			_ = p.Close()
+			t.Errorf("%s: no error", path)
+		} else if !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	onEach(t, func(t *testing.T, h *vmexec.Host) {
+		for path, want := range map[string]string{
+			"/script": "  script, by /script: [/interpreter] [with this] [/script] [a] [b c]\n",
+			"/nested": "  nested, by /nested: [/interpreter] [with this] [/script] [/nested] [a] [b c]\n",
+		} {
+			p, err := vmexec.NewProgram(vmexec.ProgramSpec{Root: root, Path: path, Args: []string{"zero", "a", "b c"}, Env: []string{"SHOW=1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := run(context.Background(), t, h, p, vmexec.Limits{}, vmexec.IO{})
+			if got := strings.ReplaceAll(string(r.Stdout), "(self)", "/interpreter"); got != want {
+				t.Errorf("%s: %q, want %q; %s", path, got, want, r.Message)
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

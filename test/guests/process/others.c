@@ -13,7 +13,8 @@ static volatile int *shared;
 
 static void handler(int sig, siginfo_t *si, void *uc) {
 	(void)uc;
-	shared[0] = sig, shared[1] = si->si_code, shared[2] = si->si_pid == getppid();
+	shared[1] = si->si_code, shared[2] = si->si_pid == getppid();
+	shared[0] = sig; // last: the parent waits for it
 }
 
 static int serves(void *arg) {
