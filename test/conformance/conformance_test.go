@@ -66,6 +66,7 @@ func TestSummary(t *testing.T) {
 	all.set(record{Suite: "go", Name: "os", Platform: "kvm", Tests: map[string]string{"TestA": pass, "TestB": fail}, Unsupported: map[string]uint64{"fork": 1}})
 	all.set(record{Suite: "go", Name: "os", Platform: native, Tests: map[string]string{"TestA": pass, "TestB": pass, "TestC": fail, "TestD": pass}})
 	all.set(record{Suite: "go", Name: "io", Platform: "kvm", Tests: map[string]string{"TestE": pass}})
+	all.set(record{Suite: "go", Name: "net", Platform: native, Tests: map[string]string{"TestF": pass}})
 	reasons, err := parseReasons("# a comment\n\ngo/os Test[BX]: there is: none\n")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func TestSummary(t *testing.T) {
 			{unit{"go", "os"}, "TestD", "kvm", "not reached", ""},
 		},
 		Unsupported: map[string][]string{"fork": {"go/os"}},
-		NotRun:      1,
+		NotRun:      []string{"go/io", "go/net"},
 	}
 	if diff := cmp.Diff(want, s, cmp.AllowUnexported(summary{}, rest{}, unit{}, total{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

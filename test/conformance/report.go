@@ -58,20 +58,23 @@ type summary struct {
 	Totals      []total
 	Rests       []rest
 	Unsupported map[string][]string // call: units that made it
-	NotRun      int
+	NotRun      []string            // units that were not run natively, or in no machine
 }
 
 func summarize(all *results, reasons []reason) *summary {
 	s := &summary{Versions: all.Versions, Unsupported: map[string][]string{}}
 	totals := map[[2]string]*total{}
 	for _, rec := range all.Records {
+		u := unit{rec.Suite, rec.Name}
 		if rec.Platform == native {
+			if !slices.ContainsFunc(all.Records, func(r record) bool { return r.Platform != native && r.Suite == u.Suite && r.Name == u.Name }) {
+				s.NotRun = append(s.NotRun, u.String())
+			}
 			continue
 		}
-		u := unit{rec.Suite, rec.Name}
 		right := all.find(u, native)
 		if right == nil {
-			s.NotRun++
+			s.NotRun = append(s.NotRun, u.String())
 			continue
 		}
 		t := totals[[2]string{rec.Suite, rec.Platform}]
@@ -138,8 +141,8 @@ func (s *summary) text() string {
 	for _, call := range slices.Sorted(maps.Keys(s.Unsupported)) {
 		fmt.Fprintf(&b, "unsupported %s: %s\n", call, few(s.Unsupported[call]))
 	}
-	if s.NotRun > 0 {
-		fmt.Fprintf(&b, "%d units were not run natively\n", s.NotRun)
+	if len(s.NotRun) > 0 {
+		fmt.Fprintf(&b, "not run on both sides: %s\n", strings.Join(s.NotRun, ", "))
 	}
 	return b.String()
 }
@@ -172,6 +175,9 @@ func (s *summary) document() string {
 	b.WriteString("| suite | platform | tests that pass natively | of those in a machine | | units | whole units |\n|---|---|---:|---:|---:|---:|---:|\n")
 	for _, t := range s.Totals {
 		fmt.Fprintf(&b, "| %s %s | %s | %d | %d | %.2f %% | %d | %d |\n", t.Suite, strings.TrimPrefix(s.Versions[t.Suite], "go"), t.Platform, t.Native, t.Same, t.percent(), t.Units, t.Whole)
+	}
+	if len(s.NotRun) > 0 {
+		fmt.Fprintf(&b, "\nNot run on both sides, and not in these figures: %s.\n", strings.Join(s.NotRun, ", "))
 	}
 	b.WriteString("\n## What does not pass\n\n")
 	if len(s.Rests) == 0 {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests of one module of CPython's `test` package.
 
-Arguments: the name of the module, and a comma-separated list of tests to leave out. Each
+Arguments: the name of the module, and a file with the names of tests to leave out. Each
 test prints a line when it begins and one when it is over, which no output of the test can
 be taken for:
 
@@ -84,7 +84,9 @@ def run(suite, names):
 
 
 def main():
-    name, names = sys.argv[1], set(filter(None, sys.argv[2].split(",")))
+    name = sys.argv[1]
+    with open(sys.argv[2]) as f:
+        names = set(filter(None, f.read().split("\n")))
     faulthandler.enable()
     os.chdir(tempfile.mkdtemp())
     from test import support
