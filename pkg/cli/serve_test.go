@@ -84,6 +84,7 @@ func (l *lockedBuffer) String() string {
 // returns its status.
 func startServe(t *testing.T, m machines, args ...string) (out, log *lockedBuffer, stop func() int) {
 	t.Helper()
+	t.Setenv("KONTAIN_SNAPSHOT_DIR", filepath.Join(t.TempDir(), "snapshots"))
 	if m.source == nil {
 		args = append(args, "--worker", buildWorker(t))
 	}
