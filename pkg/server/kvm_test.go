@@ -83,7 +83,7 @@ func TestKVM(t *testing.T) {
 		{"memory", 502, "64 MiB", ""},
 		{"output", 502, "1048576 bytes", ""},
 		{"malformed", 502, "attribute source", ""},
-		{"text", 503, "it is a script for /bin/sh", ""},
+		{"text", 503, "ELF", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.sink, func(t *testing.T) {
