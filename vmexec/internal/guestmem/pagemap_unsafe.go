@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +57,8 @@ func privatePages(b []byte, out []Run) ([]Run, error) {
 func scanPages(f *os.File, b []byte, out []Run) ([]Run, error) {
 	base := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 	end := base + uint64(len(b))
-	regions := new([512]scanRegion) // on the heap: the kernel is given its address as a number
+	regions := scanRegions.Get().(*[512]scanRegion)
+	defer scanRegions.Put(regions)
 	for at := base; at < end; {
 		a := scanArg{
 			size: 96, start: at, end: end, vec: uint64(uintptr(unsafe.Pointer(&regions[0]))), vecLen: uint64(len(regions)),
@@ -77,9 +78,13 @@ func scanPages(f *os.File, b []byte, out []Run) ([]Run, error) {
 		}
 		at = a.walkEnd
 	}
-	runtime.KeepAlive(regions)
 	return out, nil
 }
+
+// scanRegions keeps what PAGEMAP_SCAN fills in. The kernel is given its address as a
+// number, so it must be on the heap, where it does not move; a pool is a way to be sure
+// of that without an allocation for each reset.
+var scanRegions = sync.Pool{New: func() any { return new([512]scanRegion) }}
 
 func readPagemap(f *os.File, b []byte, out []Run) ([]Run, error) {
 	const present, swapped, file = uint64(1) << 63, uint64(1) << 62, uint64(1) << 61

@@ -68,14 +68,29 @@ var (
 	_ [16]byte  = [unsafe.Sizeof(MSR{})]byte{}
 )
 
+// ioctl makes a request whose argument is a number.
 func ioctl(fd int, name string, req, arg uintptr) (int, error) {
 	for {
 		r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, arg)
-		switch e {
-		case 0:
+		if e == 0 {
 			return int(r), nil
-		case unix.EINTR:
-		default:
+		}
+		if e != unix.EINTR {
+			return 0, os.NewSyscallError(name, e)
+		}
+	}
+}
+
+// ioctlPointer makes a request whose argument points to memory. The pointer becomes a
+// number in the call to the kernel and not before: what it points to may be on the
+// stack, which moves when it grows, and the number would not follow.
+func ioctlPointer(fd int, name string, req uintptr, arg unsafe.Pointer) (int, error) {
+	for {
+		r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+		if e == 0 {
+			return int(r), nil
+		}
+		if e != unix.EINTR {
 			return 0, os.NewSyscallError(name, e)
 		}
 	}
@@ -129,7 +144,7 @@ type cpuidTable struct {
 // SupportedCPUID returns the CPUID leaves that KVM can give to a guest.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
 	t := &cpuidTable{n: maxCPUID}
-	if _, err := ioctl(s.fd, "KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, uintptr(unsafe.Pointer(t))); err != nil {
+	if _, err := ioctlPointer(s.fd, "KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, unsafe.Pointer(t)); err != nil {
 		return nil, err
 	}
 	return append([]CPUIDEntry(nil), t.entries[:min(t.n, maxCPUID)]...), nil
@@ -159,7 +174,7 @@ func (v *VM) SetMemory(slot uint32, gpa uint64, mem []byte) error {
 		slot, flags     uint32
 		gpa, size, addr uint64
 	}{slot: slot, gpa: gpa, size: uint64(len(mem)), addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
-	_, err := ioctl(v.fd, "KVM_SET_USER_MEMORY_REGION", ioSetUserMemory, uintptr(unsafe.Pointer(&r)))
+	_, err := ioctlPointer(v.fd, "KVM_SET_USER_MEMORY_REGION", ioSetUserMemory, unsafe.Pointer(&r))
 	return err
 }
 
@@ -234,13 +249,13 @@ func (c *VCPU) IOPort() uint16 { return *(*uint16)(unsafe.Pointer(&c.run[runIOPo
 
 // GetSregs reads the special registers into Sregs.
 func (c *VCPU) GetSregs() error {
-	_, err := ioctl(c.fd, "KVM_GET_SREGS", ioGetSregs, uintptr(unsafe.Pointer(c.Sregs)))
+	_, err := ioctlPointer(c.fd, "KVM_GET_SREGS", ioGetSregs, unsafe.Pointer(c.Sregs))
 	return err
 }
 
 // SetSregs loads the special registers from Sregs.
 func (c *VCPU) SetSregs() error {
-	_, err := ioctl(c.fd, "KVM_SET_SREGS", ioSetSregs, uintptr(unsafe.Pointer(c.Sregs)))
+	_, err := ioctlPointer(c.fd, "KVM_SET_SREGS", ioSetSregs, unsafe.Pointer(c.Sregs))
 	return err
 }
 
@@ -255,7 +270,7 @@ func (c *VCPU) SetMSRs(msrs ...MSR) error {
 	if copy(t.entries[:], msrs) != len(msrs) {
 		return fmt.Errorf("KVM_SET_MSRS: %d registers in one call", len(msrs))
 	}
-	n, err := ioctl(c.fd, "KVM_SET_MSRS", ioSetMSRs, uintptr(unsafe.Pointer(&t)))
+	n, err := ioctlPointer(c.fd, "KVM_SET_MSRS", ioSetMSRs, unsafe.Pointer(&t))
 	if err == nil && n != len(msrs) {
 		err = fmt.Errorf("KVM_SET_MSRS: register %#x was refused", msrs[n].Index)
 	}
@@ -268,7 +283,7 @@ func (c *VCPU) SetCPUID(entries []CPUIDEntry) error {
 	if copy(t.entries[:], entries) != len(entries) {
 		return fmt.Errorf("KVM_SET_CPUID2: %d entries", len(entries))
 	}
-	_, err := ioctl(c.fd, "KVM_SET_CPUID2", ioSetCPUID2, uintptr(unsafe.Pointer(t)))
+	_, err := ioctlPointer(c.fd, "KVM_SET_CPUID2", ioSetCPUID2, unsafe.Pointer(t))
 	return err
 }
 
@@ -283,20 +298,20 @@ func (c *VCPU) SetXCR0(v uint64) error {
 		_ [16]uint64
 	}
 	x.n, x.xcrs[0].value = 1, v
-	_, err := ioctl(c.fd, "KVM_SET_XCRS", ioSetXCRs, uintptr(unsafe.Pointer(&x)))
+	_, err := ioctlPointer(c.fd, "KVM_SET_XCRS", ioSetXCRs, unsafe.Pointer(&x))
 	return err
 }
 
 // GetXSave reads the vector and floating point state into area.
 func (c *VCPU) GetXSave(area *[XSaveSize]byte) error {
-	_, err := ioctl(c.fd, "KVM_GET_XSAVE", ioGetXSave, uintptr(unsafe.Pointer(area)))
+	_, err := ioctlPointer(c.fd, "KVM_GET_XSAVE", ioGetXSave, unsafe.Pointer(area))
 	return err
 }
 
 // SetXSave loads the vector and floating point state from area. KVM refuses a
 // header that names features outside XCR0.
 func (c *VCPU) SetXSave(area *[XSaveSize]byte) error {
-	_, err := ioctl(c.fd, "KVM_SET_XSAVE", ioSetXSave, uintptr(unsafe.Pointer(area)))
+	_, err := ioctlPointer(c.fd, "KVM_SET_XSAVE", ioSetXSave, unsafe.Pointer(area))
 	return err
 }
 
@@ -311,7 +326,7 @@ type vcpuEvents struct {
 // the guest's handler.
 func (c *VCPU) ExceptionPending() (bool, error) {
 	var e vcpuEvents
-	_, err := ioctl(c.fd, "KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, uintptr(unsafe.Pointer(&e)))
+	_, err := ioctlPointer(c.fd, "KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, unsafe.Pointer(&e))
 	return e.injected|e.pending != 0, err
 }
 
@@ -324,11 +339,16 @@ func (c *VCPU) IOOut() bool { return c.run[runIODirection] == 1 }
 // SetTSCOffset sets what is added to the host's time stamp counter to give the
 // guest's (KVM_VCPU_TSC_OFFSET, Linux 5.16).
 func (c *VCPU) SetTSCOffset(offset int64) error {
+	// The kernel is given the address of the value as a number: it must not move.
+	value := new(int64)
+	*value = offset
+	var pinner runtime.Pinner
+	pinner.Pin(value)
+	defer pinner.Unpin()
 	a := struct {
 		flags, group uint32
 		attr, addr   uint64
-	}{addr: uint64(uintptr(unsafe.Pointer(&offset)))}
-	_, err := ioctl(c.fd, "KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", ioSetDeviceAttr, uintptr(unsafe.Pointer(&a)))
-	runtime.KeepAlive(&offset)
+	}{addr: uint64(uintptr(unsafe.Pointer(value)))}
+	_, err := ioctlPointer(c.fd, "KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", ioSetDeviceAttr, unsafe.Pointer(&a))
 	return err
 }

@@ -92,7 +92,7 @@ func TestVCPU(t *testing.T) {
 	}
 	const ioGetXCRs = 0x8188aea6
 	var x [392]byte
-	if _, err := ioctl(c.fd, "KVM_GET_XCRS", ioGetXCRs, uintptr(unsafe.Pointer(&x))); err != nil {
+	if _, err := ioctlPointer(c.fd, "KVM_GET_XCRS", ioGetXCRs, unsafe.Pointer(&x)); err != nil {
 		t.Fatal(err)
 	}
 	if n, xcr0 := *(*uint32)(unsafe.Pointer(&x)), *(*uint64)(unsafe.Pointer(&x[16])); n != 1 || xcr0 != 3 {
