@@ -26,6 +26,18 @@ type guests struct {
 	c       string // guest/bench.c; empty without a C compiler
 	cErr    error
 	goHello string
+	goWork  string // guest/compute
+}
+
+// program returns the guest that has a mode.
+func (g *guests) program(mode string) (string, error) {
+	switch {
+	case mode == "matmul" || mode == "sha256" || mode == "gzip":
+		return g.goWork, nil
+	case g.c == "":
+		return "", g.cErr
+	}
+	return g.c, nil
 }
 
 // buildGuests builds the guests into dir. Without a C compiler the C guest is
@@ -36,13 +48,14 @@ func buildGuests(ctx context.Context, dir string) (*guests, error) {
 		return nil, errors.New("the source folder of the benchmarks is not known")
 	}
 	source := filepath.Join(filepath.Dir(file), "guest")
-	g := &guests{goHello: filepath.Join(dir, "hello-go")}
-
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", g.goHello, ".")
-	build.Dir = filepath.Join(source, "hello")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the Go guest: %w\n%s", err, out)
+	g := &guests{goHello: filepath.Join(dir, "hello-go"), goWork: filepath.Join(dir, "compute-go")}
+	for folder, program := range map[string]string{"hello": g.goHello, "compute": g.goWork} {
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
+		build.Dir = filepath.Join(source, folder)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build the Go guest %s: %w\n%s", folder, err, out)
+		}
 	}
 
 	cc := os.Getenv("CC")
@@ -160,12 +173,13 @@ func (l *loaded) run(ctx context.Context, event []byte) (*vmexec.Result, time.Du
 	return r, took, nil
 }
 
-// runGuest runs the C guest's mode in a machine.
+// runGuest runs a guest's mode in a machine.
 func (g *guests) runGuest(ctx context.Context, mode, count string) (reading, *vmexec.Result, error) {
-	if g.c == "" {
-		return reading{}, nil, g.cErr
+	program, err := g.program(mode)
+	if err != nil {
+		return reading{}, nil, err
 	}
-	l, err := load(g.c, mode, count)
+	l, err := load(program, mode, count)
 	if err != nil {
 		return reading{}, nil, err
 	}
@@ -177,12 +191,13 @@ func (g *guests) runGuest(ctx context.Context, mode, count string) (reading, *vm
 	return measured, r, err
 }
 
-// runGuestNative runs the C guest's mode as a process.
+// runGuestNative runs a guest's mode as a process.
 func (g *guests) runGuestNative(ctx context.Context, mode, count string) (reading, error) {
-	if g.c == "" {
-		return reading{}, g.cErr
+	program, err := g.program(mode)
+	if err != nil {
+		return reading{}, err
 	}
-	out, err := runNative(ctx, nil, g.c, mode, count)
+	out, err := runNative(ctx, nil, program, mode, count)
 	if err != nil {
 		return reading{}, err
 	}

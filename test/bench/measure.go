@@ -197,9 +197,9 @@ func (b *bench) event(ctx context.Context, endpoints []*endpoint) error {
 	return nil
 }
 
-// engineStats returns what one event costs in each tier.
-func engineStats(ctx context.Context, kind vmexec.Kind, program string) ([3]vmexec.Stats, error) {
-	var stats [3]vmexec.Stats
+// engineStats returns what one event costs in each of tiers.
+func engineStats(ctx context.Context, kind vmexec.Kind, program string) ([4]vmexec.Stats, error) {
+	var stats [4]vmexec.Stats
 	l, err := loadOn(kind, program)
 	if err != nil {
 		return stats, err
@@ -217,7 +217,7 @@ func engineStats(ctx context.Context, kind vmexec.Kind, program string) ([3]vmex
 			return stats, errors.Join(err, e.Close(), l.Close())
 		}
 	}
-	return [...]vmexec.Stats{started.Stats, e.resetStats, e.cloneStats}, errors.Join(e.Close(), l.Close())
+	return [...]vmexec.Stats{started.Stats, e.resetStats, e.cloneStats, e.cloneStats}, errors.Join(e.Close(), l.Close())
 }
 
 // clients measures two clients at once: the time between two answers, and the 99th
@@ -392,7 +392,7 @@ func timeProgram(ctx context.Context, command []string) (time.Duration, error) {
 	return took, err
 }
 
-// pairs runs a mode of the C guest n times natively and in a machine, in turns,
+// pairs runs a mode of a guest n times natively and in a machine, in turns,
 // and returns nanoseconds for one operation.
 func (b *bench) pairs(ctx context.Context, n int, mode string, count int) (vm, native []float64, last *vmexec.Result, err error) {
 	for range n {
@@ -418,10 +418,13 @@ func (b *bench) compute(ctx context.Context) error {
 	}{
 		{"compute, integers in registers", "spin", 10_000_000},
 		{"compute, random walk over 16 MiB", "walk", 200_000},
+		{"compute, matrices of 128 × 128 (Go)", "matmul", 100},
+		{"compute, SHA-256 of 64 KiB (Go)", "sha256", 1000},
+		{"compute, gzip of 64 KiB (Go)", "gzip", 50},
 	}
 	for _, test := range tests {
-		if b.guests.c == "" {
-			b.report.skip(test.name, b.guests.cErr)
+		if _, err := b.guests.program(test.mode); err != nil {
+			b.report.skip(test.name, err)
 			continue
 		}
 		first, err := b.guests.runGuestNative(ctx, test.mode, strconv.Itoa(test.guess))
