@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -31,7 +32,11 @@ func main() {
 	f(1) // memory is there, and caches are warm
 	start := time.Now()
 	f(n)
-	fmt.Printf("{\"ops\":%d,\"ns\":%d}", n, time.Since(start).Nanoseconds())
+	took := time.Since(start)
+	if sink == math.MaxFloat64 { // what was computed is looked at, so that it is computed
+		os.Exit(1)
+	}
+	fmt.Printf("{\"ops\":%d,\"ns\":%d}", n, took.Nanoseconds())
 }
 
 var sink float64
