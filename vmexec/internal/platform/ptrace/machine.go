@@ -218,7 +218,9 @@ func (m *machine) spawn() error {
 	name := fmt.Sprintf("/proc/self/fd/%d", m.p.loader)
 	pid, err := syscall.ForkExec(name, []string{"kontain-guest"}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{}, Files: []uintptr{uintptr(m.mem.FD()), uintptr(m.stub.fd)},
-		Sys: &syscall.SysProcAttr{Ptrace: true, Setsid: true},
+		// If this process is killed before the tracee asks to be traced, the tracee would
+		// ask process 1, and stop for ever.
+		Sys: &syscall.SysProcAttr{Ptrace: true, Setsid: true, Pdeathsig: unix.SIGKILL},
 	})
 	if err != nil {
 		return os.NewSyscallError("fork and exec", err)
