@@ -188,7 +188,7 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return fail("it is not a regular file", nil)
 		}
-		sealed, err := seal(guestFile{f}, st.Size)
+		sealed, err := seal(fd.ReaderAt{File: f}, st.Size)
 		if err != nil {
 			return fail("it could not be read", err)
 		}
@@ -225,24 +225,6 @@ func fileDigest(r io.ReaderAt, size int64) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// guestFile reads a file of the guest's tree as the host's io packages do.
-type guestFile struct{ f fd.File }
-
-func (g guestFile) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
-	for n < len(p) {
-		k, errno := g.f.Read(fd.Buffers{p[n:]}, off+int64(n))
-		if errno != 0 {
-			return n, unix.Errno(errno)
-		}
-		if k == 0 {
-			return n, io.EOF
-		}
-		n += k
-	}
-	return n, nil
 }
 
 // Path returns the path of the executable in the guest's tree, links resolved.

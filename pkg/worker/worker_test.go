@@ -48,17 +48,25 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// open opens a platform, or skips the test where it is not to be had, unless
+// VMEXEC_REQUIRE_KVM=1 or VMEXEC_REQUIRE_PTRACE=1 demands it.
+func open(t *testing.T, kind vmexec.Kind) *vmexec.Host {
+	t.Helper()
+	host, err := vmexec.Open(kind)
+	if err != nil {
+		if require := "VMEXEC_REQUIRE_" + strings.ToUpper(string(kind)); os.Getenv(require) == "1" {
+			t.Fatalf("%s=1, but %v", require, err)
+		}
+		t.Skip(err)
+	}
+	return host
+}
+
 // eachPlatform runs a test with the snapshot of the guest on every platform.
 func eachPlatform(t *testing.T, test func(t *testing.T, c Config)) {
 	for _, kind := range []vmexec.Kind{vmexec.KVM, vmexec.Ptrace} {
 		t.Run(string(kind), func(t *testing.T) {
-			host, err := vmexec.Open(kind)
-			if err != nil {
-				if require := "VMEXEC_REQUIRE_" + strings.ToUpper(string(kind)); os.Getenv(require) == "1" {
-					t.Fatalf("%s=1, but %v", require, err)
-				}
-				t.Skip(err)
-			}
+			host := open(t, kind)
 			defer closes(t, host)
 			root, err := vmexec.ProgramRoot(built.guest)
 			if err != nil {
@@ -179,10 +187,7 @@ func TestOnce(t *testing.T) {
 // A snapshot that the test itself has made does as well as that of a worker, and
 // pages that were learned are handed over with it.
 func TestHandOver(t *testing.T) {
-	host, err := vmexec.Open(vmexec.KVM)
-	if err != nil {
-		t.Skip(err)
-	}
+	host := open(t, vmexec.KVM)
 	defer closes(t, host)
 	root, err := vmexec.DirRoot(filepath.Dir(built.guest))
 	if err != nil {

@@ -6,6 +6,10 @@
 package fd
 
 import (
+	"io"
+
+	"golang.org/x/sys/unix"
+
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/waitq"
 )
@@ -108,4 +112,24 @@ type File interface {
 	SetStatusFlags(flags int)
 	// Release is called once, when the last descriptor is closed.
 	Release()
+}
+
+// ReaderAt reads a file of a guest as the host's io packages do. Errors are
+// unix.Errno, and io.EOF at the end.
+type ReaderAt struct{ File File }
+
+// ReadAt implements io.ReaderAt.
+func (r ReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) {
+		k, errno := r.File.Read(Buffers{p[n:]}, off+int64(n))
+		if errno != 0 {
+			return n, unix.Errno(errno)
+		}
+		if k == 0 {
+			return n, io.EOF
+		}
+		n += k
+	}
+	return n, nil
 }

@@ -154,18 +154,7 @@ func openExecutable(t *task.Thread, base vfs.Path, name string, fl vfs.Flag) (*e
 
 // ReadAt implements io.ReaderAt.
 func (x *executable) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
-	for n < len(p) {
-		k, errno := x.file.Read(fd.Buffers{p[n:]}, off+int64(n))
-		if errno != 0 {
-			return n, unix.Errno(errno)
-		}
-		if k == 0 {
-			return n, io.EOF
-		}
-		n += k
-	}
-	return n, nil
+	return fd.ReaderAt{File: x.file}.ReadAt(p, off)
 }
 
 // Bounds of execve(2): of all strings with their pointers, and of one string with
