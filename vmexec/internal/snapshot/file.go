@@ -85,7 +85,7 @@ func Write(path string, info Info, state []byte, img *guestmem.Image) error {
 		return fail(fmt.Errorf("the state is %d MiB long, the most is %d", len(state)>>20, most>>20))
 	}
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, tempPattern) // mode 0600, never an existing file
+	f, err := createTemp(dir)
 	if err != nil {
 		return fail(err)
 	}
@@ -95,10 +95,6 @@ func Write(path string, info Info, state []byte, img *guestmem.Image) error {
 			_ = f.Close()
 		}
 	}()
-	// Whoever tidies up the folder leaves alone what is locked.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
-		return fail(os.NewSyscallError("flock", err))
-	}
 	if err := fill(f, info, state, img); err != nil {
 		return fail(err)
 	}
@@ -117,6 +113,35 @@ func Write(path string, info Info, state []byte, img *guestmem.Image) error {
 		return fail(err)
 	}
 	return nil
+}
+
+// createTemp makes a file to be written, which whoever tidies up the folder leaves
+// alone because it is locked. One that was found, and taken for a dead writer's, in the
+// moment before it was locked is given up for another.
+func createTemp(dir string) (*os.File, error) {
+	const tries = 100 // it takes another process at the same place each time
+	for try := 1; ; try++ {
+		f, err := os.CreateTemp(dir, tempPattern) // mode 0600, never an existing file
+		if err != nil {
+			return nil, err
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		var st, named unix.Stat_t
+		if err == nil {
+			err = errors.Join(unix.Fstat(int(f.Fd()), &st), unix.Lstat(f.Name(), &named))
+		}
+		if err == nil {
+			if st.Dev == named.Dev && st.Ino == named.Ino {
+				return f, nil
+			}
+			err = unix.ENOENT
+		}
+		_ = os.Remove(f.Name())
+		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.ENOENT) || try == tries {
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+	}
 }
 
 // fill writes the file's contents.
