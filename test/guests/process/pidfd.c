@@ -41,6 +41,16 @@ int main(void) {
 	SHOW(read(self, &self, 1));
 	CHECK_EQ(ready(self, 0), 0);
 
+	// For signals a folder of /proc will do.
+	int folder = open("/proc/self", O_RDONLY | O_DIRECTORY), path = open("/proc/self", O_PATH), below = open("/proc/self/fd", O_RDONLY);
+	CHECK(folder >= 0 && path >= 0 && below >= 0);
+	SHOW(send(folder, 0, NULL, 0));
+	SHOW(send(folder, 0, NULL, 1 << 20));
+	SHOW(send(folder, 65, NULL, 0));
+	SHOW(send(path, 0, NULL, 0));
+	SHOW(send(below, 0, NULL, 0));
+	SHOW(getfd(folder, 0, 0));
+
 	int p[2];
 	CHECK(pipe(p) == 0);
 	pid_t pid = start(pauses, NULL);
@@ -61,7 +71,10 @@ int main(void) {
 	CHECK(send(fd, SIGSTOP, NULL, 0) == 0);
 	CHECK(waitid(P_PIDFD, fd, &si, WSTOPPED) == 0 && si.si_pid == pid && si.si_code == CLD_STOPPED);
 	CHECK_EQ(ready(fd, 0), 0);
-	CHECK(send(fd, SIGKILL, NULL, 0) == 0);
+	char name[32];
+	sprintf(name, "/proc/%d", pid);
+	folder = open(name, O_RDONLY);
+	CHECK(folder >= 0 && send(folder, SIGKILL, NULL, 0) == 0);
 	CHECK_EQ(ready(fd, 5000), POLLIN);
 	CHECK(epoll_wait(ep, &ev, 1, 5000) == 1 && ev.data.u32 == 77);
 	SHOW(getfd(fd, p[1], 0));
@@ -69,6 +82,7 @@ int main(void) {
 	CHECK(waitid(P_PIDFD, fd, &si, WEXITED) == 0 && si.si_pid == pid);
 	printf("code %d status %d\n", si.si_code, si.si_status);
 	SHOW(send(fd, SIGTERM, NULL, 0));
+	SHOW(send(folder, SIGTERM, NULL, 0));
 	CHECK_EQ(ready(fd, 0), POLLIN);
 	SHOW(waitid(P_PIDFD, fd, &si, WEXITED));
 	SHOW(open_pidfd(pid, 0));

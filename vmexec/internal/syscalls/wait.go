@@ -10,6 +10,7 @@ import (
 
 	"kontain.dev/eventing/vmexec/internal/abi"
 	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
 func waitCalls() []Entry {
@@ -191,17 +192,37 @@ func pidfdOpen(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	return uint64(n), errno
 }
 
+// signalled returns the process that a descriptor stands for, which may be gone. For
+// signals an open folder of /proc does, too. Errors: EBADF, ESRCH.
+func signalled(t *task.Thread, n uint64) (*task.Process, abi.Errno) {
+	f, errno := t.P.FDs.Get(int32(n))
+	if errno != 0 {
+		return nil, errno
+	}
+	if pid, ok := vfs.ProcessFolder(f); ok {
+		p := t.K.Process(pid)
+		if p == nil {
+			return nil, abi.ESRCH
+		}
+		return p, abi.OK
+	}
+	pf, errno := pidfd(t, n)
+	if errno != 0 {
+		return nil, errno
+	}
+	return pf.Process(), abi.OK
+}
+
 // pidfdSendSignal is pidfd_send_signal(2). Errors: EBADF, EINVAL, EFAULT, EPERM, ESRCH.
 func pidfdSendSignal(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	sig, info := int(int32(a[1])), userInfo(t, task.CodeUser)
 	if uint32(a[3]) != 0 {
 		return 0, abi.EINVAL
 	}
-	f, errno := pidfd(t, a[0])
+	p, errno := signalled(t, a[0])
 	if errno != 0 {
 		return 0, errno
 	}
-	p := f.Process()
 	if a[2] != 0 {
 		var b [task.SigInfoSize]byte
 		if errno := t.CopyIn(a[2], b[:]); errno != 0 {

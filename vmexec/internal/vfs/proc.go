@@ -271,6 +271,15 @@ func (fs *FS) process(pid int) Process {
 	return fs.proc.Process(pid)
 }
 
+// ProcessFolder returns the number of the process whose folder of /proc a file is.
+func ProcessFolder(f fd.File) (pid int, ok bool) {
+	d, ok := f.(*dirFile)
+	if !ok || d.d.inode.origin.root != "proc" {
+		return 0, false
+	}
+	return number(d.d.inode.origin.path)
+}
+
 // number parses a decimal file name with no sign and no leading zero.
 func number(name string) (int, bool) {
 	n, err := strconv.Atoi(name)
