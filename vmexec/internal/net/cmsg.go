@@ -21,6 +21,26 @@ const sizeofCmsg = 16
 type Control struct {
 	FDs  []int32 // SCM_RIGHTS
 	Cred *Cred   // SCM_CREDENTIALS
+	Header
+}
+
+// Header is what ancillary data puts into the IP header of one datagram, instead of what
+// the socket's options say: of IPv4's messages when it goes by IPv4, else of IPv6's. As
+// on Linux the others are not looked at.
+type Header struct {
+	V4, V6 headerFields
+}
+
+// headerFields is what the messages for one version of IP say.
+type headerFields struct {
+	hops, class field
+	wrong       bool // there is one that is malformed, or not known
+}
+
+// field is a field of a header that may be set.
+type field struct {
+	value uint8
+	set   bool
 }
 
 // cmsgAlign rounds up to the alignment of control messages.
@@ -50,7 +70,8 @@ func (c *Control) take(domain, level, typ int, data []byte) abi.Errno {
 		if domain == unix.AF_UNIX || domain == unix.AF_NETLINK {
 			return abi.OK // for nobody
 		}
-		return inetControl(level, typ)
+		c.inet(level, typ, data)
+		return abi.OK
 	}
 	if domain != unix.AF_UNIX && domain != unix.AF_NETLINK {
 		switch typ {
@@ -83,18 +104,48 @@ func (c *Control) take(domain, level, typ int, data []byte) abi.Errno {
 	return abi.OK
 }
 
-// inetControl accepts what changes nothing on a loopback: the source address and
-// interface (of which there is one), and fields of headers that nobody sees.
-func inetControl(level, typ int) abi.Errno {
+// inet takes a message for IPv4 or IPv6. The source address and interface are not looked
+// at: there is one interface.
+func (c *Control) inet(level, typ int, data []byte) {
+	ok := true
 	switch (option{level, typ}) {
-	case option{unix.IPPROTO_IP, unix.IP_PKTINFO}, option{unix.IPPROTO_IP, unix.IP_TTL}, option{unix.IPPROTO_IP, unix.IP_TOS},
-		option{unix.IPPROTO_IPV6, unix.IPV6_PKTINFO}, option{unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT}, option{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}:
-		return abi.OK
+	case option{unix.IPPROTO_IP, unix.IP_PKTINFO}, option{unix.IPPROTO_IPV6, unix.IPV6_PKTINFO}:
+	case option{unix.IPPROTO_IP, unix.IP_TTL}:
+		ok = c.V4.hops.take(data, 1)
+	case option{unix.IPPROTO_IP, unix.IP_TOS}:
+		if len(data) == 1 {
+			c.V4.class = field{data[0], true}
+		} else {
+			ok = c.V4.class.take(data, 0)
+		}
+	case option{unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT}:
+		ok = c.V6.hops.take(data, -1)
+	case option{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}:
+		ok = c.V6.class.take(data, -1)
+	default:
+		ok = false
 	}
-	if level == unix.IPPROTO_IP || level == unix.IPPROTO_IPV6 {
-		return abi.EINVAL
+	switch {
+	case ok:
+	case level == unix.IPPROTO_IP:
+		c.V4.wrong = true
+	case level == unix.IPPROTO_IPV6:
+		c.V6.wrong = true
 	}
-	return abi.OK
+}
+
+// take reads a number of least to 255; -1 stands for what the socket's option says. It
+// reports false for what is no such number.
+func (f *field) take(data []byte, least int32) bool {
+	if len(data) != 4 {
+		return false
+	}
+	v := int32(binary.LittleEndian.Uint32(data))
+	if v < least || v > 255 {
+		return false
+	}
+	*f = field{uint8(v), v >= 0}
+	return true
 }
 
 // AppendCred appends struct ucred.
@@ -139,14 +190,14 @@ func (w *ControlWriter) Add(level, typ int, data []byte) {
 	}
 }
 
-// PacketInfo4 is struct in_pktinfo of a datagram sent to ip.
-func PacketInfo4(ip IP) []byte {
+// packetInfo4 is struct in_pktinfo of a datagram sent to ip.
+func packetInfo4(ip IP) []byte {
 	b := int32Bytes(loopIndex)
 	b = append(b, ip[12:]...)
 	return append(b, ip[12:]...)
 }
 
-// PacketInfo6 is struct in6_pktinfo of a datagram sent to ip.
-func PacketInfo6(ip IP) []byte {
+// packetInfo6 is struct in6_pktinfo of a datagram sent to ip.
+func packetInfo6(ip IP) []byte {
 	return append(append([]byte(nil), ip[:]...), int32Bytes(loopIndex)...)
 }

@@ -374,8 +374,34 @@ const (
 	maxUDP6 = 65527
 )
 
+// header is what of a datagram's IP header its receiver can ask for.
+type header struct {
+	hops, class uint8 // TTL or hop limit; TOS or traffic class
+}
+
+// headerTo is the header of a datagram to ip: of its own, else of the socket's options.
+// Errors: EINVAL.
+func (s *Socket) headerTo(ip IP, own *Header) (header, abi.Errno) {
+	f, hops, class := &own.V6, option{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS}, option{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}
+	if ip.is4() {
+		f, hops, class = &own.V4, option{unix.IPPROTO_IP, unix.IP_TTL}, option{unix.IPPROTO_IP, unix.IP_TOS}
+	}
+	if f.wrong {
+		return header{}, abi.EINVAL
+	}
+	h := header{f.hops.value, f.class.value}
+	if !f.hops.set {
+		h.hops = uint8(s.value(hops))
+	}
+	if !f.class.set {
+		h.class = uint8(s.value(class))
+	}
+	return h, abi.OK
+}
+
 // sendUDP sends one message. As on Linux it is lost when the receiver has no room.
-func (s *Socket) sendUDP(src fd.Buffers, to *Addr) (int, abi.Errno) {
+func (s *Socket) sendUDP(src fd.Buffers, m *Message) (int, abi.Errno) {
+	to := m.To
 	dst := s.remote
 	n := src.Len()
 	if to != nil {
@@ -405,6 +431,10 @@ func (s *Socket) sendUDP(src fd.Buffers, to *Addr) (int, abi.Errno) {
 	if n > maxUDP6 || n > maxUDP4 && dst.ip.is4() {
 		return 0, abi.EMSGSIZE
 	}
+	h, errno := s.headerTo(dst.ip, &m.Header)
+	if errno != abi.OK {
+		return 0, errno
+	}
 	if !s.bound {
 		if errno := s.stack.claim(s); errno != abi.OK {
 			return 0, abi.EAGAIN
@@ -425,7 +455,7 @@ func (s *Socket) sendUDP(src fd.Buffers, to *Addr) (int, abi.Errno) {
 	if r.rdShut || r.in.cost+n+recordCost > int(r.opts.rcvBuf)+recordCost || !r.in.grow(r.in.n+n) {
 		return n, abi.OK
 	}
-	if !r.in.add(record{n: n, from: Addr{IP: from.ip, Port: from.port}, to: dst.ip}) {
+	if !r.in.add(record{n: n, from: Addr{IP: from.ip, Port: from.port}, to: dst.ip, header: h}) {
 		return n, abi.OK
 	}
 	r.in.put(src)

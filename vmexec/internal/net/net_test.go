@@ -468,10 +468,14 @@ func FuzzDecodeAddr(f *testing.F) {
 
 func FuzzDecodeControl(f *testing.F) {
 	var w ControlWriter
-	w.Room = 200
+	w.Room = 400
 	w.Add(unix.SOL_SOCKET, unix.SCM_RIGHTS, make([]byte, 12))
 	w.Add(unix.SOL_SOCKET, unix.SCM_CREDENTIALS, make([]byte, 12))
 	w.Add(unix.IPPROTO_IP, unix.IP_PKTINFO, make([]byte, 12))
+	w.Add(unix.IPPROTO_IP, unix.IP_TTL, int32Bytes(9))
+	w.Add(unix.IPPROTO_IP, unix.IP_TOS, []byte{9})
+	w.Add(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, int32Bytes(9))
+	w.Add(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int32Bytes(-1))
 	f.Add(uint8(unix.AF_UNIX), w.Bytes)
 	f.Add(uint8(unix.AF_INET), w.Bytes)
 	f.Fuzz(func(t *testing.T, domain uint8, raw []byte) {

@@ -82,10 +82,42 @@ func limitOf(ns int64) int64 {
 // PassCred reports whether messages are received with the sender's credentials.
 func (s *Socket) PassCred() bool { return s.unix() && s.flag(unix.SOL_SOCKET, unix.SO_PASSCRED) }
 
-// PacketInfo reports whether datagrams of AF_INET or AF_INET6 are received with the
-// address that they were sent to.
-func (s *Socket) PacketInfo() (v4, v6 bool) {
-	return s.udp() && s.flag(unix.IPPROTO_IP, unix.IP_PKTINFO), s.udp() && s.flag(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO)
+// value returns an option that is a number: what was set, or its default.
+func (s *Socket) value(opt option) int32 {
+	if v, ok := s.opts.values[opt]; ok {
+		return v
+	}
+	return intOptions[opt].def
+}
+
+// Ancillary adds what the socket's options want to be told of a datagram of AF_INET or
+// AF_INET6, in Linux's order: its destination, and of its header the hop limit and the
+// class. See ip(7), ipv6(7).
+func (s *Socket) Ancillary(w *ControlWriter, r *Received) {
+	if !s.udp() {
+		return
+	}
+	if s.domain == unix.AF_INET6 && s.flag(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO) {
+		w.Add(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, packetInfo6(r.To))
+	}
+	if r.To.is4() { // on a socket of either family
+		if s.flag(unix.IPPROTO_IP, unix.IP_PKTINFO) {
+			w.Add(unix.IPPROTO_IP, unix.IP_PKTINFO, packetInfo4(r.To))
+		}
+		if s.flag(unix.IPPROTO_IP, unix.IP_RECVTTL) {
+			w.Add(unix.IPPROTO_IP, unix.IP_TTL, int32Bytes(int32(r.Hops)))
+		}
+		if s.flag(unix.IPPROTO_IP, unix.IP_RECVTOS) {
+			w.Add(unix.IPPROTO_IP, unix.IP_TOS, []byte{r.Class})
+		}
+		return
+	}
+	if s.flag(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT) {
+		w.Add(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, int32Bytes(int32(r.Hops)))
+	}
+	if s.flag(unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS) {
+		w.Add(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int32Bytes(int32(r.Class)))
+	}
 }
 
 // family restricts an option to sockets.
@@ -160,6 +192,8 @@ var intOptions = map[option]intOption{
 	{unix.IPPROTO_IP, unix.IP_TTL}:             {of: inetOnly, low: 1, top: 255, def: 64},
 	{unix.IPPROTO_IP, unix.IP_RECVERR}:         {of: inetOnly, boolean: true},
 	{unix.IPPROTO_IP, unix.IP_PKTINFO}:         {of: inetOnly, boolean: true},
+	{unix.IPPROTO_IP, unix.IP_RECVTTL}:         {of: inetOnly, boolean: true},
+	{unix.IPPROTO_IP, unix.IP_RECVTOS}:         {of: inetOnly, boolean: true},
 	{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER}:    {of: inetOnly, top: 5, def: 1},
 	{unix.IPPROTO_IP, unix.IP_FREEBIND}:        {of: inetOnly, boolean: true},
 	{unix.IPPROTO_IP, ipBindNoPort}:            {of: inetOnly, boolean: true},
@@ -170,6 +204,9 @@ var intOptions = map[option]intOption{
 	{unix.IPPROTO_IPV6, unix.IPV6_RECVERR}:     {of: inet6Only, boolean: true},
 	{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO}: {of: inet6Only, boolean: true},
 	{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}:      {of: inet6Only, low: -1, top: 255},
+
+	{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT}: {of: inet6Only, boolean: true},
+	{unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS}:   {of: inet6Only, boolean: true},
 
 	{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS}:   {of: inet6Only, low: -1, top: 255, def: 64},
 	{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS}: {of: inet6Only, low: -1, top: 255, def: 1},

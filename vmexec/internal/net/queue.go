@@ -22,6 +22,7 @@ type record struct {
 	n      int // bytes that are left
 	from   Addr
 	to     IP // datagrams: the address it was sent to
+	header header
 	cred   Cred
 	rights []*fd.Description // each with a reference of its own
 	sender *Socket           // whose send buffer it counts in; nil: nobody's

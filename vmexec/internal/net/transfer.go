@@ -20,7 +20,7 @@ func (s *Socket) Send(src fd.Buffers, m *Message) (n int, wait *waitq.Queue, err
 	case s.tcp():
 		n, errno = s.sendTCP(src)
 	case s.udp():
-		n, errno = s.sendUDP(src, m.To)
+		n, errno = s.sendUDP(src, m)
 	case s.unix() && s.stream():
 		return s.sendStream(src, m)
 	case s.unix():
@@ -68,13 +68,16 @@ func (s *Socket) sendTCP(src fd.Buffers) (int, abi.Errno) {
 
 // Received is what Recv gives beside the bytes.
 type Received struct {
-	N       int  // bytes that were copied
-	Full    int  // bytes of the message, of which the rest is lost; N for a stream
-	Named   bool // From is set
-	From    Addr
-	To      IP // datagrams of AF_INET and AF_INET6: where it was sent to
-	HasCred bool
-	Cred    Cred
+	N     int  // bytes that were copied
+	Full  int  // bytes of the message, of which the rest is lost; N for a stream
+	Named bool // From is set
+	From  Addr
+	// Of datagrams of AF_INET and AF_INET6: where it was sent to, and the hop limit and
+	// the class of its header.
+	To          IP
+	Hops, Class uint8
+	HasCred     bool
+	Cred        Cred
 	// Rights are the descriptors that came along, each with a reference that is the
 	// caller's.
 	Rights []*fd.Description
@@ -222,7 +225,7 @@ func (s *Socket) lend(rights []*fd.Description) []*fd.Description {
 func (s *Socket) recvMessage(dst fd.Buffers, peek bool) Received {
 	r := s.in.records[0]
 	n := min(dst.Len(), r.n)
-	out := Received{N: n, Full: r.n, From: r.from, To: r.to, Cred: r.cred, HasCred: s.unix()}
+	out := Received{N: n, Full: r.n, From: r.from, To: r.to, Hops: r.header.hops, Class: r.header.class, Cred: r.cred, HasCred: s.unix()}
 	switch {
 	case s.unix():
 		out.From.Family, out.Named = unix.AF_UNIX, r.from.Path != "" && s.typ == unix.SOCK_DGRAM

@@ -204,6 +204,7 @@ type Message struct {
 	Rights []*fd.Description // descriptors that go along; a reference is taken
 	Cred   Cred              // of the sender
 	Limit  int               // of descriptors in flight
+	Header Header            // of a datagram of AF_INET or AF_INET6
 }
 
 // peerOf returns who gets a message of a unix datagram or seqpacket socket.

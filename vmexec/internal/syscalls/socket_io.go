@@ -197,7 +197,7 @@ func control(t *task.Thread, s *net.Socket, h *messageHeader, m *net.Message) ab
 		}
 		m.Cred.PID = c.Cred.PID
 	}
-	m.Limit = t.P.FDs.Limit()
+	m.Limit, m.Header = t.P.FDs.Limit(), c.Header
 	for _, n := range c.FDs {
 		d, errno := t.P.FDs.Description(n)
 		if errno != abi.OK {
@@ -531,7 +531,7 @@ func headerOut(t *task.Thread, r *net.Received, h *messageHeader, addr uint64, c
 }
 
 // ancillary makes the control messages of a message: credentials, descriptors, which
-// it installs, and the address of a datagram.
+// it installs, and what the header of a datagram says.
 func ancillary(t *task.Thread, s *net.Socket, r *net.Received, h *messageHeader, flags uint32) *net.ControlWriter {
 	w := &net.ControlWriter{}
 	if h.control != 0 {
@@ -544,14 +544,7 @@ func ancillary(t *task.Thread, s *net.Socket, r *net.Received, h *messageHeader,
 		}
 		w.Add(unix.SOL_SOCKET, unix.SCM_CREDENTIALS, net.AppendCred(nil, cred))
 	}
-	if v4, v6 := s.PacketInfo(); v4 || v6 {
-		if v4 && s.Domain() == unix.AF_INET {
-			w.Add(unix.IPPROTO_IP, unix.IP_PKTINFO, net.PacketInfo4(r.To))
-		}
-		if v6 {
-			w.Add(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, net.PacketInfo6(r.To))
-		}
-	}
+	s.Ancillary(w, r)
 	if len(r.Rights) == 0 {
 		return w
 	}
