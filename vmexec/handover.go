@@ -17,6 +17,8 @@ import (
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/loader"
 	"kontain.dev/eventing/vmexec/internal/platform"
+	"kontain.dev/eventing/vmexec/internal/platform/kvm"
+	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
 // Handover is what another process on this machine needs to run a program, or to
@@ -44,7 +46,8 @@ type handover struct {
 	Dir      string              `json:"dir"`
 	Exe      handoverExecutable  `json:"exe"`
 	Interp   *handoverExecutable `json:"interp,omitempty"`
-	Folder   string              `json:"folder,omitempty"`  // the root's
+	Device   int                 `json:"device"`            // KVM's device: index in Handover.Files
+	Folder   *handoverFolder     `json:"folder,omitempty"`  // the root's
 	Program  *handoverFile       `json:"program,omitempty"` // the root's only file, which is Exe's, in its place
 	Snapshot *handoverSnapshot   `json:"snapshot,omitempty"`
 }
@@ -53,6 +56,13 @@ type handover struct {
 type handoverExecutable struct {
 	Path string `json:"path"`
 	File int    `json:"file"` // index in Handover.Files
+}
+
+// handoverFolder is the folder of a DirRoot.
+type handoverFolder struct {
+	Path  string `json:"path"`
+	File  int    `json:"file"`  // index in Handover.Files
+	Whole bool   `json:"whole"` // it is the host's own root directory
 }
 
 // handoverFile is the file of a ProgramRoot.
@@ -112,9 +122,6 @@ func (h *Host) handOver(o *Handover, p *Program, s *Snapshot) error {
 		Kind: h.kind, Features: h.p.Features(), Types: fingerprint(),
 		Path: p.spec.Path, ExecFn: p.execFn, Args: p.spec.Args, Env: p.spec.Env, Dir: p.spec.Dir, Program: root.program,
 	}
-	if root.info.Kind == rootFolder {
-		t.Folder = root.info.Path
-	}
 	add := func(f *os.File, err error) (int, error) {
 		if err != nil {
 			return 0, err
@@ -144,16 +151,48 @@ func (h *Host) handOver(o *Handover, p *Program, s *Snapshot) error {
 		}
 		t.Interp = &handoverExecutable{Path: p.interp.path, File: n}
 	}
+	if root.folder != nil {
+		if n, err = add(duplicateFD(root.folder.FD(), root.info.Path)); err != nil {
+			return err
+		}
+		t.Folder = &handoverFolder{Path: root.info.Path, File: n, Whole: root.folder.Whole()}
+	}
+	if k, ok := h.p.(*kvm.Platform); ok {
+		if t.Device, err = add(duplicateFD(k.Device(), "/dev/kvm")); err != nil {
+			return err
+		}
+	}
 	o.Text, err = json.Marshal(t)
 	return err
 }
 
-func duplicate(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+func duplicate(f *os.File) (*os.File, error) { return duplicateFD(int(f.Fd()), f.Name()) }
+
+func duplicateFD(fd int, name string) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
 	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// ReplaceFolder puts the folder of the program's root, if it has one, in the place of
+// what replace returns for it: a descriptor of the same folder.
+func (o *Handover) ReplaceFolder(replace func(folder *os.File) (*os.File, error)) error {
+	var t handover
+	if err := json.Unmarshal(o.Text, &t); err != nil {
+		return err
+	}
+	if t.Folder == nil {
+		return nil
+	}
+	old := o.Files[t.Folder.File]
+	f, err := replace(old)
+	if err != nil {
+		return err
+	}
+	o.Files[t.Folder.File] = f
+	return old.Close()
 }
 
 // Close closes the files.
@@ -224,6 +263,10 @@ func (o *Handover) join(n *Handover, s *handoverSnapshot) error {
 	if t.Interp != nil {
 		t.Interp.File += len(n.Files)
 	}
+	if t.Folder != nil {
+		t.Folder.File += len(n.Files)
+	}
+	t.Device += len(n.Files)
 	for _, f := range o.Files {
 		d, err := duplicate(f)
 		if err != nil {
@@ -320,11 +363,23 @@ func (t *handover) take(files []*os.File) (h *Host, p *Program, s *Snapshot, err
 	if t.Types != fingerprint() {
 		return nil, nil, nil, errors.New("it comes from another build of the monitor: install the programs of one release together")
 	}
-	if h, err = attach(t.Kind, t.Features); err != nil {
+	device := -1
+	if t.Kind == KVM {
+		if device, err = t.file(t.Device, files); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if h, err = attach(t.Kind, device, t.Features); err != nil {
 		return nil, nil, nil, err
 	}
-	if p, err = t.program(files); err != nil || t.Snapshot == nil {
-		return h, p, nil, err
+	if p, err = t.program(files); err != nil {
+		return nil, nil, nil, err
+	}
+	if f := p.spec.Root.folder; f != nil {
+		h.folder = fmt.Sprintf("/proc/self/fd/%d", f.FD())
+	}
+	if t.Snapshot == nil {
+		return h, p, nil, nil
 	}
 	if len(files) < 2 {
 		return nil, nil, nil, fmt.Errorf("%d files were given", len(files))
@@ -334,6 +389,14 @@ func (t *handover) take(files []*os.File) (h *Host, p *Program, s *Snapshot, err
 	}
 	s.platform = t.Kind
 	return h, p, s, nil
+}
+
+// file returns the descriptor of one of the files.
+func (t *handover) file(i int, files []*os.File) (int, error) {
+	if i < 0 || i >= len(files) {
+		return -1, fmt.Errorf("%d files were given", len(files))
+	}
+	return int(files[i].Fd()), nil
 }
 
 func (t *handover) program(files []*os.File) (*Program, error) {
@@ -352,8 +415,15 @@ func (t *handover) program(files []*os.File) (*Program, error) {
 	switch {
 	case t.Program != nil:
 		p.spec.Root, err = t.Program.root(p.exe.file)
-	case t.Folder != "":
-		p.spec.Root, err = DirRoot(t.Folder)
+	case t.Folder != nil:
+		var fd int
+		if fd, err = t.file(t.Folder.File, files); err != nil {
+			return nil, err
+		}
+		var d *vfs.HostDir
+		if d, err = vfs.NewHostDirAt(fd, t.Folder.Path, t.Folder.Whole); err == nil {
+			p.spec.Root = folderRoot(d, t.Folder.Path)
+		}
 	default:
 		err = errors.New("it has no root")
 	}

@@ -18,6 +18,9 @@ import (
 type Host struct {
 	kind Kind
 	p    platform.Platform
+	// folder is that of the program that was taken over with the host, as a path; empty
+	// without one.
+	folder string
 }
 
 // Open opens a platform. The error is an *UnavailableError when this machine
@@ -49,12 +52,12 @@ func unavailable(kind Kind, err error) error {
 }
 
 // attach is Open in a process that need not find out what this machine offers: f
-// are the features that another process has found.
-func attach(kind Kind, f platform.Features) (*Host, error) {
+// are the features that another process has found. Of KVM it takes a descriptor over.
+func attach(kind Kind, device int, f platform.Features) (*Host, error) {
 	if kind != KVM {
 		return Open(kind)
 	}
-	p, err := kvm.Attach(f)
+	p, err := kvm.Attach(device, f)
 	if err != nil {
 		return nil, unavailable(KVM, err)
 	}
@@ -66,8 +69,6 @@ type JailReport = jail.Report
 
 // JailSpec says what a process goes on doing in its jail, beside running machines.
 type JailSpec struct {
-	// Folder is the one whose files guests see, if there is one.
-	Folder string
 	// Freeze: it makes a snapshot, and sends its Handover to another process.
 	Freeze bool
 	// Files is the most descriptors that may be open.
@@ -79,7 +80,7 @@ type JailSpec struct {
 // does not hold: no guest must be run then. The process must be built without cgo.
 func (h *Host) Jail(s JailSpec) (JailReport, error) {
 	guestmem.Prepare()
-	return jail.Enter(jail.Config{Ptrace: h.kind == Ptrace, Folder: s.Folder, Freeze: s.Freeze, Files: uint64(s.Files)})
+	return jail.Enter(jail.Config{Ptrace: h.kind == Ptrace, Folder: h.folder, Freeze: s.Freeze, Files: uint64(s.Files)})
 }
 
 // Kind returns the platform that was opened; never Auto.

@@ -26,6 +26,8 @@ type Root struct {
 	sealedPath string
 	sealed     *os.File
 	program    *handoverFile // what that file was
+
+	folder *vfs.HostDir // of a DirRoot
 }
 
 // Kinds of a root, in the header of a snapshot.
@@ -145,7 +147,11 @@ func DirRoot(dir string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{lower: d, close: d.Close, info: snapshot.Root{Kind: rootFolder, Path: abs}}, nil
+	return folderRoot(d, abs), nil
+}
+
+func folderRoot(d *vfs.HostDir, path string) *Root {
+	return &Root{lower: d, close: d.Close, folder: d, info: snapshot.Root{Kind: rootFolder, Path: path}}
 }
 
 // Close frees the root. Every Program that uses it must be closed before.

@@ -121,7 +121,7 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	}
 	e := &outside{host: w.host, program: f.program, limits: spec.Limits}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Folder: spec.Root}
+	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits}
 	switch {
 	case spec.Tier == TierProcess:
 		e.config.Reuse = wire.Once

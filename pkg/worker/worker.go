@@ -50,7 +50,6 @@ type Config struct {
 	Limits  vmexec.Limits    // of each event
 	Reuse   wire.Reuse
 	Used    []uint64 // the pages that an event uses, when that is known
-	Folder  string   // that of the program's root, when it has one
 }
 
 // DiedError says that a worker ended when it should not have.
@@ -89,7 +88,7 @@ type Process struct {
 // Start starts a worker and waits until it is ready for an event.
 func Start(ctx context.Context, c Config) (*Process, error) {
 	setup, err := json.Marshal(wire.Setup{
-		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Folder: c.Folder,
+		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used,
 	})
 	if err != nil {
 		return nil, err

@@ -209,7 +209,7 @@ func TestHandOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closes(t, o)
-	p := start(t, Config{Worker: built.worker, Program: o, Folder: filepath.Dir(built.guest), Reuse: wire.Reset, Limits: vmexec.Limits{Output: 1 << 20}})
+	p := start(t, Config{Worker: built.worker, Program: o, Reuse: wire.Reset, Limits: vmexec.Limits{Output: 1 << 20}})
 	if r := do(t, p, "read /guest"); string(r.Stdout) != "1 READ /GUEST A=b, it begins with \x7fELF" {
 		t.Errorf("%q, %+v", r.Stdout, r)
 	}

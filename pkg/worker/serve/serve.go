@@ -126,7 +126,7 @@ func (s *server) start() error {
 	}
 	loaded := time.Now()
 	freeze := s.setup.Reuse == wire.Freeze
-	jail, err := s.host.Jail(vmexec.JailSpec{Folder: s.setup.Folder, Freeze: freeze, Files: maxFiles})
+	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles})
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,6 @@ type Setup struct {
 	Reuse Reuse `json:"reuse"`
 	// Used are the pages that an event uses, when that is known.
 	Used []uint64 `json:"used,omitempty"`
-	// Folder is that of the program's root, when it has one.
-	Folder string `json:"folder,omitempty"`
 }
 
 // Reuse says what a worker does after an event.

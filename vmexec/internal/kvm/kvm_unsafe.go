@@ -108,6 +108,11 @@ func Open() (*System, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: "/dev/kvm", Err: err}
 	}
+	return Adopt(fd)
+}
+
+// Adopt is Open for a descriptor of /dev/kvm, which it takes over, also when it fails.
+func Adopt(fd int) (*System, error) {
 	s := &System{fd: fd}
 	v, err := ioctl(fd, "KVM_GET_API_VERSION", ioGetAPIVersion, 0)
 	if err == nil && v != APIVersion {
@@ -125,6 +130,9 @@ func Open() (*System, error) {
 	}
 	return s, nil
 }
+
+// FD is the descriptor of /dev/kvm, for Adopt in another process.
+func (s *System) FD() int { return s.fd }
 
 // Close closes /dev/kvm. Machines that were made stay usable.
 func (s *System) Close() error { return unix.Close(s.fd) }

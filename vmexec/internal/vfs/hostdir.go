@@ -50,20 +50,28 @@ const (
 // NewHostDir opens a folder of the host. The host's own root directory is shown
 // without its /dev, /proc, /run and /sys.
 func NewHostDir(dir string) (*HostDir, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("vfs: show host folder %s: open: %w", dir, err)
+	}
+	var st, slash unix.Stat_t
+	whole := unix.Fstat(root, &st) == nil && unix.Stat("/", &slash) == nil && st.Dev == slash.Dev && st.Ino == slash.Ino
+	return NewHostDirAt(root, dir, whole)
+}
+
+// NewHostDirAt is NewHostDir for a descriptor of the folder, which it takes over, also
+// when it fails. whole says that it is the host's own root directory.
+func NewHostDirAt(root int, dir string, whole bool) (*HostDir, error) {
 	fail := func(op string, err error) (*HostDir, error) {
 		return nil, fmt.Errorf("vfs: show host folder %s: %s: %w", dir, op, err)
 	}
-	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fail("open", err)
-	}
 	h := &HostDir{root: root, devs: map[uint64]int{}}
-	var st, slash unix.Stat_t
+	var st unix.Stat_t
 	if err := unix.Fstat(root, &st); err != nil {
 		unix.Close(root)
 		return fail("stat", err)
 	}
-	if err := unix.Stat("/", &slash); err == nil && st.Dev == slash.Dev && st.Ino == slash.Ino {
+	if whole {
 		h.hide = map[string]bool{"dev": true, "proc": true, "run": true, "sys": true}
 	}
 	if _, errno := h.device(root, st.Dev); errno != 0 {
@@ -78,6 +86,13 @@ func NewHostDir(dir string) (*HostDir, error) {
 	unix.Close(fd)
 	return h, nil
 }
+
+// FD is the descriptor of the folder, and Whole says that it is the host's own root
+// directory, for NewHostDirAt in another process.
+func (h *HostDir) FD() int { return h.root }
+
+// Whole is explained at FD.
+func (h *HostDir) Whole() bool { return h.hide != nil }
 
 // Close frees the folder. No VM may use it any more.
 func (h *HostDir) Close() error {

@@ -56,10 +56,11 @@ func Open() (*Platform, error) {
 	return p, nil
 }
 
-// Attach opens /dev/kvm for a short life, such as that of one machine: what it has
-// was found out by Open in another process on this machine, whose Features f are.
-func Attach(f platform.Features) (*Platform, error) {
-	sys, err := kvm.Open()
+// Attach takes over a descriptor of /dev/kvm for a short life, such as that of one
+// machine: what it has was found out by Open in another process on this machine, whose
+// Features f are.
+func Attach(device int, f platform.Features) (*Platform, error) {
+	sys, err := kvm.Adopt(device)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +143,9 @@ func shadowPaging() bool {
 	b, err := os.ReadFile("/sys/module/kvm/parameters/tdp_mmu")
 	return err == nil && len(b) > 0 && b[0] == 'N'
 }
+
+// Device is the descriptor of /dev/kvm, for Attach in another process.
+func (p *Platform) Device() int { return p.sys.FD() }
 
 // Features implements platform.Platform.
 func (p *Platform) Features() platform.Features { return p.features }
