@@ -264,8 +264,13 @@ func checkMediaType(value string) error {
 			return badAttribute(name, "%q is not a media type: it holds more than ASCII", clip(value))
 		}
 	}
-	if _, _, err := mime.ParseMediaType(value); err != nil {
+	media, _, err := mime.ParseMediaType(value)
+	if err != nil {
 		return badAttribute(name, "%q is not a media type (RFC 2046), such as application/json: %v", clip(value), err)
+	}
+	// The parser is also that of Content-Disposition, whose values have no slash.
+	if !strings.Contains(media, "/") {
+		return badAttribute(name, "%q is not a media type (RFC 2046), such as application/json: it has no subtype", clip(value))
 	}
 	return nil
 }

@@ -90,6 +90,13 @@ func TestDecodeAccepts(t *testing.T) {
 			data:  []string{"a\nb"},
 		},
 		{
+			name:   "structured pairs, and backslashes that are no escape of one",
+			header: headers("Content-Type", MediaTypeJSON),
+			body:   `{"subject":"\ud83d\ude00\\ud83d\\\\ud83d","id":"7","source":"s","type":"t","specversion":"1.0"}`, mode: Structured,
+			attrs: []map[string]string{{"specversion": "1.0", "id": "7", "source": "s", "type": "t", "subject": `😀\ud83d\\ud83d`}},
+			data:  []string{""},
+		},
+		{
 			name:   "structured vendor JSON",
 			header: headers("Content-Type", MediaTypeJSON),
 			body:   `{"data":{"a":1},"datacontenttype":"application/vnd.x+json","id":"7","source":"s","type":"t","specversion":"1.0"}`, mode: Structured,
@@ -177,6 +184,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"control character", binaryHeaders("Ce-Subject", "a%0d%0aX: y"), ``, 400, "subject", "U+000D"},
 		{"open quoted string", binaryHeaders("Ce-Subject", `"abc`), ``, 400, "subject", "without an end"},
 		{"binary content type", binaryHeaders("Content-Type", "json/"), ``, 400, "datacontenttype", "media type"},
+		{"binary content type without subtype", binaryHeaders("Content-Type", "text; x=y"), ``, 400, "datacontenttype", "no subtype"},
 		{"large attributes", binaryHeaders("Ce-Big", strings.Repeat("x", MaxAttributes)), ``, 413, "big", "65536"},
 		{"structured empty", structured, ``, 400, "", "not valid JSON"},
 		{"structured cut", structured, `{"id":"1"`, 400, "", "at byte 9 of 9"},
@@ -197,6 +205,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{"structured base64 number", structured, doc(`,"data_base64":1`), 400, "data_base64", "not a string"},
 		{"structured base64 bad", structured, doc(`,"data_base64":"a"`), 400, "data_base64", "not base64"},
 		{"structured text data not text", structured, doc(`,"datacontenttype":"text/plain","data":{}`), 400, "data", "send a string, data_base64"},
+		{"structured half a pair", structured, doc(`,"subject":"\\\ud83d\\ud83d x"`), 400, "subject", `holds \ud83d, which is half`},
+		{"structured second half first", structured, doc(`,"subject":"\ude00\ud83d"`), 400, "subject", `holds \ude00`},
+		{"structured half a pair at the end", structured, doc(`,"subject":"\ud83d\ude00\ud83d"`), 400, "subject", "half of a surrogate pair"},
+		{"structured half a pair in text data", structured, doc(`,"datacontenttype":"text/plain","data":"\uDFFF"`), 400, "data", "half of a surrogate pair"},
 		{"batch object", headers("Content-Type", MediaTypeBatchJSON), doc(""), 400, "", "JSON array"},
 		{"batch member", headers("Content-Type", MediaTypeBatchJSON), "[" + doc("") + `,{"specversion":"1.0"}]`, 400, "", "event 2 of 2 in the batch: attribute id: is missing"},
 	}
@@ -342,6 +354,7 @@ func checkRoundTrip(t *testing.T, e *Event) {
 func FuzzDecodeJSON(f *testing.F) {
 	f.Add([]byte(`{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"AA=="}`))
 	f.Add([]byte(`{"specversion":"1.0","data_base64":1}`))
+	f.Add([]byte(`{"specversion":"1.0","id":"\ud83d\ude00","source":"s","type":"t","subject":"\\ud83d\ud83d"}`))
 	f.Add([]byte(`{"data":"x","datacontenttype":"text/plain","specversion":"1.0","id":"1","source":"s","type":"t","x":-1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := DecodeJSON(b)

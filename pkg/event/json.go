@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -53,8 +54,8 @@ func setData(e *Event, m member) error {
 		}
 		return badAttribute(m.name, "is not a string; it holds the data in base64 (RFC 4648, section 4)")
 	}
-	if err := json.Unmarshal(m.raw, &text); err != nil {
-		return badAttribute(m.name, "cannot be read: %v", err)
+	if err := m.text(&text); err != nil {
+		return err
 	}
 	if m.name == "data" {
 		e.DataEncoded = []byte(text)
@@ -181,6 +182,50 @@ type member struct {
 	raw  json.RawMessage
 }
 
+// text reads a member that is a string. A string with half of a surrogate pair is no
+// text (RFC 8259, section 8.2; CloudEvents, section 3.1), and encoding/json would put
+// another character in its place.
+func (m *member) text(to *string) error {
+	if half := loneSurrogate(m.raw); half != "" {
+		return badAttribute(m.name, "holds %s, which is half of a surrogate pair; send both halves or the character itself", half)
+	}
+	if err := json.Unmarshal(m.raw, to); err != nil {
+		return badAttribute(m.name, "cannot be read: %v", err)
+	}
+	return nil
+}
+
+// loneSurrogate returns the first escape of half of a surrogate pair without the
+// other half in a JSON string, which is valid; "" when there is none.
+func loneSurrogate(raw []byte) string {
+	const escape = len(`\uXXXX`)
+	unit := func(i int) rune {
+		if i+escape > len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
+			return 0
+		}
+		n, err := strconv.ParseUint(string(raw[i+2:i+escape]), 16, 16)
+		if err != nil {
+			return 0
+		}
+		return rune(n)
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		r := unit(i)
+		switch {
+		case !utf16.IsSurrogate(r):
+			i++ // what is escaped is no backslash of its own
+		case utf16.DecodeRune(r, unit(i+escape)) == utf8.RuneError:
+			return string(raw[i : i+escape])
+		default:
+			i += 2*escape - 1
+		}
+	}
+	return ""
+}
+
 // members lists the members of a JSON object in their order.
 func members(b []byte) ([]member, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -279,8 +324,8 @@ func checkMember(m member) error {
 	switch c := m.raw[0]; {
 	case c == '"':
 		var text string
-		if err := json.Unmarshal(m.raw, &text); err != nil {
-			return badAttribute(m.name, "cannot be read: %v", err)
+		if err := m.text(&text); err != nil {
+			return err
 		}
 		return checkValue(m.name, text)
 	case isCore(m.name):
