@@ -37,7 +37,8 @@ type Handover struct {
 type handover struct {
 	Kind     Kind              `json:"kind"`
 	Features platform.Features `json:"features"`
-	Types    string            `json:"types"` // fingerprint
+	CPUID    []byte            `json:"cpuid,omitempty"` // kvm.Platform.CPUID
+	Types    string            `json:"types"`           // fingerprint
 
 	Path     string              `json:"path"`
 	ExecFn   string              `json:"execFn"`
@@ -158,6 +159,7 @@ func (h *Host) handOver(o *Handover, p *Program, s *Snapshot) error {
 		t.Folder = &handoverFolder{Path: root.info.Path, File: n, Whole: root.folder.Whole()}
 	}
 	if k, ok := h.p.(*kvm.Platform); ok {
+		t.CPUID = k.CPUID()
 		if t.Device, err = add(duplicateFD(k.Device(), "/dev/kvm")); err != nil {
 			return err
 		}
@@ -344,10 +346,14 @@ const maxState = 1 << 30
 // TakeOver returns the program of a Handover, its snapshot if there is one, and a
 // host for them, in a process that was given the text and the files. They are for the
 // life of the process. The host finds nothing out anew, so this takes little time; it
-// trusts who gave the files.
-func TakeOver(text []byte, files []*os.File) (*Host, *Program, *Snapshot, error) {
+// trusts who gave the files. sameBuild says that this very program was found to be of
+// their build before; otherwise that is found out.
+func TakeOver(text []byte, files []*os.File, sameBuild bool) (*Host, *Program, *Snapshot, error) {
 	var t handover
 	err := json.Unmarshal(text, &t)
+	if err == nil && !sameBuild && t.Types != fingerprint() {
+		err = errors.New("it comes from another build of the monitor: install the programs of one release together")
+	}
 	if err == nil {
 		var h *Host
 		var p *Program
@@ -360,16 +366,13 @@ func TakeOver(text []byte, files []*os.File) (*Host, *Program, *Snapshot, error)
 }
 
 func (t *handover) take(files []*os.File) (h *Host, p *Program, s *Snapshot, err error) {
-	if t.Types != fingerprint() {
-		return nil, nil, nil, errors.New("it comes from another build of the monitor: install the programs of one release together")
-	}
 	device := -1
 	if t.Kind == KVM {
 		if device, err = t.file(t.Device, files); err != nil {
 			return nil, nil, nil, err
 		}
 	}
-	if h, err = attach(t.Kind, device, t.Features); err != nil {
+	if h, err = attach(t.Kind, device, t.Features, t.CPUID); err != nil {
 		return nil, nil, nil, err
 	}
 	if p, err = t.program(files); err != nil {

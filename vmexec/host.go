@@ -52,12 +52,13 @@ func unavailable(kind Kind, err error) error {
 }
 
 // attach is Open in a process that need not find out what this machine offers: f
-// are the features that another process has found. Of KVM it takes a descriptor over.
-func attach(kind Kind, device int, f platform.Features) (*Host, error) {
+// are the features, and leaves what the CPUID instruction tells, that another process
+// has found. Of KVM it takes a descriptor over.
+func attach(kind Kind, device int, f platform.Features, leaves []byte) (*Host, error) {
 	if kind != KVM {
 		return Open(kind)
 	}
-	p, err := kvm.Attach(device, f)
+	p, err := kvm.Attach(device, f, leaves)
 	if err != nil {
 		return nil, unavailable(KVM, err)
 	}

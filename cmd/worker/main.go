@@ -3,6 +3,12 @@
 
 // Command kontain-worker runs machines for a receiver, which starts it with a
 // socket and the files of a snapshot as descriptors. It is built with CGO_ENABLED=0.
+//
+// It may live for one event only. The Go runtime need not find out for that how much of
+// the processors its cgroup may use, nor look again now and then.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

@@ -87,8 +87,20 @@ type Process struct {
 
 // Start starts a worker and waits until it is ready for an event.
 func Start(ctx context.Context, c Config) (*Process, error) {
+	program, same := sameBuild(c.Worker)
+	p, err := launch(ctx, c, same)
+	if err != nil || program.stillThere(c.Worker) || !same {
+		return p, err
+	}
+	// It was replaced at this moment, and has not looked at its build.
+	_ = p.Close()
+	return launch(ctx, c, false)
+}
+
+// launch is Start; sameBuild says that the worker need not find out its build.
+func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	setup, err := json.Marshal(wire.Setup{
-		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used,
+		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, SameBuild: sameBuild,
 	})
 	if err != nil {
 		return nil, err

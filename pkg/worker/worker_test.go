@@ -474,10 +474,37 @@ func TestStartFails(t *testing.T) {
 		}
 		other := *c.Program
 		other.Text = bytes.Replace(other.Text, []byte(`"types":"`), []byte(`"types":"x`), 1)
-		c.Program = &other
-		if _, err := Start(t.Context(), c); err == nil || !strings.Contains(err.Error(), "install the programs of one release together") {
-			t.Errorf("%v", err)
+		otherBuild := func(what string) {
+			t.Helper()
+			c := c
+			c.Program = &other
+			if _, err := Start(t.Context(), c); err == nil || !strings.Contains(err.Error(), "install the programs of one release together") {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
+		// Its build is looked at before it is known, and again once it is replaced.
+		b, err := os.ReadFile(built.worker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Worker = filepath.Join(t.TempDir(), Name)
+		install := func() {
+			t.Helper()
+			if err := errors.Join(os.WriteFile(c.Worker+".new", b, 0o700), os.Rename(c.Worker+".new", c.Worker)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		install()
+		otherBuild("new")
+		closes(t, start(t, c))
+		if _, same := sameBuild(c.Worker); !same {
+			t.Error("its build is not known")
+		}
+		install()
+		if _, same := sameBuild(c.Worker); same {
+			t.Error("the build of another program is known")
+		}
+		otherBuild("replaced")
 	})
 	for _, args := range [][]string{{"x"}, {}, {"2"}, {"-1"}} {
 		cmd := exec.Command(built.worker, args...)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -45,20 +46,42 @@ func Run(files int) error {
 
 // closeStrays closes what a careless library of the receiver has left open for its
 // children, from a descriptor on. Those of the Go runtime stay: it opens its poller when
-// it likes.
+// it likes. New descriptors are the lowest that are free, so that its are before the
+// first free ones.
 func closeStrays(from int) {
+	const enough = 16
+	free := 0
+	for ; free < enough; from++ {
+		if _, err := unix.FcntlInt(uintptr(from), unix.F_GETFD, 0); err != nil {
+			free++
+			continue
+		}
+		free = 0
+		closeStray(from)
+	}
+	if unix.CloseRange(uint(from), math.MaxUint32, 0) != nil { // before Linux 5.9
+		closeListed(from)
+	}
+}
+
+// closeStray closes a descriptor unless it is the Go runtime's.
+func closeStray(fd int) {
+	to, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err == nil && to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
+		_ = unix.Close(fd)
+	}
+}
+
+// closeListed is closeStrays by the list of descriptors.
+func closeListed(from int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return // without /proc it is not known what is open
 	}
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd < from {
-			continue
-		}
-		to, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
-			_ = unix.Close(fd)
+		if err == nil && fd >= from {
+			closeStray(fd)
 		}
 	}
 }
@@ -118,7 +141,7 @@ func (s *server) start() error {
 	if err := json.Unmarshal(b, &s.setup); err != nil {
 		return fmt.Errorf("what to do: %w", err)
 	}
-	if s.host, s.program, s.snapshot, err = vmexec.TakeOver(s.setup.Program, s.files); err != nil {
+	if s.host, s.program, s.snapshot, err = vmexec.TakeOver(s.setup.Program, s.files, s.setup.SameBuild); err != nil {
 		return err
 	}
 	if s.snapshot != nil {

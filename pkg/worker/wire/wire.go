@@ -61,6 +61,8 @@ type Setup struct {
 	Reuse Reuse `json:"reuse"`
 	// Used are the pages that an event uses, when that is known.
 	Used []uint64 `json:"used,omitempty"`
+	// SameBuild: the worker's program is known to be of the receiver's build.
+	SameBuild bool `json:"sameBuild,omitempty"`
 }
 
 // Reuse says what a worker does after an event.

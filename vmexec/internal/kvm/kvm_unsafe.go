@@ -142,20 +142,21 @@ func (s *System) CheckExtension(capability int) (int, error) {
 	return ioctl(s.fd, "KVM_CHECK_EXTENSION", ioCheckExtension, uintptr(capability))
 }
 
-const maxCPUID = 256
+// MaxCPUID is the most leaves in one table.
+const MaxCPUID = 256
 
 type cpuidTable struct {
 	n, _    uint32
-	entries [maxCPUID]CPUIDEntry
+	entries [MaxCPUID]CPUIDEntry
 }
 
 // SupportedCPUID returns the CPUID leaves that KVM can give to a guest.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
-	t := &cpuidTable{n: maxCPUID}
+	t := &cpuidTable{n: MaxCPUID}
 	if _, err := ioctlPointer(s.fd, "KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, unsafe.Pointer(t)); err != nil {
 		return nil, err
 	}
-	return append([]CPUIDEntry(nil), t.entries[:min(t.n, maxCPUID)]...), nil
+	return append([]CPUIDEntry(nil), t.entries[:min(t.n, MaxCPUID)]...), nil
 }
 
 // VM is a virtual machine: a guest physical address space.

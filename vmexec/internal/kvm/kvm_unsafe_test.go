@@ -81,7 +81,7 @@ func TestVCPU(t *testing.T) {
 	if err := c.SetCPUID(supported); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetCPUID(make([]CPUIDEntry, maxCPUID+1)); err == nil {
+	if err := c.SetCPUID(make([]CPUIDEntry, MaxCPUID+1)); err == nil {
 		t.Error("more leaves than fit were taken")
 	}
 	if err := c.SetMSRs(make([]MSR, 17)...); err == nil {

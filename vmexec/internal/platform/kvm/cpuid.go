@@ -3,7 +3,12 @@
 
 package kvm
 
-import "kontain.dev/eventing/vmexec/internal/kvm"
+import (
+	"encoding/binary"
+	"fmt"
+
+	"kontain.dev/eventing/vmexec/internal/kvm"
+)
 
 // usableXCR0 are the extended state components guests get: x87, SSE, AVX and
 // AVX-512. AMX (8 KiB a thread) and PKU (needs the pkey system calls) are not.
@@ -61,6 +66,32 @@ func guestCPUID(supported []kvm.CPUIDEntry) (out []kvm.CPUIDEntry, xcr0 uint64, 
 		out = append(out, e)
 	}
 	return out, xcr0, xsave
+}
+
+// leafSize is the size of a leaf in bytes, as appendCPUID writes it.
+const leafSize = 7 * 4
+
+// appendCPUID appends leaves as numbers, little-endian.
+func appendCPUID(b []byte, entries []kvm.CPUIDEntry) []byte {
+	for _, e := range entries {
+		for _, v := range [...]uint32{e.Function, e.Index, e.Flags, e.EAX, e.EBX, e.ECX, e.EDX} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+	}
+	return b
+}
+
+// parseCPUID returns the leaves that appendCPUID has written.
+func parseCPUID(b []byte) ([]kvm.CPUIDEntry, error) {
+	if len(b)%leafSize != 0 || len(b)/leafSize > kvm.MaxCPUID {
+		return nil, fmt.Errorf("%d bytes are no table of CPUID leaves", len(b))
+	}
+	entries := make([]kvm.CPUIDEntry, 0, len(b)/leafSize)
+	for ; len(b) > 0; b = b[leafSize:] {
+		at := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
+		entries = append(entries, kvm.CPUIDEntry{Function: at(0), Index: at(1), Flags: at(2), EAX: at(3), EBX: at(4), ECX: at(5), EDX: at(6)})
+	}
+	return entries, nil
 }
 
 func feature(entries []kvm.CPUIDEntry, function, index uint32) kvm.CPUIDEntry {
