@@ -443,7 +443,8 @@ func (e *executable) take(t handoverExecutable, files []*os.File, parse bool) er
 	}
 	st, err := e.file.Stat()
 	if err == nil {
-		e.image, err = loader.Parse(e.file, st.Size())
+		e.size = st.Size()
+		e.image, err = loader.Parse(e.file, e.size)
 	}
 	return err
 }

@@ -48,7 +48,8 @@ type executable struct {
 	path  string // resolved, in the guest's tree
 	image *loader.Image
 	file  *os.File
-	owned bool // close it with the program
+	size  int64 // of the file, in bytes
+	owned bool  // close it with the program
 
 	digest func() (string, error) // SHA-256 of the file, hexadecimal; taken once
 }
@@ -204,6 +205,7 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 	}
 	st, err := e.file.Stat()
 	if err == nil {
+		e.size = st.Size()
 		e.image, err = loader.Parse(e.file, st.Size())
 		e.digest = sync.OnceValues(func() (string, error) { return fileDigest(e.file, st.Size()) })
 	}
@@ -226,6 +228,45 @@ func fileDigest(r io.ReaderAt, size int64) (string, error) {
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// executable returns the program's own file, or its dynamic linker.
+func (p *Program) executable(interp bool) *executable {
+	if interp {
+		return p.interp
+	}
+	return &p.exe
+}
+
+// programSource gives the contents of an executable for its pages that are not there
+// any more; it is an mm.Source. It does not change, so that a snapshot and all of its
+// clones have the same. The program outlives them.
+type programSource struct {
+	program *Program
+	interp  bool  // it is the dynamic linker
+	size    int64 // of the file, in bytes
+}
+
+// MapRead implements mm.Source.
+func (s *programSource) MapRead(off int64, dst []byte) (int, abi.Errno) {
+	e := s.program.executable(s.interp)
+	if e == nil || off < 0 { // only in a snapshot file that makes no sense
+		return 0, abi.EIO
+	}
+	n, err := e.file.ReadAt(dst, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, abi.EIO
+	}
+	return n, 0
+}
+
+// MapSize implements mm.Source.
+func (s *programSource) MapSize() int64 { return s.size }
+
+// MapShare implements mm.Source.
+func (s *programSource) MapShare() {}
+
+// MapDrop implements mm.Source.
+func (s *programSource) MapDrop() {}
 
 // Path returns the path of the executable in the guest's tree, links resolved.
 func (p *Program) Path() string { return p.exe.path }

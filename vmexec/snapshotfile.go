@@ -78,6 +78,7 @@ func stateTypes() *graph.Types {
 	ts.Register(syscalls.SnapshotTypes()...)
 	ts.Register(task.SnapshotTypes()...)
 	ts.Register(vfs.SnapshotTypes()...)
+	ts.Register((*programSource)(nil))
 	return ts
 }
 

@@ -159,11 +159,11 @@ const pageSize = guestmem.PageSize
 func (vm *VM) loadProgram() error {
 	p, k := vm.program, vm.kernel
 	spec := start.Spec{
-		Exe: vm.file(&p.exe), Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.execFn, StackSize: task.StackSize,
+		Exe: vm.file(false), Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.execFn, StackSize: task.StackSize,
 		Features: k.Features(), SignalFrame: k.SignalFrameSize(), Rand: rand.Reader,
 	}
 	if p.interp != nil {
-		interp := vm.file(p.interp)
+		interp := vm.file(true)
 		spec.Interp = &interp
 	}
 	proc := k.Init
@@ -190,9 +190,14 @@ func (vm *VM) loadProgram() error {
 // prepares before the start.
 const prefaultMax = 1 << 20
 
-// file returns an executable whose segments show its sealed memory.
-func (vm *VM) file(e *executable) start.File {
+// file returns the executable, or its dynamic linker. Its segments show the sealed
+// memory, so that nothing is read and no page is given by a fault; a page that the
+// program drops is read again.
+func (vm *VM) file(interp bool) start.File {
+	e := vm.program.executable(interp)
+	src := &programSource{program: vm.program, interp: interp, size: e.size}
 	return start.File{Path: e.path, Image: e.image, Map: func(m *mm.MM, v mm.VMA) error {
+		v.Src = src
 		n := (v.End - v.Start) / pageSize
 		gpa, err := vm.mem.MapFile(int(e.file.Fd()), int64(v.Off), n)
 		if err != nil {

@@ -24,4 +24,7 @@ var _ = family("memory",
 	guest{name: "sparse_mmap", memory: 64 << 20},
 	guest{name: "mmap_file"},
 	guest{name: "memory_lock"},
+	guest{name: "drop_program"},
+	guest{name: "drop_program_pie", source: "drop_program", flavour: build.PIE},
+	guest{name: "drop_program_musl", source: "drop_program", flavour: build.Musl},
 )

@@ -517,6 +517,16 @@ func (m *MM) Overlaps(a, b uint64) bool { return m.overlaps(a, b) }
 // Covered reports whether every address of [a,b) is mapped.
 func (m *MM) Covered(a, b uint64) bool { return m.covered(a, b) }
 
+// HasFile reports whether a part of [a,b) is anything but private anonymous memory.
+func (m *MM) HasFile(a, b uint64) bool {
+	for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
+		if m.vmas[i].Src != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Maps reports whether a mapping of the address space shows src.
 func (m *MM) Maps(src Source) bool {
 	return slices.ContainsFunc(m.vmas, func(v VMA) bool { return v.Src == src })

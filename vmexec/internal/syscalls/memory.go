@@ -276,7 +276,12 @@ func madvise(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	m := t.P.MM
 	switch int32(a[2]) {
-	case unix.MADV_DONTNEED, unix.MADV_FREE:
+	case unix.MADV_DONTNEED:
+		return 0, m.Discard(a[0], end)
+	case unix.MADV_FREE:
+		if m.HasFile(a[0], end) { // what is before the file is not dropped either
+			return 0, abi.EINVAL
+		}
 		return 0, m.Discard(a[0], end)
 	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
 		return 0, m.Populate(a[0], end, int32(a[2]) == unix.MADV_POPULATE_WRITE)
