@@ -60,6 +60,15 @@ func (a *asm) store(addr, v uint64) *asm {
 	return a.mov(rax, v).mov(rbx, addr).raw(0x48, 0x89, 0x03)
 }
 
+// text writes a text with the NUL at its end to the address.
+func (a *asm) text(addr uint64, s string) *asm {
+	b := append([]byte(s), make([]byte, 8-len(s)%8)...)
+	for i := 0; i < len(b); i += 8 {
+		a.store(addr+uint64(i), binary.LittleEndian.Uint64(b[i:]))
+	}
+	return a
+}
+
 // fill writes n bytes of b to the address.
 func (a *asm) fill(addr, n uint64, b byte) *asm {
 	return a.mov(rdi, addr).mov(rcx, n).mov(rax, uint64(b)).raw(0xf3, 0xaa)

@@ -59,9 +59,9 @@ type NoWaitError struct {
 }
 
 func (e *NoWaitError) Error() string {
-	s := "the program ended before it read its event from stdin"
+	s := "the program ended before it read its event, from stdin or " + EventFolder + "/event"
 	if e.Asked {
-		s = "the program asked for its event on stdin, but other threads of it did not come to rest"
+		s = "the program asked for its event, but other threads of it did not come to rest"
 	}
 	if e.Result.Message != "" {
 		s += ": " + e.Result.Message
@@ -70,7 +70,7 @@ func (e *NoWaitError) Error() string {
 }
 
 // NewSnapshot runs the program in a machine of its own until it waits for its
-// event: a read or poll of stdin. Limits apply to that run, and Memory, Output,
+// event: a read or poll of stdin, or the opening of the event file. Limits apply to that run, and Memory, Output,
 // Threads and Files to the clones too. The error is a *NoWaitError when the
 // program ended first, and a *ProgramError when it cannot be run at all.
 func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot, error) {
@@ -241,6 +241,7 @@ func (vm *VM) revive(spare *task.Kernel) error {
 	vm.stdin, _ = files.File(s.stdin).(*fd.EventInput)
 	vm.stdout, _ = files.File(s.stdout).(*fd.CaptureOutput)
 	vm.stderr, _ = files.File(s.stderr).(*fd.CaptureOutput)
+	vm.fs.SetEvent(vm.stdin)
 	return k.ClonePages()
 }
 

@@ -200,16 +200,19 @@ func asks() map[string]func(a *asm) {
 		"splice": func(a *asm) { a.call(unix.SYS_SENDFILE, 1, 0, 0, 0); copied(a, 0) },
 		"dup":    func(a *asm) { a.call(unix.SYS_DUP2, 0, 7).call(unix.SYS_CLOSE, 0); copied(a, 7) },
 		"/dev/stdin": func(a *asm) {
-			path := dataVA + 0x300
-			for i, w := range []string{"/dev/std", "in\x00\x00\x00\x00\x00\x00"} {
-				var v uint64
-				for j := range 8 {
-					v |= uint64(w[j]) << (8 * j)
-				}
-				a.store(uint64(path+8*i), v)
-			}
-			a.call(unix.SYS_OPEN, uint64(path), unix.O_RDONLY, 0)
+			a.text(dataVA+0x300, "/dev/stdin")
+			a.call(unix.SYS_OPEN, dataVA+0x300, unix.O_RDONLY, 0)
 			copied(a, 3)
+		},
+		"open of the event file": func(a *asm) {
+			a.text(dataVA+0x300, "/etc/jobsink-event/event")
+			a.call(unix.SYS_OPEN, dataVA+0x300, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+			copied(a, 3)
+		},
+		"stat of the event file": func(a *asm) {
+			a.text(dataVA+0x300, "/etc/jobsink-event/event")
+			a.call(unix.SYS_STAT, dataVA+0x300, dataVA+0x600)
+			copied(a, 0)
 		},
 		"nonblocking then poll": func(a *asm) {
 			a.call(unix.SYS_FCNTL, 0, unix.F_SETFL, unix.O_NONBLOCK).call(unix.SYS_READ, 0, buf, 5)
@@ -282,6 +285,14 @@ func TestNoSnapshot(t *testing.T) {
 				a.call(unix.SYS_FCNTL, 0, unix.F_SETFL, unix.O_NONBLOCK)
 				a.loop(func() { a.call(unix.SYS_READ, 0, dataVA+0x400, 5) })
 			}, limits: vmexec.Limits{Wall: 500 * time.Millisecond}, want: vmexec.WallLimit, says: "did not come to rest"},
+			{name: "is interrupted while it opens the event file", code: func(a *asm) {
+				const at, path = dataVA + 0x200, dataVA + 0x300
+				a.handler(uint64(unix.SIGALRM), a.aside(func() { a.raw(0xc3) }), 0)
+				a.store(at, 0).store(at+8, 0).store(at+16, 0).store(at+24, 5000) // 5 ms, which no snapshot waits for
+				a.call(unix.SYS_SETITIMER, uint64(unix.ITIMER_REAL), at, 0)
+				a.text(path, "/etc/jobsink-event/event")
+				a.call(unix.SYS_OPEN, path, unix.O_RDONLY, 0).exitErrno()
+			}, want: vmexec.Exited, says: "exit status 4"},
 			{name: "a thread spins", code: func(a *asm) {
 				thread(a, func() { a.raw(0xeb, 0xfe) })
 				asks()["read"](a)

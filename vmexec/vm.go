@@ -258,6 +258,11 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if err := vm.install(in, out, errOut); err != nil {
 		return nil, err
 	}
+	if event, ok := in.(*fd.EventInput); ok {
+		if err := vm.addEvent(event); err != nil {
+			return nil, err
+		}
+	}
 	return vm.run(ctx, streams...)
 }
 
@@ -274,12 +279,27 @@ func (vm *VM) install(files ...fd.File) error {
 	return nil
 }
 
+// EventFolder is a folder that programs with an event find, with that event in a file
+// named event. To open it is to wait for the event, as to read stdin is.
+const EventFolder = vfs.EventFolder
+
+// addEvent shows the event as a file.
+func (vm *VM) addEvent(in *fd.EventInput) error {
+	if errno := vm.fs.AddEvent(in); errno != 0 {
+		return fmt.Errorf("make %s: %w", EventFolder, unix.Errno(errno))
+	}
+	return nil
+}
+
 // runToWait runs the program until it waits for its event.
 func (vm *VM) runToWait(ctx context.Context) (*Result, error) {
 	vm.ran = true
 	vm.stdin = fd.NewWaitingInput()
 	vm.stdout, vm.stderr = fd.NewCaptureOutput(vm.limits.Output, vm.overflow), fd.NewCaptureTail(vm.limits.Output)
 	if err := vm.install(vm.stdin, vm.stdout, vm.stderr); err != nil {
+		return nil, err
+	}
+	if err := vm.addEvent(vm.stdin); err != nil {
 		return nil, err
 	}
 	vm.kernel.WaitPoint = vm.stdin.Asked

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,6 +46,10 @@ const (
 // rootMark stands in arguments for the folder of guest.files: a temporary
 // folder natively, and "" in a machine, where that folder is the root.
 const rootMark = "{root}"
+
+// eventMark stands in the environment for the folder with the event as a file: a
+// temporary folder natively, and in a machine the one it has.
+const eventMark = "{event}"
 
 // outcome is what must be the same natively and in a machine.
 type outcome struct {
@@ -277,7 +280,7 @@ func runNative(t testing.TB, j job) run {
 	ctx, cancel := context.WithTimeout(t.Context(), *guestTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, j.bin, j.argv(root)...)
-	cmd.Env = j.environ()
+	cmd.Env = j.environ(func() string { return j.makeEvent(t) })
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(j.stdin)
 	cmd.WaitDelay = time.Second
@@ -394,7 +397,7 @@ func (j job) waiting() job {
 	if j.waits {
 		return j
 	}
-	j.env = append(slices.Clone(j.environ()), "GUEST_WAIT=1")
+	j.env = append(j.environ(machineEvent), "GUEST_WAIT=1")
 	j.stdin = append([]byte{'\n'}, j.stdin...)
 	return j
 }
@@ -421,7 +424,7 @@ func (j job) program(t testing.TB) *vmexec.Program {
 		Root: root,
 		Path: path,
 		Args: append([]string{path}, j.argv("")...),
-		Env:  j.environ(),
+		Env:  j.environ(machineEvent),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -507,12 +510,32 @@ func (g guest) argv(root string) []string {
 	return args
 }
 
-// environ returns the whole environment of a guest: never the tester's own.
-func (g guest) environ() []string {
+// environ returns the whole environment of a guest, never the tester's own, with the
+// folder of the event filled in.
+func (g guest) environ(event func() string) []string {
 	if g.env == nil {
 		return []string{"PATH=/usr/bin:/bin", "HOME=/tmp"}
 	}
-	return g.env
+	env := []string{}
+	for _, v := range g.env {
+		if strings.Contains(v, eventMark) {
+			v = strings.ReplaceAll(v, eventMark, event())
+		}
+		env = append(env, v)
+	}
+	return env
+}
+
+func machineEvent() string { return vmexec.EventFolder }
+
+// makeEvent makes a new folder with the event of a guest.
+func (g guest) makeEvent(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "event"), g.stdin, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // build says how to compile the guest.

@@ -7,6 +7,11 @@ import (
 	"kontain.dev/eventing/test/guests/build"
 )
 
+// event returns a guest that takes its event from a file.
+func event(name, how, event string) guest {
+	return guest{name: name, source: "event_file", args: []string{how}, env: []string{"K_EVENT_PATH=" + eventMark}, stdin: []byte(event), waits: true}
+}
+
 var _ = family("file",
 	guest{name: "files"},
 	guest{name: "files_musl", source: "files", flavour: build.Musl},
@@ -24,4 +29,13 @@ var _ = family("file",
 		"data/sub/plain space": "a name with a space",
 	}},
 	guest{name: "bad_pointers"},
+	event("event_file", "open", "{\"some\": \"event\"}"),
+	event("event_file_stat", "stat", "{\"some\": \"event\"}"),
+	event("event_file_statx", "statx", "{\"some\": \"event\"}"),
+	event("event_file_path", "path", "{\"some\": \"event\"}"),
+	event("event_file_truncate", "truncate", "{\"some\": \"event\"}"),
+	event("event_file_write", "write", "{\"some\": \"event\"}"),
+	event("event_file_threads", "threads", "{\"some\": \"event\"}"),
+	event("event_file_empty", "open", ""),
+	event("event_file_large", "stat", string(megabyte)),
 )

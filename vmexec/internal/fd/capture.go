@@ -25,15 +25,16 @@ const CharDeviceMode = unix.S_IFCHR | 0o620
 // use to hide the pipe.
 type EventInput struct {
 	Base
-	data    []byte
-	waiting bool // for Deliver
+	event   []byte // all of it
+	data    []byte // what of it is not read yet
+	waiting bool   // for Deliver
 	asked   bool
 	q       waitq.Queue
 }
 
 // NewEventInput returns an input of data, which must not change any more.
 func NewEventInput(data []byte) *EventInput {
-	return &EventInput{Base: Base{Flags: unix.O_RDONLY, Mode: StreamMode}, data: data}
+	return &EventInput{Base: Base{Flags: unix.O_RDONLY, Mode: StreamMode}, event: data, data: data}
 }
 
 // NewWaitingInput returns an input that has nothing, and does not end, before
@@ -51,13 +52,23 @@ func (e *EventInput) Asked() bool { return e.asked }
 // Deliver gives an input of NewWaitingInput, or a copy of one, its content, which
 // must not change any more. It belongs to the run loop and is called once.
 func (e *EventInput) Deliver(data []byte) {
-	e.data, e.waiting = data, false
+	e.event, e.data, e.waiting = data, data, false
 	e.q.WakeAll()
+}
+
+// Event returns the whole content, read or not; false before Deliver, which then is
+// what the program waits for.
+func (e *EventInput) Event() ([]byte, bool) {
+	if e.waiting {
+		e.asked = true
+		return nil, false
+	}
+	return e.event, true
 }
 
 // CloneFile implements Cloner. The copy too waits for its own Deliver.
 func (e *EventInput) CloneFile(c *CloneContext) File {
-	n := &EventInput{Base: e.Base, data: e.data, waiting: e.waiting, asked: e.asked}
+	n := &EventInput{Base: e.Base, event: e.event, data: e.data, waiting: e.waiting, asked: e.asked}
 	c.Record(e, n)
 	return n
 }

@@ -65,6 +65,9 @@ func doOpen(t *task.Thread, dirfd int32, addr uint64, flags int, mode uint64, fl
 
 func openFrom(t *task.Thread, base vfs.Path, path string, flags int, mode uint64, fl vfs.Flag) (uint64, abi.Errno) {
 	f, errno := t.K.FS.Open(base, path, flags, masked(t, mode&0o7777), fl)
+	if errno == abi.EAGAIN {
+		errno = awaitEvent(t)
+	}
 	if errno != 0 {
 		return 0, errno
 	}
@@ -72,6 +75,20 @@ func openFrom(t *task.Thread, base vfs.Path, path string, flags int, mode uint64
 		return openFIFO(t, p, flags)
 	}
 	return install(t, f, flags)
+}
+
+// awaitEvent waits for the event whose file a call is about, which is then made again
+// from the start. A file that is not there yet blocks as one that takes long to read:
+// O_NONBLOCK makes no difference. EAGAIN when there is nothing to wait for.
+func awaitEvent(t *task.Thread) abi.Errno {
+	q := t.K.FS.EventQueue()
+	switch {
+	case q == nil:
+		return abi.EAGAIN
+	case signalDue(t):
+		return abi.ERESTARTSYS
+	}
+	return t.Block(task.NoDeadline, q)
 }
 
 // openFIFO waits for the other side of a named pipe.
@@ -216,6 +233,9 @@ func truncate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	p, errno := resolveAt(t, unix.AT_FDCWD, a[0], 0)
 	if errno != 0 {
 		return 0, errno
+	}
+	if p.Awaits() {
+		return 0, awaitEvent(t)
 	}
 	return 0, t.K.FS.Truncate(p, int64(a[1]))
 }

@@ -144,6 +144,7 @@ func xattrs() []Entry {
 }
 
 // attrAt describes the file of a path argument, or with AT_EMPTY_PATH any open file.
+// It waits for the event, as attrOf does.
 func attrAt(t *task.Thread, dirfd int32, addr uint64, fl vfs.Flag) (vfs.Attr, abi.Errno) {
 	if fl&vfs.EmptyPath != 0 && dirfd != unix.AT_FDCWD {
 		path, errno := "", abi.OK
@@ -161,6 +162,14 @@ func attrAt(t *task.Thread, dirfd int32, addr uint64, fl vfs.Flag) (vfs.Attr, ab
 	if errno != 0 {
 		return vfs.Attr{}, errno
 	}
+	return attr(t, p)
+}
+
+// attr describes a file. That of the event has no size before there is one.
+func attr(t *task.Thread, p vfs.Path) (vfs.Attr, abi.Errno) {
+	if p.Awaits() {
+		return vfs.Attr{}, awaitEvent(t)
+	}
 	return p.Attr()
 }
 
@@ -171,7 +180,7 @@ func attrOf(t *task.Thread, n int32) (vfs.Attr, abi.Errno) {
 		return vfs.Attr{}, errno
 	}
 	if l, ok := f.(vfs.Located); ok {
-		return l.Path().Attr()
+		return attr(t, l.Path())
 	}
 	st, errno := f.Stat()
 	return vfs.Attr{Stat: st}, errno

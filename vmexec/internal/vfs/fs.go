@@ -115,6 +115,8 @@ type FS struct {
 	sweepAt int    // how many there are when Tidy looks for those to forget
 	sweeps  uint64 // how often it did
 
+	delivery EventSource // of the event file; nil without one
+
 	open   lowerCache
 	opened *opened // files of the lower root that were read; nil after the first freeze
 }

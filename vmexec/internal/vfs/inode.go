@@ -34,6 +34,8 @@ type inode struct {
 	noLink bool  // O_TMPFILE|O_EXCL: never gets a name
 	memfd  bool  // of memfd_create(2)
 
+	delivers bool // the event file
+
 	// The file's place in the lower root; its type decides what is used of it.
 	lower     bool
 	lowerPath string
@@ -69,6 +71,8 @@ type inodeState struct {
 	dead  bool  // directory that was removed
 
 	linkable bool // O_TMPFILE: it has had no name, and may get one
+
+	delivered bool // the event file has the event
 
 	locks []Lock // never changed in place
 	seals uint32 // F_SEAL_*, of a memfd
@@ -386,6 +390,7 @@ func (fs *FS) stat(in *inode) (abi.Stat, abi.Errno) {
 	if in.anon != nil {
 		return in.anon.Stat()
 	}
+	_ = fs.deliver(in) // without an event it is empty: who wants to know that waits
 	s := fs.st(in)
 	st := abi.Stat{
 		Dev: in.dev, Ino: in.ino, Nlink: uint64(s.nlink), Mode: s.mode, Uid: s.uid, Gid: s.gid, Rdev: in.rdev,

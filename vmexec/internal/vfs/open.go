@@ -32,7 +32,8 @@ type Located interface {
 
 // Open opens a file as open(2) with the flags of openat(2) and of resolution.
 // The mode of a new file has been masked by the umask; EmptyPath is not for
-// Open. The O_CLOEXEC flag is the descriptor table's.
+// Open. The O_CLOEXEC flag is the descriptor table's. It is EAGAIN for the event file
+// while there is no event.
 func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.File, abi.Errno) {
 	if flags&unix.O_PATH != 0 {
 		flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -171,6 +172,9 @@ func (fs *FS) openFound(p Path, flags int) (fd.File, abi.Errno) {
 			return nil, errno
 		}
 		return f, 0
+	}
+	if errno := fs.deliver(in); errno != 0 {
+		return nil, errno
 	}
 	if flags&unix.O_TRUNC != 0 {
 		if errno := fs.sealedSize(in, 0); errno != 0 {
