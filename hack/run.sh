@@ -146,6 +146,7 @@ quoted() {
 }
 
 demo uppercase-go '{"text":"hello from a virtual machine"}' 200 'HELLO FROM A VIRTUAL MACHINE'
+demo jobsink-go '{"values":[3,4,8]}' 200 '"mean":5'
 demo wordcount-c '{"text":"one two three\nfour"}' 200 '"words":4'
 demo audit-c '{"who":"you"}' 200 ''
 demo faulty '{"mode":"none"}' 200 '"ok":true'

@@ -217,14 +217,14 @@ spec:
 	want := []dispatcher.Sink{
 		{
 			Namespace: "ns", Name: "full", Program: filepath.Join(dir, "prog"), ProgramID: id, Root: "/",
-			Args: []string{"a", "b"}, Env: []string{"K=v"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"a", "b"}, Env: []string{"K=v", "K_EVENT_PATH=/etc/jobsink-event"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 16 << 20, Wall: 3 * time.Second},
 			Queue:  queue.Config{Concurrency: 4, Length: 7, Timeout: 2 * time.Second},
 			Reply:  contract.ReplySettings{Type: "my.type", Source: "/mine", Extensions: map[string]string{"team": "blue"}},
 		},
 		{
 			Namespace: "ns", Name: "small", Program: filepath.Join(dir, "prog"), ProgramID: id,
-			Args: []string{"x"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"x"}, Env: []string{"K_EVENT_PATH=/etc/jobsink-event"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second},
 			Queue:  queue.Config{Concurrency: 16},
 			Reply: contract.ReplySettings{

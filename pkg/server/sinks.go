@@ -97,6 +97,9 @@ func toSink(m manifest.Sink) manifestSink {
 	for _, e := range spec.Env {
 		s.Env = append(s.Env, e.Name+"="+e.Value)
 	}
+	if spec.Contract.Type == v1alpha1.ContractStdio {
+		s.Env = stdio.WithPath(s.Env)
+	}
 	for _, e := range spec.Snapshot.Warmup {
 		s.Warmup = append(s.Warmup, e.Raw)
 	}
