@@ -66,7 +66,7 @@ var exercisedBy = map[string][]string{
 	"fstatfs":                {"file_attributes"},
 	"fsync":                  {"descriptors", "files"},
 	"ftruncate":              {"descriptors", "files", "go_files"},
-	"futex":                  {"go_signals", "go_sync", "threads"},
+	"futex":                  {"futex_requeue_pi", "go_sync", "threads"},
 	"futex_waitv":            {"futex_waitv"},
 	"futimesat":              {"file_attributes"},
 	"get_mempolicy":          {"memory_lock"},

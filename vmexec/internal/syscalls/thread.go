@@ -17,7 +17,7 @@ func threadCalls() []Entry {
 	return []Entry{
 		{Nr: unix.SYS_EXIT, Name: "exit", Fn: exit},
 		{Nr: unix.SYS_EXIT_GROUP, Name: "exit_group", Fn: exitGroup},
-		{Nr: unix.SYS_FUTEX, Name: "futex", Fn: futex, Support: Partial, Note: "FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI are refused with ENOSYS; there is one priority, which all inherit"},
+		{Nr: unix.SYS_FUTEX, Name: "futex", Fn: futex, Support: Partial, Note: "there is one priority, which all inherit"},
 		{Nr: unix.SYS_FUTEX_WAITV, Name: "futex_waitv", Fn: futexWaitv, Support: Full},
 		{Nr: unix.SYS_ARCH_PRCTL, Name: "arch_prctl", Fn: archPrctl, Support: Partial, Note: "ARCH_SET/GET_FS/GS"},
 	}
@@ -67,6 +67,8 @@ const (
 	futexTrylockPI   = 8
 	futexWaitBitset  = 9
 	futexWakeBitset  = 10
+	futexWaitPI      = 11 // FUTEX_WAIT_REQUEUE_PI
+	futexRequeuePI   = 12 // FUTEX_CMP_REQUEUE_PI
 	futexLockPI2     = 13
 	futexPrivate     = 128
 	futexClockReal   = 256
@@ -78,7 +80,7 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	addr, op, val, addr2, val3 := a[0], a[1]&0xffff_ffff, a[2], a[4], uint32(a[5])
 	real, private := op&futexClockReal != 0, op&futexPrivate != 0
 	cmd := op & futexCommandMask
-	if real && cmd != futexWaitBitset && cmd != futexLockPI2 {
+	if real && cmd != futexWaitBitset && cmd != futexLockPI2 && cmd != futexWaitPI {
 		return 0, abi.ENOSYS
 	}
 	k := t.K
@@ -115,7 +117,8 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		if addr >= userEnd {
 			return 0, abi.EFAULT
 		}
-		return uint64(t.FutexWake(addr, private, count(val), bits)), 0
+		woken, errno := t.FutexWake(addr, private, count(val), bits)
+		return uint64(woken), errno
 	case futexRequeue, futexCmpRequeue:
 		if addr%4 != 0 || addr2%4 != 0 || int32(val) < 0 || int32(a[3]) < 0 {
 			return 0, abi.EINVAL
@@ -132,21 +135,28 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 				return 0, abi.EAGAIN
 			}
 		}
-		woken := t.FutexWake(addr, private, int(int32(val)), futexAllBits)
-		moved := t.FutexRequeue(addr, addr2, private, int(int32(a[3])))
-		return uint64(woken + moved), 0
+		woken, errno := t.FutexWake(addr, private, int(int32(val)), futexAllBits)
+		if errno != 0 {
+			return 0, errno
+		}
+		moved, errno := t.FutexRequeue(addr, addr2, private, int(int32(a[3])))
+		return uint64(woken + moved), errno
+	case futexWaitPI:
+		deadline, errno := futexDeadline(t, a[3], real)
+		if errno != 0 {
+			return 0, errno
+		}
+		return 0, t.FutexWaitRequeuePI(addr, addr2, private, uint32(val), deadline)
+	case futexRequeuePI:
+		if int32(val) != 1 || int32(a[3]) < 0 {
+			return 0, abi.EINVAL
+		}
+		n, errno := t.FutexCmpRequeuePI(addr, addr2, private, int(int32(a[3])), val3)
+		return uint64(n), errno
 	case futexLockPI, futexLockPI2:
-		deadline := task.NoDeadline
-		if a[3] != 0 && t.Woken() == task.WakeNone {
-			ns, errno := timespec(t, a[3])
-			if errno != 0 {
-				return 0, errno
-			}
-			clock := unix.CLOCK_MONOTONIC
-			if real || cmd == futexLockPI { // which has always meant the wall clock
-				clock = unix.CLOCK_REALTIME
-			}
-			deadline = k.ClockDeadline(clock, ns)
+		deadline, errno := futexDeadline(t, a[3], real || cmd == futexLockPI) // which has always meant the wall clock
+		if errno != 0 {
+			return 0, errno
 		}
 		return 0, t.FutexLockPI(addr, private, false, deadline)
 	case futexTrylockPI:
@@ -157,6 +167,23 @@ func futex(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return wakeOp(t, addr, addr2, private, count(val), count(a[3]), val3)
 	}
 	return 0, abi.ENOSYS
+}
+
+// futexDeadline reads the absolute timeout at addr, 0 for none, the first time that the
+// call is made. Errors: EFAULT, EINVAL.
+func futexDeadline(t *task.Thread, addr uint64, wall bool) (int64, abi.Errno) {
+	if addr == 0 || t.Woken() != task.WakeNone {
+		return task.NoDeadline, 0
+	}
+	ns, errno := timespec(t, addr)
+	if errno != 0 {
+		return 0, errno
+	}
+	clock := unix.CLOCK_MONOTONIC
+	if wall {
+		clock = unix.CLOCK_REALTIME
+	}
+	return t.K.ClockDeadline(clock, ns), 0
 }
 
 // count is the number of waiters to wake: Linux wakes one for less than one.
@@ -210,11 +237,13 @@ func wakeOp(t *task.Thread, addr, addr2 uint64, private bool, n, n2 int, op uint
 	default:
 		return 0, abi.ENOSYS
 	}
-	woken := t.FutexWake(addr, private, n, ^uint32(0))
-	if holds {
-		woken += t.FutexWake(addr2, private, n2, ^uint32(0))
+	woken, errno := t.FutexWake(addr, private, n, ^uint32(0))
+	if holds && errno == 0 {
+		var more int
+		more, errno = t.FutexWake(addr2, private, n2, ^uint32(0))
+		woken += more
 	}
-	return uint64(woken), 0
+	return uint64(woken), errno
 }
 
 // Limits and flags of futex_waitv(2).

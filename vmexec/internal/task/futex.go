@@ -5,6 +5,7 @@ package task
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,8 @@ type futexWaiter struct {
 	woken bool
 	// vector: it is one of several that the thread waits for.
 	vector bool
+	// to is the lock that FUTEX_WAIT_REQUEUE_PI is to go on to, nil for other waits.
+	to *piWaiter
 }
 
 // Abandon implements Abandoner: a thread that ends is not woken in another's place.
@@ -41,12 +44,19 @@ func newFutexes() *futexes {
 	return &futexes{waiters: map[futexKey][]*futexWaiter{}, pi: map[futexKey]*piLock{}}
 }
 
-func (f *futexes) wake(key futexKey, n int, bits uint32) int {
+// wake wakes up to n waiters. The error is EINVAL, with those before woken, when one
+// waits for a lock with an owner or is to be moved to one: it cannot be woken so.
+func (f *futexes) wake(key futexKey, n int, bits uint32) (count int, errno abi.Errno) {
+	if f.pi[key] != nil {
+		return 0, abi.EINVAL
+	}
 	ws := f.waiters[key]
 	rest := ws[:0]
-	count := 0
 	for _, w := range ws {
-		if count < n && w.bits&bits != 0 {
+		if errno == 0 && count < n && w.to != nil {
+			errno = abi.EINVAL
+		}
+		if errno == 0 && count < n && w.bits&bits != 0 {
 			count++
 			w.woken = true
 			w.t.Wake()
@@ -55,7 +65,7 @@ func (f *futexes) wake(key futexKey, n int, bits uint32) int {
 		rest = append(rest, w)
 	}
 	f.set(key, ws, rest)
-	return count
+	return count, errno
 }
 
 func (f *futexes) set(key futexKey, old, rest []*futexWaiter) {
@@ -78,14 +88,15 @@ func (f *futexes) remove(w *futexWaiter) {
 	f.set(w.key, ws, rest)
 }
 
-func (f *futexes) requeue(from, to futexKey, n int) int {
+// requeue moves up to n waiters. The error is that of wake.
+func (f *futexes) requeue(from, to futexKey, n int) (int, abi.Errno) {
 	ws := f.waiters[from]
-	if from == to {
-		return min(n, len(ws))
-	}
 	n = max(0, min(n, len(ws)))
-	if n == 0 { // or the map would keep every address that the program names
-		return 0
+	if n > 0 && f.pi[from] != nil || slices.ContainsFunc(ws[:n], func(w *futexWaiter) bool { return w.to != nil }) {
+		return 0, abi.EINVAL
+	}
+	if n == 0 || from == to { // or the map would keep every address that the program names
+		return n, 0
 	}
 	for _, w := range ws[:n] {
 		w.key = to
@@ -93,7 +104,7 @@ func (f *futexes) requeue(from, to futexKey, n int) int {
 	f.waiters[to] = append(f.waiters[to], ws[:n]...)
 	rest := append([]*futexWaiter(nil), ws[n:]...)
 	f.set(from, ws, rest)
-	return n
+	return n, 0
 }
 
 // futexKey names the futex at addr. private says that it is not used from other
@@ -141,13 +152,14 @@ func (t *Thread) FutexWait(addr uint64, private bool, want, bits uint32, deadlin
 }
 
 // FutexWake wakes up to n waiters of addr whose bits match and returns how many.
-func (t *Thread) FutexWake(addr uint64, private bool, n int, bits uint32) int {
+// Errors: EINVAL when one of them waits for a lock with an owner.
+func (t *Thread) FutexWake(addr uint64, private bool, n int, bits uint32) (int, abi.Errno) {
 	return t.K.futexes.wake(t.futexKey(addr, private), n, bits)
 }
 
 // FutexRequeue moves up to n waiters of from to another futex without waking
-// them, and returns how many.
-func (t *Thread) FutexRequeue(from, to uint64, private bool, n int) int {
+// them, and returns how many. Errors: those of FutexWake.
+func (t *Thread) FutexRequeue(from, to uint64, private bool, n int) (int, abi.Errno) {
 	return t.K.futexes.requeue(t.futexKey(from, private), t.futexKey(to, private), n)
 }
 
@@ -191,7 +203,7 @@ func (t *Thread) handOver(addr uint64, pi bool) {
 	}
 	// Those who wait for a lock with an owner get it when the thread has gone.
 	if t.CopyOutU32(addr, v&futexWaiters|futexOwnerDied) == 0 && v&futexWaiters != 0 && !pi {
-		t.FutexWake(addr, false, 1, ^uint32(0))
+		_, _ = t.FutexWake(addr, false, 1, ^uint32(0))
 	}
 }
 

@@ -23,7 +23,8 @@ type piLock struct {
 	waiters []*piWaiter // in the order they came
 }
 
-// piWaiter is the State of FUTEX_LOCK_PI.
+// piWaiter is the State of FUTEX_LOCK_PI, and of FUTEX_WAIT_REQUEUE_PI once that waits
+// for the lock.
 type piWaiter struct {
 	t    *Thread
 	key  futexKey
@@ -97,7 +98,123 @@ func (t *Thread) FutexLockPI(addr uint64, private, try bool, deadline int64) abi
 	if addr%4 != 0 {
 		return abi.EINVAL
 	}
+	w := &piWaiter{t: t, key: t.futexKey(addr, private), addr: addr}
+	if errno := f.queuePI(w, try, 0); errno != 0 || w.got {
+		return errno
+	}
+	t.State = w
+	return t.Block(deadline)
+}
+
+// FutexWaitRequeuePI blocks while the word at addr is want until FutexCmpRequeuePI gives
+// the thread the lock at to, or moves it to those who wait for that, and then until it
+// has the lock; or up to the deadline (absolute nanoseconds, NoDeadline for none).
+// Errors: EINVAL, EFAULT, EAGAIN for another word, or for a signal while it waits for
+// the lock, ETIMEDOUT.
+func (t *Thread) FutexWaitRequeuePI(addr, to uint64, private bool, want uint32, deadline int64) abi.Errno {
+	f := t.K.futexes
+	switch w := t.State.(type) {
+	case *piWaiter:
+		switch {
+		case w.got:
+			return 0
+		case t.Woken() == WakeTimeout:
+			f.removePI(w)
+			return abi.ETIMEDOUT
+		case t.Woken() == WakeSignal: // it cannot be made again: it would wait at addr
+			f.removePI(w)
+			return abi.EAGAIN
+		}
+		return t.Block(t.deadline)
+	case *futexWaiter:
+		switch t.Woken() {
+		case WakeTimeout:
+			f.remove(w)
+			return abi.ETIMEDOUT
+		case WakeSignal:
+			f.remove(w)
+			return abi.ERESTARTNOINTR
+		case WakeNone, WakeEvent:
+		}
+		return t.Block(t.deadline)
+	}
+	if addr == to || addr%4 != 0 || to%4 != 0 {
+		return abi.EINVAL
+	}
 	v, errno := t.CopyInU32(addr)
+	if errno != 0 {
+		return errno
+	}
+	key, target := t.futexKey(addr, private), t.futexKey(to, private)
+	switch {
+	case v != want:
+		return abi.EAGAIN
+	case key == target: // one page at two addresses
+		return abi.EINVAL
+	}
+	w := &futexWaiter{t: t, key: key, bits: ^uint32(0), to: &piWaiter{t: t, key: target, addr: to}}
+	f.waiters[key] = append(f.waiters[key], w)
+	t.State = w
+	return t.Block(deadline)
+}
+
+// FutexCmpRequeuePI has the first of those who wait at from, in FutexWaitRequeuePI, get
+// the lock at to, if that is free, and up to n others wait for it; unless the word at
+// from is not want. It returns how many they are. Errors: EINVAL, also when one waits
+// otherwise or for another lock, EFAULT, EAGAIN, EDEADLK when one owns the lock, ESRCH
+// when its owner does not exist.
+func (t *Thread) FutexCmpRequeuePI(from, to uint64, private bool, n int, want uint32) (count int, errno abi.Errno) {
+	if from == to || from%4 != 0 || to%4 != 0 || n < 0 {
+		return 0, abi.EINVAL
+	}
+	source, target := t.futexKey(from, private), t.futexKey(to, private)
+	if source == target {
+		return 0, abi.EINVAL
+	}
+	v, errno := t.CopyInU32(from)
+	if errno != 0 {
+		return 0, errno
+	}
+	if v != want {
+		return 0, abi.EAGAIN
+	}
+	if _, errno := t.CopyInU32(to); errno != 0 {
+		return 0, errno
+	}
+	f := t.K.futexes
+	if f.pi[source] != nil {
+		return 0, abi.EINVAL
+	}
+	for ; count <= n && len(f.waiters[source]) > 0; count++ {
+		w := f.waiters[source][0]
+		if w.to == nil || w.to.key != target {
+			return count, abi.EINVAL
+		}
+		// That the first one gets a lock with the bit set has those who are moved to it
+		// woken by the kernel.
+		bits := uint32(0)
+		if count == 0 && n > 0 {
+			bits = futexWaiters
+		}
+		errno := f.queuePI(w.to, false, bits)
+		if errno != 0 {
+			return count, errno
+		}
+		f.remove(w)
+		w.t.State = w.to
+		if w.to.got {
+			w.t.Wake()
+		}
+	}
+	return count, 0
+}
+
+// queuePI gives w the lock if it is free, with the bits in its word, and has it wait for
+// it otherwise unless try is set. Errors: EFAULT, EDEADLK for the owner itself, ESRCH
+// when there is no such owner, EAGAIN for try.
+func (f *futexes) queuePI(w *piWaiter, try bool, bits uint32) abi.Errno {
+	t := w.t
+	v, errno := t.CopyInU32(w.addr)
 	if errno != 0 {
 		return errno
 	}
@@ -105,10 +222,10 @@ func (t *Thread) FutexLockPI(addr uint64, private, try bool, deadline int64) abi
 	if owner == t.TID {
 		return abi.EDEADLK
 	}
-	key := t.futexKey(addr, private)
-	l := f.pi[key]
+	l := f.pi[w.key]
 	if owner == 0 && l == nil {
-		return t.CopyOutU32(addr, v&futexOwnerDied|uint32(t.TID))
+		w.got = true
+		return t.CopyOutU32(w.addr, v&futexOwnerDied|uint32(t.TID)|bits)
 	}
 	if l == nil {
 		x := t.K.Thread(owner)
@@ -117,17 +234,15 @@ func (t *Thread) FutexLockPI(addr uint64, private, try bool, deadline int64) abi
 		}
 		l = &piLock{owner: x}
 	}
-	if errno := t.CopyOutU32(addr, v|futexWaiters); errno != 0 {
+	if errno := t.CopyOutU32(w.addr, v|futexWaiters); errno != 0 {
 		return errno
 	}
 	if try {
 		return abi.EAGAIN
 	}
-	w := &piWaiter{t: t, key: key, addr: addr}
 	l.waiters = append(l.waiters, w)
-	f.pi[key] = l
-	t.State = w
-	return t.Block(deadline)
+	f.pi[w.key] = l
+	return 0
 }
 
 // FutexUnlockPI lets go of the lock at addr, which the longest waiter gets. Errors:

@@ -247,6 +247,9 @@ func (f *futexes) clone(n *Kernel) {
 			}
 			t := n.threads[w.t.TID]
 			c := &futexWaiter{t: t, key: key, bits: w.bits}
+			if w.to != nil {
+				c.to = &piWaiter{t: t, key: w.to.key, addr: w.to.addr}
+			}
 			n.futexes.waiters[key] = append(n.futexes.waiters[key], c)
 			t.State = c
 			t.Block(w.t.deadline)

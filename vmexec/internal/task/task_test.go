@@ -352,16 +352,16 @@ func TestFutex(t *testing.T) {
 			t.Fatal(errno)
 		}
 	}
-	if n := first.FutexWake(a, true, 1, 2); n != 1 || threads[1].blocked {
+	if n, _ := first.FutexWake(a, true, 1, 2); n != 1 || threads[1].blocked {
 		t.Errorf("woke %d by bits, the second blocked %v", n, threads[1].blocked)
 	}
-	if n := first.FutexRequeue(a, a, true, 100); n != 5 {
+	if n, _ := first.FutexRequeue(a, a, true, 100); n != 5 {
 		t.Errorf("to itself: %d", n)
 	}
-	if n := first.FutexRequeue(a, b, true, 2); n != 2 {
+	if n, _ := first.FutexRequeue(a, b, true, 2); n != 2 {
 		t.Errorf("requeued %d", n)
 	}
-	if n := first.FutexWake(b, true, 1, ^uint32(0)); n != 1 || threads[0].blocked || !threads[2].blocked {
+	if n, _ := first.FutexWake(b, true, 1, ^uint32(0)); n != 1 || threads[0].blocked || !threads[2].blocked {
 		t.Errorf("woke %d of the requeued", n)
 	}
 	// One that was requeued gives up: it must leave the futex it waits on now.
@@ -369,10 +369,10 @@ func TestFutex(t *testing.T) {
 	if errno := threads[2].FutexWait(a, true, 0, 1, NoDeadline); errno != abi.ERESTARTSYS {
 		t.Errorf("interrupted: %v", errno)
 	}
-	if n := first.FutexRequeue(a, b, true, -1); n != 0 {
+	if n, _ := first.FutexRequeue(a, b, true, -1); n != 0 {
 		t.Errorf("requeued %d of less than none", n)
 	}
-	if n := first.FutexWake(a, true, 100, ^uint32(0)); n != 3 {
+	if n, _ := first.FutexWake(a, true, 100, ^uint32(0)); n != 3 {
 		t.Errorf("woke %d of the rest", n)
 	}
 	if len(k.futexes.waiters) != 0 {

@@ -182,7 +182,7 @@ func (t *Thread) leave() {
 	p := t.P
 	if t.ClearChildTID != 0 && (len(p.Threads) > 1 || p.MM.Users() > 1) {
 		if p.MM.CopyOutU32(t.ClearChildTID, 0) == 0 {
-			t.FutexWake(t.ClearChildTID, false, 1, ^uint32(0))
+			_, _ = t.FutexWake(t.ClearChildTID, false, 1, ^uint32(0))
 		}
 	}
 }
