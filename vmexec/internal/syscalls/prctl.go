@@ -96,7 +96,7 @@ func prctl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	case unix.PR_MCE_KILL_GET:
 		return unix.PR_MCE_KILL_DEFAULT, check(a[1]|a[2]|a[3]|a[4] == 0)
 
-	case unix.PR_SET_TIMERSLACK: // sleeps end when they end
+	case unix.PR_SET_TIMERSLACK: // docs/adr/0008 says when sleeps end
 		if t.Attr.TimerSlack = a[1]; int64(a[1]) <= 0 {
 			t.Attr.TimerSlack = 0
 		}

@@ -129,9 +129,7 @@ type Kernel struct {
 	answers answers `snapshot:"-"` // are found anew at each entry
 
 	timers    timerHeap `snapshot:"-"` // of calls, which are made again
-	armed     int64     // deadline the machine's timer is set to; 0 when that has passed
-	slicing   bool      // it is set to time slices
-	ticking   bool      // it is on
+	ticker    ticker
 	refreshed int64
 	cpuStart  int64 // processor time of the OS thread before the run
 
@@ -310,8 +308,8 @@ func (k *Kernel) Run(ctx context.Context) (Outcome, error) {
 	if k.tracer != nil {
 		k.tracer.End(k.outcome)
 	}
-	if k.ticking {
-		k.setTimer(0, 0)
+	if k.ticker.state != timerOff {
+		k.setTimer(0)
 	}
 	k.cpuBefore, k.onCPU = k.CPUTime(), false
 	if m, ok := k.machine.(platform.Unbinder); ok {
@@ -408,7 +406,7 @@ func (k *Kernel) pick() *Thread {
 
 // idle waits for a timer or a post.
 func (k *Kernel) idle() {
-	k.expire()
+	k.expire(k.Clock.Monotonic())
 	if k.hasPost.Load() || k.ended || len(k.runq) > 0 {
 		return
 	}
@@ -434,60 +432,6 @@ func (k *Kernel) idle() {
 	case <-w.C:
 	}
 	w.Stop()
-}
-
-const (
-	slice = int64(5 * time.Millisecond)
-	// rekick repeats the machine's timer: a kick that falls between two runs is
-	// lost.
-	rekick = int64(20 * time.Millisecond)
-	// refreshEvery is how often the wall clock of the vDSO follows the host's.
-	refreshEvery = int64(time.Second)
-)
-
-// arm sets the machine's timer for the next time slice or deadline. It is left
-// alone when it is set early enough already: setting it is a system call.
-func (k *Kernel) arm() {
-	switch {
-	case k.slicing: // ends at a tick
-	case len(k.runq) > 1:
-		k.setTimer(slice, slice)
-		k.slicing = true
-	case len(k.timers) == 0:
-		if k.armed == 0 && k.ticking { // it has done what it was set for
-			k.setTimer(0, 0)
-		}
-	case k.armed == 0 || k.timers[0].deadline < k.armed:
-		k.armed = k.timers[0].deadline
-		k.setTimer(max(k.armed-k.Clock.Monotonic(), 1000), rekick)
-	}
-}
-
-func (k *Kernel) setTimer(ns, period int64) {
-	k.ticking = ns != 0
-	if err := k.machine.Timer(ns, period); err != nil {
-		k.fail(err)
-	}
-}
-
-// tick is what a kick does: deadlines pass and the next thread has its turn.
-// Sleepers are looked at only here and when nothing runs: a look at the clock
-// in every call would cost more than it brings.
-func (k *Kernel) tick() {
-	k.stats.Kicks++
-	if k.slicing && len(k.runq) <= 1 {
-		k.slicing = false
-		k.setTimer(0, 0)
-	}
-	k.armed = 0
-	k.expire()
-	k.yield = true
-	if now := k.Clock.Monotonic(); now-k.refreshed > refreshEvery {
-		k.refreshed = now
-		if k.Clock.refresh() {
-			k.Clock.encode(k.Memory.Page(x86.ClockGPA))
-		}
-	}
 }
 
 // canonical is the end of the lower half of the address space. Entering user

@@ -7,6 +7,7 @@ import (
 	"container/heap"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -187,6 +188,91 @@ func TestMachineTimer(t *testing.T) {
 	check("after the run", false)
 }
 
+// A thread that computes is not kicked more often than it must be: once for each
+// sleeper whose time has come, and not at the end of a time slice that the sleeper
+// did not use up. To set the timer is a call: there is one for each kick.
+func TestMachineTimerSets(t *testing.T) {
+	k, first := newKernel(t)
+	m := &setMachine{}
+	k.machine = m
+	second, errno := k.NewThread(first)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	k.arm()
+	if d := cmp.Diff([]int64{slice}, m.take()); d != "" {
+		t.Errorf("two that run (-want +got):\n%s", d)
+	}
+	alone := func() { // and back: they take turns
+		k.runq = []*Thread{first}
+		k.arm()
+		k.runq = []*Thread{first, second}
+		k.arm()
+	}
+	alone()
+	alone()
+	if got := m.take(); len(got) != 0 {
+		t.Errorf("within the slice: %v", got)
+	}
+	k.tick()
+	k.arm()
+	if got := m.take(); len(got) != 0 {
+		t.Errorf("the next slice: %v", got)
+	}
+	// The second one sleeps for long, and a third for next to nothing.
+	k.runq = []*Thread{first}
+	const far = int64(time.Hour)
+	woken := 0
+	sleep := func(ns int64) { k.After(k.Clock.Monotonic()+ns, func() { woken++ }) }
+	sleep(far)
+	k.arm()
+	k.arm()
+	if got := m.take(); len(got) != 1 || got[0] > far || got[0] < far/2 {
+		t.Errorf("one sleeps for an hour: %v", got)
+	}
+	sleep(1)
+	k.arm()
+	if got := m.take(); len(got) != 1 || got[0] > granularity {
+		t.Errorf("another for next to nothing: %v", got)
+	}
+	for woken == 0 {
+		k.tick()
+	}
+	sleep(1)
+	k.arm()
+	if got := m.take(); len(got) != 1 || got[0] > granularity || k.ticker.at-k.ticker.last < granularity {
+		t.Errorf("right after a tick: %v, %d ns after it", got, k.ticker.at-k.ticker.last)
+	}
+	// A kick that is a post's, before the time, changes nothing.
+	k.ticker.at = k.Clock.Monotonic() + int64(time.Hour)
+	k.ticker.deadline = k.timers[0].deadline
+	state := k.ticker.state
+	k.tick()
+	if k.ticker.state != state || state != timerWaits {
+		t.Errorf("state %d, before %d", k.ticker.state, state)
+	}
+}
+
+// setMachine notes what its timer is set to.
+type setMachine struct {
+	noMachine
+	sets []int64
+}
+
+func (m *setMachine) Timer(ns, period int64) error {
+	if ns != 0 && period != slice {
+		return errors.New("a kick that is lost is not repeated")
+	}
+	m.sets = append(m.sets, ns)
+	return nil
+}
+
+func (m *setMachine) take() []int64 {
+	s := m.sets
+	m.sets = nil
+	return s
+}
+
 // What becomes of a call that a signal interrupted; signal(7).
 func TestRestart(t *testing.T) {
 	for _, c := range []struct {
@@ -330,7 +416,7 @@ func TestExpireOrder(t *testing.T) {
 	k.After(3, func() { got = append(got, 3) })
 	k.After(1, func() { got = append(got, 1); stop() })
 	k.After(1<<62, func() { got = append(got, 4) })
-	k.expire()
+	k.expire(k.Clock.Monotonic())
 	if d := cmp.Diff([]int{1, 3}, got); d != "" || len(k.timers) != 1 {
 		t.Errorf("%d left (-want +got):\n%s", len(k.timers), d)
 	}

@@ -56,14 +56,13 @@ func (k *Kernel) After(deadline int64, f func()) (stop func()) {
 	return func() { k.cancel(t) }
 }
 
-// expire calls the functions whose time has come.
-func (k *Kernel) expire() {
-	if len(k.timers) == 0 {
-		return
-	}
-	now := k.Clock.Monotonic()
+// expire calls the functions whose time has come by now, and reports whether there
+// were any.
+func (k *Kernel) expire(now int64) (some bool) {
 	for len(k.timers) > 0 && k.timers[0].deadline <= now {
 		t := heap.Pop(&k.timers).(*timer)
 		t.f()
+		some = true
 	}
+	return some
 }
