@@ -86,8 +86,8 @@ race: need-go need-cc ## Run the tests of pkg/ with the race detector
 	$(GO) test -race -timeout 30m $(TESTFLAGS) ./pkg/...
 
 .PHONY: bench
-bench: build ## Measure events, starts, guest speed and exits; writes bin/bench.json
-	@CC="$(CC)" $(GO) run ./test/bench --bin $(BIN) --json $(BIN)/bench.json $(ARGS)
+bench: build ## Measure events, peers, starts, guest speed and exits; writes bin/bench.json and .md
+	@CC="$(CC)" $(GO) run ./test/bench --bin $(BIN) --json $(BIN)/bench.json --markdown $(BIN)/bench.md $(ARGS)
 
 .PHONY: fuzz
 fuzz: need-go ## Run every fuzz target for FUZZTIME (default 20s)

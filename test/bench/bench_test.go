@@ -4,9 +4,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -161,24 +164,45 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := &report{Kernel: "6.1", CPUs: 2, Go: "go1.26"}
+	r := &report{Time: "2026-01-02T03:04:05Z", machine: machine{Kernel: "6.1", CPUs: 2, Go: "go1.26"}, group: "Things"}
 	line := r.add("a thing", []float64{2000, 4000, 3000}, []float64{1000, 2000, 1500})
 	line.fill(&vmexec.Stats{Exits: 7, Syscalls: map[string]uint64{"write": 2, "brk": 0}, Kicks: 4}, 2)
+	line.Wanted = "4 µs"
+	other := r.add("a | peer", []float64{6000}, nil)
+	other.compare(map[string]float64{"VM, C": 3000, "Reset, C": 1500, "VM, Go": 1}, "C")
 	r.skip("another", errNoCompiler)
-	file := filepath.Join(t.TempDir(), "bench.json")
+	file, page := filepath.Join(t.TempDir(), "bench.json"), filepath.Join(t.TempDir(), "bench.md")
 	var out bytes.Buffer
-	if err := r.write(&out, file); err != nil {
+	if err := r.write(&out, file, page); err != nil {
 		t.Fatal(err)
 	}
-	want := `Linux 6.1, 2 CPUs, go1.26
+	want := `Linux 6.1, 2 CPUs, go1.26, load before 0.0
 
-what     samples  median   p99  native    speed  exits  note
-a thing  3        3 µs     -    1.5 µs    0.5   3.5    
-another  0        -        -    -         -      -      left out: no C compiler (install gcc and libc6-dev)
+what      samples  median   p99  wanted  native    speed  exits  note
+a thing   3        3 µs     -    4 µs    1.5 µs    0.5   3.5
+a | peer  1        6 µs     -    -       -         -     -      4 × Reset, 2 × VM
+another   0        -        -    -       -         -      -     left out: no C compiler (install gcc and libc6-dev)
 `
 	table, _, _ := strings.Cut(out.String(), "written to")
 	if diff := cmp.Diff(fields(want), fields(table)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	wantPage := `2026-01-02, Linux 6.1, 2 CPUs, go1.26, load before 0.0.
+
+### Things
+
+| what | samples | median | p99 | wanted | native | speed | exits | note |
+|---|---|---|---|---|---|---|---|---|
+| a thing | 3 | 3 µs | - | 4 µs | 1.5 µs | 0.5 | 3.5 |  |
+| a \| peer | 1 | 6 µs | - | - | - | - | - | 4 × Reset, 2 × VM |
+| another | 0 | - | - | - | - | - | - | left out: no C compiler (install gcc and libc6-dev) |
+`
+	markdown, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wantPage, string(markdown)); diff != "" {
+		t.Errorf("Markdown (-want +got):\n%s", diff)
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -190,6 +214,61 @@ another  0        -        -    -         -      -      left out: no C compiler 
 	}
 	if diff := cmp.Diff(map[string]float64{"call write": 1, "kick": 2}, back.Rows[0].Kinds); diff != "" {
 		t.Errorf("kinds of exits (-want +got):\n%s", diff)
+	}
+}
+
+// TestPeerServer holds that peers are given the event and that their answers are
+// replies: one that answers by itself, a command and a module of WASI.
+func TestPeerServer(t *testing.T) {
+	g, err := buildGuests(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := wasm(t.Context(), t.TempDir(), "Go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := []*peer{
+		{Path: "/echo"},
+		{Path: "/cat", Command: []string{"/bin/cat"}},
+		{Path: "/hello", Command: []string{g.goHello}},
+		{Path: "/false", Command: []string{"/bin/false"}},
+		{Path: "/wasm", Wasm: module},
+	}
+	in, toServer := io.Pipe()
+	fromServer, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- servePeers(in, out) }()
+	config, err := json.Marshal(peers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := toServer.Write(append(config, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	address, err := bufio.NewReader(fromServer).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := "http://" + strings.TrimSpace(address)
+	event := `{"data":{"text":"one two three four"},"datacontenttype":"application/json","id":"1","source":"/bench","specversion":"1.0","type":"bench"}`
+	for path, want := range map[string]string{"/echo": eventData, "/cat": event, "/hello": "hello\n"} {
+		got, _, err := postTo(t.Context(), http.DefaultClient, base+path, eventData)
+		if err != nil || string(got) != want {
+			t.Errorf("%s answered %q, %v; want %q", path, got, err, want)
+		}
+	}
+	if got, _, err := postTo(t.Context(), http.DefaultClient, base+"/wasm", eventData); err != nil || !strings.Contains(string(got), "ONE TWO THREE FOUR") {
+		t.Errorf("the WASI module answered %q, %v", got, err)
+	}
+	if _, err := post(t.Context(), base+"/false"); err == nil {
+		t.Error("a command that failed is no error")
+	}
+	if err := toServer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -116,14 +114,14 @@ func (b *bench) engines(ctx context.Context) (err error) {
 		if !b.have(platform.kind, "engine"+platform.name) {
 			continue
 		}
-		for _, s := range samplePrograms {
-			name := platform.name + ", " + s.language
-			program := filepath.Join(b.bin, "samples", s.name)
-			if _, err := os.Stat(program); err != nil {
-				b.report.skip("engine"+name, fmt.Errorf("%w; see make build", err))
+		for _, language := range []string{"C", "Go"} {
+			name := platform.name + ", " + language
+			f := b.function(language)
+			if f.err != nil {
+				b.report.skip("engine"+name, f.err)
 				continue
 			}
-			l, err := loadOn(platform.kind, program)
+			l, err := f.load(platform.kind)
 			if err != nil {
 				return err
 			}

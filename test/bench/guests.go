@@ -40,14 +40,22 @@ func (g *guests) program(mode string) (string, error) {
 	return g.c, nil
 }
 
+// sourceDir returns a folder by its path from the folder of this package.
+func sourceDir(elements ...string) (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("the source folder of the benchmarks is not known")
+	}
+	return filepath.Join(append([]string{filepath.Dir(file)}, elements...)...), nil
+}
+
 // buildGuests builds the guests into dir. Without a C compiler the C guest is
 // left out and cErr says why.
 func buildGuests(ctx context.Context, dir string) (*guests, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return nil, errors.New("the source folder of the benchmarks is not known")
+	source, err := sourceDir("guest")
+	if err != nil {
+		return nil, err
 	}
-	source := filepath.Join(filepath.Dir(file), "guest")
 	g := &guests{goHello: filepath.Join(dir, "hello-go"), goWork: filepath.Join(dir, "compute-go")}
 	for folder, program := range map[string]string{"hello": g.goHello, "compute": g.goWork} {
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
@@ -124,17 +132,27 @@ func load(program string, args ...string) (*loaded, error) {
 
 // loadOn opens a platform and the program.
 func loadOn(kind vmexec.Kind, program string, args ...string) (*loaded, error) {
-	l := &loaded{name: filepath.Base(program)}
+	return loadIn(kind, "", append([]string{program}, args...))
+}
+
+// loadIn opens a platform and the program that a command starts, which sees the
+// folder root as /, or nothing but itself when that is empty.
+func loadIn(kind vmexec.Kind, root string, command []string) (*loaded, error) {
+	l := &loaded{name: filepath.Base(command[0])}
 	var err error
 	if l.host, err = vmexec.Open(kind); err != nil {
 		return nil, err
 	}
-	if l.root, err = vmexec.ProgramRoot(program); err != nil {
+	if root == "" {
+		l.root, err = vmexec.ProgramRoot(command[0])
+	} else {
+		l.root, err = vmexec.DirRoot(root)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	l.program, err = vmexec.NewProgram(vmexec.ProgramSpec{
-		Root: l.root, Path: program,
-		Args: append([]string{program}, args...), Env: []string{"PATH=/usr/bin:/bin"},
+		Root: l.root, Path: command[0], Args: command, Env: []string{"PATH=/usr/bin:/bin"},
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())

@@ -7,21 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"kontain.dev/eventing/vmexec"
 )
-
-// pythonHandler answers an event; what comes before the read is paid once.
-const pythonHandler = `import json, sys
-json.loads("{}")
-d = json.load(sys.stdin)
-print(json.dumps({"text": d["data"]["text"].upper()}))
-`
 
 // snapshots measures snapshots on disk: writing one, reading it, and the first clone
 // of it with its first event, beside those of the snapshot in memory.
@@ -32,18 +22,12 @@ func (b *bench) snapshots(ctx context.Context) (err error) {
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	for _, s := range samplePrograms {
-		l, err := load(filepath.Join(b.bin, "samples", s.name))
+	for _, language := range []string{"C", "Go", "Python"} {
+		l, err := b.function(language).load(vmexec.Auto)
 		if err != nil {
-			b.report.skip("snapshot on disk, "+s.language, err)
+			b.report.skip("snapshot on disk, "+language, err)
 			continue
 		}
-		l.name = s.language
-		all = append(all, l)
-	}
-	if l, err := b.python(); err != nil {
-		b.report.skip("snapshot on disk, Python", err)
-	} else {
 		all = append(all, l)
 	}
 	for _, l := range all {
@@ -52,32 +36,6 @@ func (b *bench) snapshots(ctx context.Context) (err error) {
 		}
 	}
 	return nil
-}
-
-// python loads the python3 of this machine, with the machine's files under it.
-func (b *bench) python() (*loaded, error) {
-	out, err := exec.Command("python3", "-c", "import os, sys; print(os.path.realpath(sys.executable))").Output()
-	if err != nil {
-		return nil, fmt.Errorf("python3: %w", err)
-	}
-	script := filepath.Join(b.dir, "handler.py")
-	if err := os.WriteFile(script, []byte(pythonHandler), 0o600); err != nil {
-		return nil, err
-	}
-	path := strings.TrimSpace(string(out))
-	l := &loaded{name: "Python"}
-	if l.host, err = vmexec.Open(vmexec.KVM); err != nil {
-		return nil, err
-	}
-	if l.root, err = vmexec.DirRoot("/"); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	if l.program, err = vmexec.NewProgram(vmexec.ProgramSpec{
-		Root: l.root, Path: path, Args: []string{path, script}, Env: []string{"PATH=/usr/bin:/bin"},
-	}); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
 }
 
 func (b *bench) snapshotOf(ctx context.Context, l *loaded) (err error) {

@@ -3,7 +3,8 @@
  *
  * The guest of the benchmarks: bench MODE [COUNT]. It measures with its own
  * clock, natively and in a virtual machine alike, and prints one line of JSON:
- * how many operations and how many nanoseconds they took. */
+ * how many operations and how many nanoseconds they took. bench hello and bench hold
+ * measure nothing. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
@@ -191,6 +192,41 @@ static void ticked(uint64_t n)
 	print(n, (uint64_t)((double)gap[n / 2] * ns_per_cycle * (double)n));
 }
 
+static uint64_t wall(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* A function: waits as many milliseconds as its event says in "hold", and answers
+ * with the wall clock, in nanoseconds, from before and after. */
+static int hold(void)
+{
+	char event[4096];
+	size_t size = 0;
+	ssize_t n;
+	uint64_t started, ms;
+	const char *at;
+
+	while ((n = read(STDIN_FILENO, event + size, sizeof event - 1 - size)) > 0)
+		size += (size_t)n;
+	if (n < 0)
+		die("read");
+	started = wall();
+	event[size] = 0;
+	at = strstr(event, "\"hold\":");
+	if (!at) {
+		fprintf(stderr, "the event has no \"hold\"\n");
+		return 65;
+	}
+	ms = strtoull(at + strlen("\"hold\":"), NULL, 10);
+	nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000 * 1000000)}, NULL);
+	printf("{\"started\":%llu,\"ended\":%llu}\n", (unsigned long long)started, (unsigned long long)wall());
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -205,6 +241,8 @@ int main(int argc, char **argv)
 		puts("hello");
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "hold") == 0)
+		return hold();
 	for (size_t i = 0; argc == 3 && i < sizeof modes / sizeof *modes; i++) {
 		unsigned long long n = strtoull(argv[2], NULL, 10);
 
@@ -213,6 +251,6 @@ int main(int argc, char **argv)
 			return 0;
 		}
 	}
-	fprintf(stderr, "usage: bench hello | spin N | walk N | getpid N | clock N | touch N | faults N | ticked N\n");
+	fprintf(stderr, "usage: bench hello | hold | spin N | walk N | getpid N | clock N | touch N | faults N | ticked N\n");
 	return 2;
 }
