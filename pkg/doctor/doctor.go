@@ -7,6 +7,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kontain.dev/eventing/pkg/km"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -62,6 +64,7 @@ type system struct {
 	kernels func() []kernelFeature
 	limits  func() (files, processes limit)
 	ptrace  func() error
+	km      func() (path, version string, err error)
 	open    func() (vmexec.Kind, error)
 }
 
@@ -81,6 +84,12 @@ func Examine() *Report {
 			}
 			return host.Close()
 		},
+		km: func() (path, version string, err error) {
+			if path, err = km.Find(); err == nil {
+				version, err = km.Version(context.Background(), path)
+			}
+			return path, version, err
+		},
 		open: func() (vmexec.Kind, error) {
 			host, _, err := vmexec.OpenFirst(vmexec.KVM, vmexec.Ptrace)
 			if err != nil {
@@ -98,6 +107,7 @@ func (s *system) examine() *Report {
 	probe := s.kvmDevice(r)
 	s.capabilities(r, probe)
 	s.tracing(r)
+	s.monitor(r)
 	s.kernelFeatures(r)
 	s.resources(r)
 	s.verdict(r)
@@ -279,6 +289,21 @@ func (s *system) tracing(r *Report) {
 	case "", "0", "1":
 	default:
 		r.add(area, "kernel.yama.ptrace_scope", Note, scope, "from 2 on only CAP_SYS_PTRACE may trace, and with 3 nobody; platform ptrace wants 0 or 1")
+	}
+}
+
+// monitor looks for the Kontain monitor, which only sinks with platform KM need.
+func (s *system) monitor(r *Report) {
+	const area, name = "Kontain monitor", "platform KM"
+	path, version, err := s.km()
+	var missing *km.MissingError
+	switch {
+	case errors.As(err, &missing):
+		r.add(area, name, OK, "km is not installed; only sinks with platform: KM need it", "")
+	case err != nil:
+		r.add(area, name, Note, err.Error(), "sinks with platform: KM may fail; others do not need it")
+	default:
+		r.add(area, name, OK, path+": "+version, "")
 	}
 }
 

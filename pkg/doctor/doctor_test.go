@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"kontain.dev/eventing/pkg/km"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -44,6 +45,7 @@ func machine(t *testing.T, flags string) *system {
 		kernels: func() []kernelFeature { return nil },
 		limits:  func() (limit, limit) { return good, good },
 		ptrace:  func() error { return nil },
+		km:      func() (string, string, error) { return "", "", &km.MissingError{} },
 		open:    func() (vmexec.Kind, error) { return vmexec.KVM, nil },
 	}
 }
@@ -104,6 +106,21 @@ func TestExamineFindings(t *testing.T) {
 				}
 			},
 			"platform ptrace", Note, "a test failed: operation not permitted", "allow it",
+		},
+		{"no Kontain monitor", "vmx", func(*testing.T, *system) {}, "platform KM", OK, "km is not installed", ""},
+		{
+			"a Kontain monitor", "vmx",
+			func(_ *testing.T, s *system) {
+				s.km = func() (string, string, error) { return "/x/km", "version 0.1", nil }
+			},
+			"platform KM", OK, "/x/km: version 0.1", "",
+		},
+		{
+			"a broken Kontain monitor", "vmx",
+			func(_ *testing.T, s *system) {
+				s.km = func() (string, string, error) { return "/x/km", "", errors.New("no version") }
+			},
+			"platform KM", Note, "no version", "others do not need it",
 		},
 		{
 			"tracing forbidden", "vmx",

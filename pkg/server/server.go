@@ -132,6 +132,9 @@ func New(c Config) (*Server, error) {
 		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
 		hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker}
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
+			if s.Platform == platformKM {
+				return kmSource(s, hosts.options.Memory, c.Logger)
+			}
 			workers, err := hosts.workers(s.Platform)
 			if err != nil {
 				return nil, err

@@ -97,7 +97,8 @@ func toSink(m manifest.Sink) manifestSink {
 	for _, e := range spec.Env {
 		s.Env = append(s.Env, e.Name+"="+e.Value)
 	}
-	if spec.Contract.Type == v1alpha1.ContractStdio {
+	// Under the Kontain monitor there is no file with the event.
+	if spec.Contract.Type == v1alpha1.ContractStdio && spec.Platform != v1alpha1.PlatformKM {
 		s.Env = stdio.WithPath(s.Env)
 	}
 	for _, e := range spec.Snapshot.Warmup {

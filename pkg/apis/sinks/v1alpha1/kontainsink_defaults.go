@@ -44,7 +44,11 @@ func (s *KontainSinkSpec) SetDefaults(ctx context.Context) {
 	defaultDuration(&s.Queue.Timeout, DefaultQueueTimeout)
 	defaultString(&s.Isolation, IsolationProcess)
 	defaultString(&s.Platform, PlatformAuto)
-	defaultString(&s.Snapshot.Mode, SnapshotReady)
+	mode := SnapshotReady
+	if s.Platform == PlatformKM { // which has none
+		mode = SnapshotNever
+	}
+	defaultString(&s.Snapshot.Mode, mode)
 	defaultString(&s.Snapshot.Storage, SnapshotDisk)
 	defaultDuration(&s.IdleTimeout, DefaultIdleTimeout)
 	defaultString(&s.ImagePullPolicy, corev1.PullIfNotPresent)

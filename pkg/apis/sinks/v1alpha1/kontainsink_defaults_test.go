@@ -47,6 +47,8 @@ func TestSetDefaults(t *testing.T) {
 			"zero is a value", "concurrency: 0\nqueue: {length: 0, timeout: 0s}\ntimeout: 0s\nidleTimeout: 0s\nresources: {limits: {memory: 0, cpu: 0}}",
 			strings.NewReplacer("10s", "0s", "16", "0", "length: 100, timeout: 5s", "length: 0, timeout: 0s", "60s", "0s", "128Mi", "0", `"1"`, "0").Replace(defaulted),
 		},
+		{"platform KM", "platform: KM", strings.NewReplacer("Auto", "KM", "Ready", "Never").Replace(defaulted)},
+		{"platform KM with a snapshot", "platform: KM\nsnapshot: {mode: Ready}", strings.NewReplacer("Auto", "KM").Replace(defaulted)},
 		{
 			"http", "contract: {type: http}",
 			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 8080, path: /}", 1),

@@ -49,11 +49,7 @@ func Table() []Row {
 			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
 				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
 		}},
-		{"platform", "Auto, KVM, Ptrace", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return only(s.Platform, "platform", map[v1alpha1.Platform]string{
-				v1alpha1.PlatformKM: "KM is not available in this release; write platform: Auto",
-			})
-		}},
+		{"platform", "Auto, KVM, Ptrace; KM with program, isolation: Process and snapshot: {mode: Never}", checkKM},
 		{"egress", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.Egress) > 0, "egress",
 				"programs have no network in this release; remove egress")
@@ -68,6 +64,21 @@ func Table() []Row {
 			})
 		}},
 	}
+}
+
+// checkKM refuses what a program under the Kontain monitor cannot have. The monitor is
+// a process that is started for each event, and whose program finds the files of the
+// machine it runs on.
+func checkKM(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+	if s.Platform != v1alpha1.PlatformKM {
+		return nil
+	}
+	const is = "platform KM starts a process for each event; "
+	return refuseIf(s.Isolation != v1alpha1.IsolationProcess, "isolation", is+"write isolation: Process").Also(
+		refuseIf(s.Snapshot.Mode == v1alpha1.SnapshotReady, "snapshot.mode", is+"it has no snapshot, write snapshot: {mode: Never}"),
+		refuseIf(s.Image != "", "image", "platform KM runs a program with the files of the machine it is on; write program, or another platform"),
+		refuseIf(s.Root != "", "root", "platform KM runs a program with the files of the machine it is on; remove root"),
+	)
 }
 
 // Check returns what this release cannot do of a spec that went through
