@@ -42,7 +42,7 @@ func newCall(mem memory, nr uint64, a task.Args) *call {
 		return c
 	}
 	c.name = name
-	if c.words, ok = signatures[name]; !ok {
+	if c.words, ok = signatures()[name]; !ok {
 		c.words = unknown
 	}
 	return c
@@ -56,7 +56,7 @@ func (c *call) head() string {
 	var b strings.Builder
 	b.WriteString(c.name + "(")
 	for ; c.next < len(c.words); c.next++ {
-		k := kinds[c.words[c.next]]
+		k := kinds()[c.words[c.next]]
 		if k.out {
 			break
 		}
@@ -77,7 +77,7 @@ func (c *call) tail(ret uint64, errno abi.Errno) string {
 	c.ret, c.errno, c.done = ret, errno, true
 	var b strings.Builder
 	for i := c.next; i < len(c.words); i++ {
-		k := kinds[c.words[i]]
+		k := kinds()[c.words[i]]
 		if k.when != nil && !k.when(c) {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,11 +63,21 @@ func createsFile(i int) func(c *call) bool {
 	}
 }
 
-var kinds map[string]kind
+var (
+	kindsOnce   sync.Once
+	kindsByName map[string]kind
+)
 
-// The map is filled here because what shows a call looks into it.
-func init() {
-	kinds = map[string]kind{
+// kinds returns the kinds by name. They are made when somebody looks on, which most
+// processes never need, and not with the variable because what shows a call looks into
+// it.
+func kinds() map[string]kind {
+	kindsOnce.Do(func() { kindsByName = makeKinds() })
+	return kindsByName
+}
+
+func makeKinds() map[string]kind {
+	return map[string]kind{
 		"int":  number(decimal),
 		"long": number(func(v uint64) string { return strconv.FormatInt(int64(v), 10) }),
 		"size": number(func(v uint64) string { return strconv.FormatUint(v, 10) }),

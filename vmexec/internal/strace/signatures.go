@@ -3,12 +3,15 @@
 
 package strace
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
-// signatures says for each call which kind each of its arguments is.
-var signatures = map[string][]string{}
-
-func init() {
+// signatures says for each call which kind each of its arguments is. It is made when
+// somebody looks on, which most processes never need.
+var signatures = sync.OnceValue(func() map[string][]string {
+	all := map[string][]string{}
 	for name, words := range map[string]string{ //nolint:gosec // G101 takes a name of a call for a secret
 		"accept":                 "int outsockaddr ptr",
 		"accept4":                "int outsockaddr ptr acceptfl",
@@ -263,6 +266,7 @@ func init() {
 		"write":                  "int buf size",
 		"writev":                 "int iov int",
 	} {
-		signatures[name] = strings.Fields(words)
+		all[name] = strings.Fields(words)
 	}
-}
+	return all
+})

@@ -105,7 +105,7 @@ func TestSignatures(t *testing.T) {
 		names[name] = true
 	}
 	used := map[string]bool{}
-	for name, words := range signatures {
+	for name, words := range signatures() {
 		if !names[name] {
 			t.Errorf("%s is not a system call", name)
 		}
@@ -114,12 +114,12 @@ func TestSignatures(t *testing.T) {
 		}
 		for _, w := range words {
 			used[w] = true
-			if kinds[w].show == nil {
+			if kinds()[w].show == nil {
 				t.Errorf("%s: there is no kind %q", name, w)
 			}
 		}
 	}
-	for name := range kinds {
+	for name := range kinds() {
 		if !used[name] {
 			t.Errorf("no call has an argument of kind %q", name)
 		}

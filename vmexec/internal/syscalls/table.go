@@ -86,26 +86,22 @@ var families = []func() []Entry{
 	waitCalls,
 }
 
-var build = sync.OnceValues(func() (*task.Table, map[int]Entry) {
+var table = sync.OnceValue(func() *task.Table {
 	var t task.Table
-	names := map[int]Entry{}
+	var there [task.Calls]bool
 	for _, f := range families {
 		for _, e := range f() {
-			if _, twice := names[e.Nr]; twice || e.Nr < 0 || e.Nr >= task.Calls {
+			if e.Nr < 0 || e.Nr >= task.Calls || there[e.Nr] {
 				panic(fmt.Sprintf("syscalls: entry %d (%s) is there twice or out of range", e.Nr, e.Name))
 			}
-			e.Guests = exercisedBy[e.Name]
-			t[e.Nr], names[e.Nr] = e.Fn, e
+			t[e.Nr], there[e.Nr] = e.Fn, true
 		}
 	}
-	return &t, names
+	return &t
 })
 
 // Table returns the handlers for the run loop.
-func Table() *task.Table {
-	t, _ := build()
-	return t
-}
+func Table() *task.Table { return table() }
 
 // Name returns Linux's name of a call, served or not, or its number in words.
 func Name(nr uint64) string {
@@ -119,6 +115,12 @@ func Name(nr uint64) string {
 
 // Entries returns every entry by number.
 func Entries() map[int]Entry {
-	_, names := build()
-	return names
+	entries := map[int]Entry{}
+	for _, f := range families {
+		for _, e := range f() {
+			e.Guests = exercisedBy[e.Name]
+			entries[e.Nr] = e
+		}
+	}
+	return entries
 }

@@ -118,13 +118,13 @@ type Page struct {
 	Flags   uint64
 }
 
-var controlSize = offVDSO + uint64(len(vdso.Image(ClockVA)))
+const controlSize = offVDSO + uint64(vdso.Size)
 
 // ControlSize is the size of the control area in bytes, a multiple of 4096.
 func ControlSize() uint64 { return controlSize }
 
 // VDSOSize is the size of the vDSO in bytes, a multiple of 4096.
-func VDSOSize() uint64 { return controlSize - offVDSO }
+func VDSOSize() uint64 { return vdso.Size }
 
 // BuildControl writes the control area into mem, which reads as zeros, and
 // returns its pages for the page tables.

@@ -16,36 +16,45 @@ import (
 var ErrFormat = errors.New("not a graph of this program")
 
 // Graph is what Decode has read.
-type Graph struct{ objects []object }
+type Graph struct{ objects []readObject }
+
+// readObject is n values of a type in a row.
+type readObject struct {
+	base unsafe.Pointer
+	plan *plan
+	n    uint64
+}
 
 // Each calls f with a pointer to each value of the struct type T that pointers or
 // slices lead to, also where it is a field of another struct.
 func Each[T any](g *Graph, f func(*T)) {
-	places := map[reflect.Type][]uintptr{}
+	places := map[*plan][]uintptr{}
+	want := reflect.TypeFor[T]()
 	for i := range g.objects {
 		o := &g.objects[i]
-		in, known := places[o.typ]
+		if o.plan.plain && o.plan.t != want {
+			continue
+		}
+		in, known := places[o.plan]
 		if !known {
-			in = fieldsOf(o.typ, reflect.TypeFor[T](), 0, nil)
-			places[o.typ] = in
+			in = fieldsOf(o.plan, want, 0, nil)
+			places[o.plan] = in
 		}
 		for j := uint64(0); j < o.n && len(in) > 0; j++ {
 			for _, off := range in {
-				f((*T)(unsafe.Add(o.base, uintptr(j)*o.typ.Size()+off)))
+				f((*T)(unsafe.Add(o.base, uintptr(j)*o.plan.size+off)))
 			}
 		}
 	}
 }
 
-// fieldsOf appends to out where in a t values of type want are.
-func fieldsOf(t, want reflect.Type, at uintptr, out []uintptr) []uintptr {
-	if t == want {
+// fieldsOf appends to out where in values of a plan those of type want are.
+func fieldsOf(p *plan, want reflect.Type, at uintptr, out []uintptr) []uintptr {
+	if p.t == want {
 		return append(out, at)
 	}
-	if t.Kind() == reflect.Struct {
-		for i := range t.NumField() {
-			out = fieldsOf(t.Field(i).Type, want, at+t.Field(i).Offset, out)
-		}
+	for i := range p.fields {
+		out = fieldsOf(p.fields[i].plan, want, at+p.fields[i].offset, out)
 	}
 	return out
 }
@@ -62,7 +71,7 @@ type decoder struct {
 	*layout
 	in        []byte
 	left      uint64 // bytes of memory that may still be used
-	objects   []object
+	objects   []readObject
 	maps      []reflect.Value
 	counts    []uint64
 	externals map[reflect.Type]reflect.Value
@@ -97,18 +106,18 @@ func (ts *Types) Decode(data []byte, root any, externals ...any) (*Graph, error)
 			}
 		}
 	}
-	r := reflect.New(v.Type().Elem()).Elem()
-	d.read(r)
+	r := reflect.New(v.Type().Elem())
+	d.read(d.plans[v.Type().Elem()], r.UnsafePointer())
 	if d.err == nil && len(d.in) > 0 {
 		d.fail("%d bytes are left over", len(d.in))
 	}
-	if d.err == nil && r.IsNil() {
+	if d.err == nil && r.Elem().IsNil() {
 		d.fail("the root is nil")
 	}
 	if d.err != nil {
 		return nil, d.err
 	}
-	v.Elem().Set(r)
+	v.Elem().Set(r.Elem())
 	return &Graph{d.objects}, nil
 }
 
@@ -150,7 +159,7 @@ func (d *decoder) charge(n, size uint64) bool {
 }
 
 // kind reads the number of a type.
-func (d *decoder) kind() reflect.Type {
+func (d *decoder) kind() *plan {
 	i := d.number()
 	if i >= uint64(len(d.list)) {
 		d.fail("there is no type %d", i)
@@ -160,44 +169,42 @@ func (d *decoder) kind() reflect.Type {
 }
 
 // read makes everything there is, so that pointers can be set in any order, and
-// then fills it.
-func (d *decoder) read(root reflect.Value) {
+// then fills it. The root is at an address.
+func (d *decoder) read(root *plan, at unsafe.Pointer) {
 	for n := d.number(); n > 0 && d.err == nil; n-- {
-		t, count := d.kind(), d.number()
-		if t.Size() == 0 || count == 0 {
+		p, count := d.kind(), d.number()
+		if p.size == 0 || count == 0 {
 			d.fail("an object of no size")
 		}
-		if d.err == nil && d.charge(1, uint64(unsafe.Sizeof(object{}))) && d.charge(count, uint64(t.Size())) {
-			s := reflect.MakeSlice(reflect.SliceOf(t), int(count), int(count))
-			d.objects = append(d.objects, object{base: s.UnsafePointer(), typ: t, n: count})
+		if d.err == nil && d.charge(1, uint64(unsafe.Sizeof(readObject{}))) && d.charge(count, uint64(p.size)) {
+			d.objects = append(d.objects, readObject{d.room(p.t, count), p, count})
 		}
 	}
 	const perEntry, perMap = 32, 64 // what Go adds, and more
 	for n := d.number(); n > 0 && d.err == nil; n-- {
-		t, count := d.kind(), d.number()
-		if t.Kind() != reflect.Map {
-			d.fail("%s is no map", name(t))
+		p, count := d.kind(), d.number()
+		if p.kind != reflect.Map {
+			d.fail("%s is no map", name(p.t))
 		}
-		if d.err == nil && d.charge(1, perMap) && d.charge(count, perEntry+2*uint64(t.Key().Size()+t.Elem().Size())) {
-			d.maps, d.counts = append(d.maps, reflect.MakeMapWithSize(t, int(count))), append(d.counts, count)
+		if d.err == nil && d.charge(1, perMap) && d.charge(count, perEntry+2*uint64(p.key.size+p.elem.size)) {
+			d.maps, d.counts = append(d.maps, reflect.MakeMapWithSize(p.t, int(count))), append(d.counts, count)
 		}
 	}
-	d.value(root)
+	d.value(root, at)
 	for i := range d.objects {
-		if d.err != nil {
-			return
-		}
-		d.elements(d.objects[i].values())
+		o := &d.objects[i]
+		d.elements(o.plan, o.base, o.n)
 	}
 	for i, m := range d.maps {
-		key, elem := reflect.New(m.Type().Key()).Elem(), reflect.New(m.Type().Elem()).Elem()
+		p := d.plans[m.Type()]
+		key, elem := reflect.New(p.key.t), reflect.New(p.elem.t)
 		for n := d.counts[i]; n > 0 && d.err == nil; n-- {
-			key.SetZero()
-			elem.SetZero()
-			d.value(key)
-			d.value(elem)
+			key.Elem().SetZero()
+			elem.Elem().SetZero()
+			d.value(p.key, key.UnsafePointer())
+			d.value(p.elem, elem.UnsafePointer())
 			if d.err == nil {
-				m.SetMapIndex(key, elem)
+				m.SetMapIndex(key.Elem(), elem.Elem())
 			}
 		}
 		if d.err == nil && uint64(m.Len()) != d.counts[i] {
@@ -206,104 +213,126 @@ func (d *decoder) read(root reflect.Value) {
 	}
 }
 
-// value reads into v.
-func (d *decoder) value(v reflect.Value) {
-	t := v.Type()
+// room returns memory for n values of a type.
+func (d *decoder) room(t reflect.Type, n uint64) unsafe.Pointer {
+	if n == 1 {
+		return reflect.New(t).UnsafePointer()
+	}
+	return reflect.MakeSlice(reflect.SliceOf(t), int(n), int(n)).UnsafePointer()
+}
+
+// value reads a value into the memory at an address, which is zero.
+func (d *decoder) value(p *plan, at unsafe.Pointer) {
 	if d.err != nil {
 		return
 	}
-	if d.ts.isExternal(t) {
-		if x, ok := d.externals[t]; d.number() != 0 && ok {
-			v.Set(x)
+	if p.external {
+		if x, ok := d.externals[p.t]; d.number() != 0 && ok {
+			reflect.NewAt(p.t, at).Elem().Set(x)
 		}
 		return
 	}
-	switch t.Kind() { //nolint:exhaustive // The rest was refused by layout.
+	switch p.kind { //nolint:exhaustive // The rest was refused by layout.
 	case reflect.Bool:
-		v.SetBool(d.number() != 0)
+		*(*bool)(at) = d.number() != 0
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		i, n := binary.Varint(d.in)
-		if n <= 0 || v.OverflowInt(i) {
+		unused := 64 - 8*p.size
+		if n <= 0 || i<<unused>>unused != i {
 			d.fail("a number is cut off or too large")
 			return
 		}
 		d.in = d.in[n:]
-		v.SetInt(i)
+		store(at, p.size, uint64(i))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		u := d.number()
-		if v.OverflowUint(u) {
+		unused := 64 - 8*p.size
+		if u<<unused>>unused != u {
 			d.fail("a number is too large")
 			return
 		}
-		v.SetUint(u)
-	case reflect.Float32, reflect.Float64:
-		v.SetFloat(math.Float64frombits(d.number()))
+		store(at, p.size, u)
+	case reflect.Float32:
+		*(*float32)(at) = float32(math.Float64frombits(d.number()))
+	case reflect.Float64:
+		*(*float64)(at) = math.Float64frombits(d.number())
 	case reflect.String:
-		v.SetString(string(d.bytes(d.number())))
+		*(*string)(at) = string(d.bytes(d.number()))
 	case reflect.Pointer:
-		switch code := d.number(); {
-		case code == isNil:
-			v.SetZero()
-		case t.Elem().Size() == 0 && code == isEmpty:
-			v.Set(reflect.New(t.Elem()))
-		default:
-			if p := d.pointer(code, t.Elem(), func() uint64 { return 1 }); p != nil {
-				v.Set(reflect.NewAt(t.Elem(), p))
-			}
-		}
+		d.pointer(p, at)
 	case reflect.Slice:
-		d.slice(v)
+		d.slice(p, at)
 	case reflect.Array:
-		d.elements(v)
+		d.elements(p.elem, at, uint64(p.n))
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); !left(&f) {
-				d.value(field(v, i))
-			}
+		for i := range p.fields {
+			f := &p.fields[i]
+			d.value(f.plan, unsafe.Add(at, f.offset))
 		}
 	case reflect.Map:
 		switch i := d.number(); {
 		case i == 0:
-			v.SetZero()
-		case i > uint64(len(d.maps)) || d.maps[i-1].Type() != t:
-			d.fail("%s leads to another type", name(t))
+		case i > uint64(len(d.maps)) || d.maps[i-1].Type() != p.t:
+			d.fail("%s leads to another type", name(p.t))
 		default:
-			v.Set(d.maps[i-1])
+			reflect.NewAt(p.t, at).Elem().Set(d.maps[i-1])
 		}
 	case reflect.Interface:
-		d.inside(v)
+		d.inside(reflect.NewAt(p.t, at).Elem())
 	}
 }
 
-// elements reads what an array or slice holds.
-func (d *decoder) elements(v reflect.Value) {
-	if v.Type().Elem().Kind() == reflect.Uint8 {
-		copy(v.Bytes(), d.bytes(uint64(v.Len())))
+// store writes a number of size bytes.
+func store(at unsafe.Pointer, size uintptr, v uint64) {
+	switch size {
+	case 1:
+		*(*uint8)(at) = uint8(v)
+	case 2:
+		*(*uint16)(at) = uint16(v)
+	case 4:
+		*(*uint32)(at) = uint32(v)
+	default:
+		*(*uint64)(at) = v
+	}
+}
+
+// elements reads n values in a row.
+func (d *decoder) elements(p *plan, at unsafe.Pointer, n uint64) {
+	if p.kind == reflect.Uint8 {
+		copy(unsafe.Slice((*byte)(at), n), d.bytes(n))
 		return
 	}
-	for i := 0; i < v.Len() && d.err == nil; i++ {
-		d.value(v.Index(i))
+	for i := uint64(0); i < n && d.err == nil; i++ {
+		d.value(p, unsafe.Add(at, uintptr(i)*p.size))
 	}
 }
 
-func (d *decoder) slice(v reflect.Value) {
-	t := v.Type()
+func (d *decoder) pointer(p *plan, at unsafe.Pointer) {
+	switch code := d.number(); {
+	case code == isNil:
+	case p.elem.size == 0 && code == isEmpty:
+		*(*unsafe.Pointer)(at) = reflect.New(p.elem.t).UnsafePointer()
+	default:
+		*(*unsafe.Pointer)(at) = d.target(code, d.number(), p.elem.t, 1)
+	}
+}
+
+func (d *decoder) slice(p *plan, at unsafe.Pointer) {
 	switch code := d.number(); code {
 	case isNil:
-		v.SetZero()
 	case isEmpty:
-		v.Set(reflect.MakeSlice(t, 0, 0))
+		reflect.NewAt(p.t, at).Elem().Set(reflect.MakeSlice(p.t, 0, 0))
 	default:
-		n := uint64(0)
-		if p := d.pointer(code, t.Elem(), func() uint64 { n = d.number(); return n }); p != nil {
-			v.Set(reflect.SliceAt(t.Elem(), p, int(n)).Convert(t))
+		off, n := d.number(), d.number()
+		if to := d.target(code, off, p.elem.t, n); to != nil {
+			// All slices are a pointer, a length and a capacity, in elements.
+			*(*[]byte)(at) = unsafe.Slice((*byte)(to), int(n))
 		}
 	}
 }
 
-// pointer reads where a pointer to values of type t leads; nil after an error.
-func (d *decoder) pointer(code uint64, t reflect.Type, count func() uint64) unsafe.Pointer {
-	off, n := d.number(), count()
+// target returns where a pointer to n values of type t leads; nil after an error.
+func (d *decoder) target(code, off uint64, t reflect.Type, n uint64) unsafe.Pointer {
 	if d.err != nil {
 		return nil
 	}
@@ -312,8 +341,8 @@ func (d *decoder) pointer(code uint64, t reflect.Type, count func() uint64) unsa
 		return nil
 	}
 	o := &d.objects[code-firstCode]
-	if n == 0 || !at(o.typ, o.n, off, t, n) {
-		d.fail("a pointer to %d of %s leads to %d of %s, byte %d", n, name(t), o.n, name(o.typ), off)
+	if n == 0 || !at(o.plan.t, o.n, off, t, n) {
+		d.fail("a pointer to %d of %s leads to %d of %s, byte %d", n, name(t), o.n, name(o.plan.t), off)
 		return nil
 	}
 	return unsafe.Add(o.base, off)
@@ -325,7 +354,6 @@ func (d *decoder) inside(v reflect.Value) {
 	ext := uint64(len(d.ts.external))
 	switch {
 	case code == 0:
-		v.SetZero()
 		return
 	case code <= ext:
 		if x, ok := d.externals[d.ts.external[code-1]]; ok && x.Type().AssignableTo(v.Type()) {
@@ -348,10 +376,10 @@ func (d *decoder) inside(v reflect.Value) {
 		d.fail("interfaces hold each other more than %d deep", maxDepth)
 		return
 	}
-	x := reflect.New(t).Elem()
-	d.value(x)
+	x := reflect.New(t)
+	d.value(d.plans[t], x.UnsafePointer())
 	d.depth--
 	if d.err == nil {
-		v.Set(x)
+		v.Set(x.Elem())
 	}
 }

@@ -105,7 +105,7 @@ func (e *encoder) point(base unsafe.Pointer, t reflect.Type, n uint64) {
 	e.spans[k] = true
 	o := &object{base: base, typ: t, n: n, first: len(e.found)}
 	e.found = append(e.found, o)
-	if !e.plain[t] {
+	if !e.plans[t].plain {
 		e.work = append(e.work, o)
 	}
 }
@@ -114,7 +114,7 @@ func (e *encoder) point(base unsafe.Pointer, t reflect.Type, n uint64) {
 // leaves pointers to the list of work: a guest can make chains of any length.
 func (e *encoder) discover(v reflect.Value, path string) {
 	t := v.Type()
-	if e.plain[t] || e.ts.isExternal(t) || e.err != nil {
+	if p := e.plans[t]; p.plain || p.external || e.err != nil {
 		return
 	}
 	switch t.Kind() { //nolint:exhaustive // The rest was refused by layout.
@@ -140,7 +140,7 @@ func (e *encoder) discover(v reflect.Value, path string) {
 		if v.IsNil() || e.ts.isExternal(v.Elem().Type()) {
 			return
 		}
-		if _, ok := slices.BinarySearchFunc(e.ts.concrete, v.Elem().Type(), byName); !ok {
+		if _, ok := e.ts.numbers[v.Elem().Type()]; !ok {
 			e.fail(path, "it holds a %s, which is not registered", name(v.Elem().Type()))
 			return
 		}
@@ -214,12 +214,12 @@ func (e *encoder) write(root reflect.Value) {
 	e.number(uint64(len(ordered)))
 	for i, o := range ordered {
 		o.id = i
-		e.number(uint64(e.index[o.typ]))
+		e.number(uint64(e.plans[o.typ].number))
 		e.number(o.n)
 	}
 	e.number(uint64(len(e.mapList)))
 	for _, m := range e.mapList {
-		e.number(uint64(e.index[m.Type()]))
+		e.number(uint64(e.plans[m.Type()].number))
 		e.number(uint64(m.Len()))
 	}
 	e.value(root)
@@ -338,7 +338,7 @@ func (e *encoder) inside(v reflect.Value) {
 		e.number(uint64(i) + 1)
 		return
 	}
-	i, _ := slices.BinarySearchFunc(e.ts.concrete, t, byName) // discover has found it
+	i := e.ts.numbers[t] // discover has found it
 	e.number(uint64(i+len(e.ts.external)) + 1)
 	e.value(copyOf(v.Elem()))
 }

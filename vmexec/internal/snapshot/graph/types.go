@@ -17,7 +17,6 @@
 package graph
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -26,20 +25,26 @@ import (
 	"strings"
 )
 
-// Types says what the interfaces of a graph may hold and what is external.
+// Types says what the interfaces of a graph may hold and what is external. Their
+// order counts: the bytes of a graph have their numbers.
 type Types struct {
 	concrete []reflect.Type
 	external []reflect.Type
+	numbers  map[reflect.Type]int // of concrete
 }
 
 // Register adds types that interfaces may hold, each by a value of it.
 func (ts *Types) Register(values ...any) {
+	if ts.numbers == nil {
+		ts.numbers = make(map[reflect.Type]int, 2*len(values))
+	}
 	for _, v := range values {
-		if t := reflect.TypeOf(v); !slices.Contains(ts.concrete, t) {
+		t := reflect.TypeOf(v)
+		if _, twice := ts.numbers[t]; !twice {
+			ts.numbers[t] = len(ts.concrete)
 			ts.concrete = append(ts.concrete, t)
 		}
 	}
-	slices.SortFunc(ts.concrete, byName)
 }
 
 // External adds pointer and interface types whose values are not written.
@@ -52,7 +57,6 @@ func (ts *Types) External(types ...reflect.Type) {
 			ts.external = append(ts.external, t)
 		}
 	}
-	slices.SortFunc(ts.external, byName)
 }
 
 // Registered returns the names of the types that interfaces may hold.
@@ -63,8 +67,6 @@ func (ts *Types) Registered() []string {
 	}
 	return out
 }
-
-func byName(a, b reflect.Type) int { return cmp.Compare(name(a), name(b)) }
 
 // name is the full name of a type; of one without a name, its description.
 func name(t reflect.Type) string {
@@ -92,24 +94,70 @@ func name(t reflect.Type) string {
 }
 
 // left reports whether a field is not written.
-func left(f *reflect.StructField) bool { return f.Tag.Get("snapshot") == "-" || f.Name == "_" }
+func left(f *reflect.StructField) bool {
+	return f.Name == "_" || f.Tag != "" && f.Tag.Get("snapshot") == "-"
+}
 
-// layout is every type that a graph with a certain root may hold.
+// layout is every type that a graph with a certain root may hold. Each process that
+// reads a graph makes it anew, so that it must not cost much.
 type layout struct {
 	ts    *Types
-	list  []reflect.Type // in a fixed order
-	index map[reflect.Type]int
-	plain map[reflect.Type]bool // hold no pointer of any kind
+	list  []*plan // in a fixed order
+	plans map[reflect.Type]*plan
+	path  []step // to what is being looked at
 	errs  []error
 }
 
+// plan is how values of a type are made up.
+type plan struct {
+	t        reflect.Type
+	kind     reflect.Kind
+	size     uintptr
+	number   int  // in layout.list
+	plain    bool // they hold no pointer of any kind
+	external bool
+	elem     *plan       // of pointers, slices, arrays and maps
+	key      *plan       // of maps
+	n        int         // elements of arrays
+	fields   []fieldPlan // of structs, those that are written
+}
+
+type fieldPlan struct {
+	*plan
+	index  int
+	offset uintptr
+}
+
+// step is a part of the path to a type: words, or the name of a type.
+type step struct {
+	words string
+	t     reflect.Type
+}
+
 func (ts *Types) layout(root reflect.Type) *layout {
-	l := &layout{ts: ts, index: map[reflect.Type]int{}, plain: map[reflect.Type]bool{}}
-	l.walk(root, name(root))
+	l := &layout{ts: ts, plans: make(map[reflect.Type]*plan, 8*len(ts.concrete))}
+	for _, t := range ts.external {
+		l.plans[t] = &plan{t: t, kind: t.Kind(), size: t.Size(), external: true}
+	}
+	l.from(root)
 	for _, t := range ts.concrete {
-		l.walk(t, name(t))
+		l.from(t)
 	}
 	return l
+}
+
+// from adds a type that is not part of another.
+func (l *layout) from(t reflect.Type) {
+	l.path = append(l.path[:0], step{t: t})
+	l.walk(t)
+}
+
+// below is walk for what a type is made of.
+func (l *layout) below(t reflect.Type, words string) *plan {
+	l.path = append(l.path, step{words: words})
+	p := l.walk(t)
+	l.path = l.path[:len(l.path)-1]
+	return p
 }
 
 // Check returns what of the types that a graph with this root may hold cannot be
@@ -127,7 +175,8 @@ func (ts *Types) Fingerprint(root reflect.Type) [sha256.Size]byte {
 	for _, t := range ts.concrete {
 		fmt.Fprintf(h, "concrete %s\n", name(t))
 	}
-	for _, t := range l.list {
+	for _, p := range l.list {
+		t := p.t
 		fmt.Fprintf(h, "%s %s %d\n", name(t), t.Kind(), t.Size())
 		if t.Kind() == reflect.Struct {
 			for i := range t.NumField() {
@@ -139,48 +188,55 @@ func (ts *Types) Fingerprint(root reflect.Type) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func (l *layout) fail(path, why string) {
-	l.errs = append(l.errs, fmt.Errorf("%s: %s", path, why))
+func (l *layout) fail(why string) {
+	var path strings.Builder
+	for _, s := range l.path {
+		if s.t != nil {
+			path.WriteString(name(s.t))
+		}
+		path.WriteString(s.words)
+	}
+	l.errs = append(l.errs, fmt.Errorf("%s: %s", path.String(), why))
 }
 
 // isExternal reports whether values of the type are not written.
 func (ts *Types) isExternal(t reflect.Type) bool { return slices.Contains(ts.external, t) }
 
-// walk adds a type and those it is made of, and reports whether it holds no
-// pointers.
-func (l *layout) walk(t reflect.Type, path string) (plain bool) {
-	if l.ts.isExternal(t) {
-		return false
+// walk adds a type and those it is made of. It returns nil for one that cannot be
+// written.
+func (l *layout) walk(t reflect.Type) *plan {
+	if p, known := l.plans[t]; known {
+		return p
 	}
-	if _, known := l.index[t]; known {
-		return l.plain[t]
-	}
-	switch t.Kind() { //nolint:exhaustive // The rest is of no interest here.
+	p := &plan{t: t, kind: t.Kind(), size: t.Size(), number: len(l.list)}
+	switch p.kind { //nolint:exhaustive // The rest is of no interest here.
 	case reflect.Uintptr, reflect.Complex64, reflect.Complex128, reflect.Chan, reflect.Func, reflect.UnsafePointer:
-		l.fail(path, "a value of type "+name(t)+" cannot be written; tag the field `snapshot:\"-\"` and make it anew, or make the type external")
-		return false
+		l.fail("a value of type " + name(t) + " cannot be written; tag the field `snapshot:\"-\"` and make it anew, or make the type external")
+		return nil
 	}
-	l.index[t] = len(l.list)
-	l.list = append(l.list, t)
-	switch t.Kind() {
+	l.plans[t] = p
+	l.list = append(l.list, p)
+	switch p.kind {
 	case reflect.String, reflect.Interface:
 	case reflect.Pointer, reflect.Slice:
-		l.walk(t.Elem(), path+"[]")
+		p.elem = l.below(t.Elem(), "[]")
 	case reflect.Array:
-		plain = l.walk(t.Elem(), path+"[]")
+		p.elem, p.n = l.below(t.Elem(), "[]"), t.Len()
+		p.plain = p.elem != nil && p.elem.plain
 	case reflect.Map:
-		l.walk(t.Key(), path+"[key]")
-		l.walk(t.Elem(), path+"[]")
+		p.key = l.below(t.Key(), "[key]")
+		p.elem = l.below(t.Elem(), "[]")
 		if dynamic(t.Key()) {
-			l.fail(path, "what an interface holds cannot be the key of a map")
+			l.fail("what an interface holds cannot be the key of a map")
 		}
 	case reflect.Struct:
-		plain = l.walkStruct(t, path)
+		if !l.walkStruct(p) {
+			return nil
+		}
 	default: // the basic types
-		plain = true
+		p.plain = true
 	}
-	l.plain[t] = plain
-	return plain
+	return p
 }
 
 // dynamic reports whether a type of map keys holds interfaces: what they hold need
@@ -201,27 +257,33 @@ func dynamic(t reflect.Type) bool {
 	return false
 }
 
-func (l *layout) walkStruct(t reflect.Type, path string) (plain bool) {
-	plain = true
+func (l *layout) walkStruct(p *plan) bool {
+	p.plain = true
 	// The inside of another module's type is not ours to write, unless all of it is
 	// open.
-	ours := t.PkgPath() == "" || strings.HasPrefix(t.PkgPath(), modulePath)
-	for i := range t.NumField() {
-		f := t.Field(i)
+	ours := p.t.PkgPath() == "" || strings.HasPrefix(p.t.PkgPath(), modulePath)
+	for i := range p.t.NumField() {
+		f := p.t.Field(i)
 		if left(&f) {
 			continue
 		}
 		if !ours && !f.IsExported() {
-			l.fail(path, "the inside of "+name(t)+" is not ours to write; tag the field `snapshot:\"-\"` and make it anew")
-			delete(l.index, t) // to be found in each place where it is
-			l.list = slices.DeleteFunc(l.list, func(x reflect.Type) bool { return x == t })
+			l.fail("the inside of " + name(p.t) + " is not ours to write; tag the field `snapshot:\"-\"` and make it anew")
+			delete(l.plans, p.t) // to be found in each place where it is
+			l.list = slices.DeleteFunc(l.list, func(x *plan) bool { return x == p })
 			return false
 		}
-		if !l.walk(f.Type, path+"."+f.Name) {
-			plain = false
+		l.path = append(l.path, step{words: "."})
+		e := l.below(f.Type, f.Name)
+		l.path = l.path[:len(l.path)-1]
+		if e == nil {
+			p.plain = false
+			continue
 		}
+		p.plain = p.plain && e.plain
+		p.fields = append(p.fields, fieldPlan{plan: e, index: i, offset: f.Offset})
 	}
-	return plain
+	return true
 }
 
 const modulePath = "kontain.dev/eventing/"

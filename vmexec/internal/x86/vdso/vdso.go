@@ -14,6 +14,7 @@ package vdso
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"sync"
 )
 
@@ -89,9 +90,15 @@ func (d *Data) Encode(dst []byte) {
 // be 0. It is exact to one part in 10^9 for counters of up to 4 GHz.
 func TickMult(khz uint64) uint64 { return (1e6<<32 + khz/2) / khz }
 
+// Size is the length of the image in bytes.
+const Size = 4096
+
 // base is the image with dataMagic still in it, and the places where it is.
 var base = sync.OnceValues(func() ([]byte, []int) {
 	img := build()
+	if len(img) != Size {
+		panic(fmt.Sprintf("vdso: Size must be %d", len(img)))
+	}
 	magic := binary.LittleEndian.AppendUint64(nil, dataMagic)
 	var at []int
 	for i := 0; ; {
