@@ -88,7 +88,7 @@ type pool struct {
 // learned says that it is known already which memory an event needs.
 func newPool(w *Workers, clone func() (machine, error), first machine, spec Spec, learned bool) *pool {
 	p := &pool{
-		workers: w, clone: clone, tier: spec.Tier, reuse: spec.Tier == TierReset || spec.Tier == TierVM && w.worker != "", makers: 1, size: min(max(1, spec.Concurrency), maxPool),
+		workers: w, clone: clone, tier: spec.Tier, reuse: spec.Tier == TierReset || spec.Tier == TierVM && w.worker != "", makers: w.makers, size: min(max(1, spec.Concurrency), maxPool),
 		keep: spec.IdleTime, refill: spec.IdleTime > 0, seen: learned, last: time.Now(), bytes: spec.Limits.Memory,
 	}
 	p.waiters.Init()
@@ -252,7 +252,11 @@ func (p *pool) makeOne() (again bool) {
 	p.making++
 	p.settling++
 	p.alive++
+	more, _ = p.wants()
 	p.mu.Unlock()
+	if more { // others may make machines at the same time
+		p.workers.wake(p)
+	}
 
 	m, err := p.clone()
 

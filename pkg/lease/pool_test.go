@@ -193,6 +193,38 @@ func TestPoolVM(t *testing.T) {
 	})
 }
 
+// Worker processes are started and ended by several goroutines at once, each machine
+// once.
+func TestPoolMakers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWorkers(nil, Options{Worker: "kontain-worker"})
+		defer w.Close()
+		y := &yard{takes: time.Millisecond}
+		p := newPool(w, y.clone, nil, Spec{Tier: TierProcess, Concurrency: 100, IdleTime: time.Minute}, true)
+		const events = 100
+		begin := time.Now()
+		var group sync.WaitGroup
+		for range events {
+			group.Go(func() {
+				vm := get(t, p)
+				time.Sleep(time.Second) // none is back before all have one
+				run(t, vm)
+			})
+		}
+		time.Sleep(events * time.Millisecond / time.Duration(w.makers))
+		if s := p.stats(); s.Alive < events {
+			t.Errorf("after %v: %+v", time.Since(begin), s)
+		}
+		group.Wait()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if want := int64(w.makers); y.mostMakers.Load() != want || y.mostClosers.Load() > want || y.alive.Load() != 0 {
+			t.Errorf("%d made and %d closed at once, want %d; %d are left", y.mostMakers.Load(), y.mostClosers.Load(), want, y.alive.Load())
+		}
+	})
+}
+
 func TestPoolReset(t *testing.T) {
 	inPool(t, Spec{Tier: TierReset, Concurrency: 3, IdleTime: time.Minute}, time.Millisecond, func(t *testing.T, y *yard, p *pool) {
 		time.Sleep(time.Second)

@@ -5,6 +5,7 @@ package lease
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -13,14 +14,16 @@ import (
 )
 
 // Workers make and close the machines of snapshots on one host, away from the
-// requests: one goroutine makes them and one closes them, because the kernel
-// does either no faster on several threads. Its methods may be called from
-// several goroutines.
+// requests. Machines of one process are made by one goroutine and closed by one,
+// because the kernel does either no faster on several threads of it; worker processes
+// are started and ended by as many as there are processors. Its methods may be called
+// from several goroutines.
 type Workers struct {
 	host   *vmexec.Host
 	store  *snapshots.Store // nil: snapshots stay in memory
 	memory *Memory
 	worker string // path of kontain-worker; empty: machines are in this process
+	makers int    // goroutines that make machines, and as many that close them
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -55,20 +58,25 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	}
 	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
-	w.done.Go(w.makeAll)
-	w.done.Go(func() {
-		for c := range w.toClose {
-			c.err <- c.m.Close()
-		}
-	})
+	w.makers = 1
+	if w.worker != "" {
+		w.makers = min(runtime.GOMAXPROCS(0), maxMakers)
+	}
+	for range w.makers {
+		w.done.Go(w.makeAll)
+		w.done.Go(w.closeAll)
+	}
 	return w
 }
+
+// maxMakers bounds the worker processes that start at once.
+const maxMakers = 16
 
 // Close ends the workers. Every Source must be closed before.
 func (w *Workers) Close() {
 	w.mu.Lock()
 	w.closed = true
-	w.woken.Signal()
+	w.woken.Broadcast()
 	w.mu.Unlock()
 	close(w.toClose)
 	w.done.Wait()
@@ -108,6 +116,13 @@ func (w *Workers) makeAll() {
 		if p.makeOne() {
 			w.wake(p)
 		}
+	}
+}
+
+// closeAll closes one machine after the other.
+func (w *Workers) closeAll() {
+	for c := range w.toClose {
+		c.err <- c.m.Close()
 	}
 }
 
