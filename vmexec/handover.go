@@ -282,14 +282,15 @@ func (o *Handover) join(n *Handover, s *handoverSnapshot) error {
 }
 
 // LoadHandover is LoadSnapshot for those who hand the snapshot of p over: o is that of
-// p alone. What the snapshot holds is not looked at, but for its checksums.
-func (h *Host) LoadHandover(o *Handover, p *Program, l Limits, path string) (*Handover, error) {
+// p alone. What the snapshot holds is not looked at, but for its checksums. learned are
+// the pages that an event uses, for Learn, when that is known.
+func (h *Host) LoadHandover(o *Handover, p *Program, l Limits, path string) (n *Handover, learned []uint64, err error) {
 	i, image, state, err := h.openSnapshot(p, l, path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = image.Close() }() // the files stay open
-	n := &Handover{}
+	n = &Handover{}
 	err = n.addSnapshot(image, state)
 	if err == nil {
 		s := describe(image, len(state))
@@ -297,14 +298,15 @@ func (h *Host) LoadHandover(o *Handover, p *Program, l Limits, path string) (*Ha
 		err = o.join(n, s)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("load %s: %w", path, err), n.Close())
+		return nil, nil, errors.Join(fmt.Errorf("load %s: %w", path, err), n.Close())
 	}
-	return n, nil
+	return n, i.Learned, nil
 }
 
 // SaveHandover is Snapshot.Save for the snapshot of p, made with the limits l, in o.
-// What it holds is not looked at.
-func (h *Host) SaveHandover(o *Handover, p *Program, l Limits, path, tag string) error {
+// What it holds is not looked at. learned are its LearnedPages, which need not be
+// trusted either.
+func (h *Host) SaveHandover(o *Handover, p *Program, l Limits, learned []uint64, path, tag string) error {
 	fail := func(err error) error {
 		return &SnapshotError{Path: path, Reason: SnapshotFailed, Detail: "it could not be written", Err: err}
 	}
@@ -337,7 +339,7 @@ func (h *Host) SaveHandover(o *Handover, p *Program, l Limits, path, tag string)
 	if _, err := o.Files[1].ReadAt(state, 0); err != nil {
 		return fail(err)
 	}
-	return save(path, tag, p, l, h.kind, h.p.Features(), image, state, s.Took, s.Threads)
+	return save(path, tag, p, l, h.kind, h.p.Features(), image, state, learned, s.Took, s.Threads)
 }
 
 // maxState bounds the state of a snapshot that another process has made.

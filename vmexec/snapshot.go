@@ -42,7 +42,7 @@ type Snapshot struct {
 	// The pages that an event uses, learned from the first one: clones have them
 	// prepared before their event comes.
 	learning atomic.Bool              `snapshot:"-"`
-	used     atomic.Pointer[[]uint64] `snapshot:"-"` // savedState.Used
+	used     atomic.Pointer[[]uint64] `snapshot:"-"`
 
 	// Took is how long the program ran up to its wait point; Stdout and Stderr are
 	// what it wrote meanwhile, which is no part of any event's output.

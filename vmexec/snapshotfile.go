@@ -61,7 +61,6 @@ const (
 // savedState is what of a snapshot is written beside its memory.
 type savedState struct {
 	Snapshot *Snapshot
-	Used     []uint64 // Snapshot.used
 }
 
 // stateTypes describes the types of savedState. What is external belongs to the
@@ -163,7 +162,7 @@ func info(p *Program, l Limits, kind Kind, f platform.Features, tag string) (Sna
 // key is the digest of what a snapshot depends on. The rate of the counter is not
 // in it: it is measured, and a little different each time.
 func key(i SnapshotInfo) string {
-	i.Created, i.Key, i.Start, i.Threads = time.Time{}, "", 0, 0
+	i.Created, i.Key, i.Start, i.Threads, i.Learned = time.Time{}, "", 0, 0, nil
 	i.Pages, i.State, i.Memory, i.Data, i.Used = snapshot.Section{}, snapshot.Section{}, snapshot.Section{}, 0, 0
 	i.Clock.Tick = 0
 	b, err := json.Marshal(i)
@@ -190,8 +189,8 @@ func (h *Host) SnapshotKey(p *Program, l Limits, tag string) (string, error) {
 
 // Save writes the snapshot to a file that LoadSnapshot reads, readable for this
 // user alone, in place of one that is there. The file appears whole or not at all.
-// tag is that of SnapshotKey. The snapshot may be in use meanwhile. The error is a
-// *SnapshotError.
+// tag is that of SnapshotKey. The snapshot may be in use meanwhile. What it has learned
+// of events is written too: worth to be saved once more. The error is a *SnapshotError.
 func (s *Snapshot) Save(path, tag string) error {
 	fail := func(r SnapshotReason, err error) error {
 		return &SnapshotError{Path: path, Reason: r, Detail: "it could not be written", Err: err}
@@ -206,7 +205,7 @@ func (s *Snapshot) Save(path, tag string) error {
 	if err != nil {
 		return fail(SnapshotFailed, err)
 	}
-	return save(path, tag, s.program, s.limits, s.platform, s.kernel.Features(), s.image, state, s.Took, s.kernel.Threads())
+	return save(path, tag, s.program, s.limits, s.platform, s.kernel.Features(), s.image, state, s.LearnedPages(), s.Took, s.kernel.Threads())
 }
 
 var errUnrecorded = errors.New("the program has read more files than can be remembered")
@@ -216,18 +215,18 @@ func secretError(path string) error {
 }
 
 // save writes a snapshot of p that took so long to come to with so many threads.
-func save(path, tag string, p *Program, l Limits, kind Kind, f platform.Features, image *guestmem.Image, state []byte, took time.Duration, threads int) error {
+func save(path, tag string, p *Program, l Limits, kind Kind, f platform.Features, image *guestmem.Image, state []byte, learned []uint64, took time.Duration, threads int) error {
 	i, err := info(p, l, kind, f, tag)
 	if err != nil {
 		return &SnapshotError{Path: path, Reason: SnapshotFailed, Detail: "it could not be written", Err: err}
 	}
-	i.Created, i.Start, i.Threads = time.Now().UTC().Truncate(time.Second), took, threads
+	i.Created, i.Start, i.Threads, i.Learned = time.Now().UTC().Truncate(time.Second), took, threads, snapshot.NewPages(learned)
 	return snapshot.Write(path, i, state, image)
 }
 
 // encode returns what of the snapshot is not its memory.
 func (s *Snapshot) encode() ([]byte, error) {
-	state, err := stateTypes().Encode(&savedState{Snapshot: s, Used: s.LearnedPages()})
+	state, err := stateTypes().Encode(&savedState{Snapshot: s})
 	if err != nil {
 		return nil, fmt.Errorf("the program holds something that cannot be written: %w", err)
 	}
@@ -272,13 +271,14 @@ func SnapshotProgramSpec(i *SnapshotInfo) (ProgramSpec, Limits, error) {
 // *SnapshotError that says what is not. The file is in use until the snapshot is
 // closed: it may be removed or replaced, but not written.
 func (h *Host) LoadSnapshot(p *Program, l Limits, path string) (*Snapshot, error) {
-	_, image, state, err := h.openSnapshot(p, l, path)
+	i, image, state, err := h.openSnapshot(p, l, path)
 	if err != nil {
 		return nil, err
 	}
 	s, err := restored(p, image, state, h.p.Features())
 	if err == nil {
 		s.platform, s.fromDisk = h.kind, true
+		s.Learn(i.Learned)
 	}
 	if err != nil {
 		_ = image.Close()
@@ -400,10 +400,6 @@ func restored(p *Program, image *guestmem.Image, state []byte, features platform
 	}
 	if err := s.fs.CheckLower(g); err != nil {
 		return nil, err
-	}
-	if len(saved.Used) > 0 {
-		s.used.Store(&saved.Used)
-		s.learning.Store(true)
 	}
 	return s, nil
 }

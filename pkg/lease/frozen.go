@@ -142,11 +142,15 @@ func (e *outside) Close() error {
 }
 
 func (e *outside) load(path string) (frozen, error) {
-	o, err := e.host.LoadHandover(e.config.Program, e.program, e.limits, path)
+	o, learned, err := e.host.LoadHandover(e.config.Program, e.program, e.limits, path)
 	if err != nil {
 		return nil, err
 	}
-	return e.frozen(o, 0), nil
+	r := e.frozen(o, 0)
+	if len(learned) > 0 {
+		r.used.Store(&learned)
+	}
+	return r, nil
 }
 
 func (e *outside) start(ctx context.Context) (frozen, []byte, []byte, error) {
@@ -162,7 +166,7 @@ func (e *outside) start(ctx context.Context) (frozen, []byte, []byte, error) {
 // unfrozen is the program itself: each event starts it.
 func (e *outside) unfrozen() frozen { return &remote{engine: e, config: e.config} }
 
-func (e *outside) frozen(o *vmexec.Handover, took time.Duration) frozen {
+func (e *outside) frozen(o *vmexec.Handover, took time.Duration) *remote {
 	r := &remote{engine: e, config: e.config, start: took, snapshot: o}
 	r.config.Program = o
 	return r
@@ -201,7 +205,11 @@ func (r *remote) Save(path, tag string) error {
 	if r.snapshot == nil {
 		return errors.New("a program without a snapshot is not saved")
 	}
-	return r.engine.host.SaveHandover(r.snapshot, r.engine.program, r.engine.limits, path, tag)
+	var learned []uint64
+	if used := r.used.Load(); used != nil {
+		learned = *used
+	}
+	return r.engine.host.SaveHandover(r.snapshot, r.engine.program, r.engine.limits, learned, path, tag)
 }
 
 func (r *remote) Close() error {

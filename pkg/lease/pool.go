@@ -69,6 +69,7 @@ type pool struct {
 	returning int       // machines being reset
 	refill    bool      // prepare machines ahead
 	seen      bool      // an event ran to its end
+	onGood    func()    // called after each event that ended well; may be nil
 	last      time.Time // of the last event
 	timer     *time.Timer
 	closed    bool
@@ -509,6 +510,9 @@ func (l *leased) Close() error {
 		p.returning++
 	}
 	p.mu.Unlock()
+	if l.good && p.onGood != nil {
+		p.onGood()
+	}
 	if !again {
 		return p.discard(l.prepared)
 	}

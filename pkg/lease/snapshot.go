@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kontain.dev/eventing/pkg/snapshots"
@@ -102,8 +103,20 @@ func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slo
 		return nil, errors.Join(err, s.engine.Close())
 	}
 	s.pool = newPool(w, s.frozen.machine, first, spec, s.frozen.learned())
-	if s.key != "" && s.file == "" {
-		s.saving.Go(func() { s.save(w.store, spec.Tag, log) })
+	if s.key != "" {
+		save := func() { s.saving.Go(func() { s.save(w.store, spec.Tag, log) }) }
+		if s.file == "" {
+			save()
+		}
+		// Once an event has shown which memory events need, that is kept too, so that
+		// the first event after a restart has it at hand.
+		var kept atomic.Bool
+		kept.Store(s.frozen.learned())
+		s.pool.onGood = func() {
+			if !kept.Load() && s.frozen.learned() && kept.CompareAndSwap(false, true) {
+				save()
+			}
+		}
 	}
 	return s, nil
 }
@@ -227,6 +240,8 @@ func warmUp(ctx context.Context, vm VM, event []byte) error {
 
 // save writes the snapshot to disk, away from the requests.
 func (s *cloned) save(store *snapshots.Store, tag string, log *slog.Logger) {
+	s.store.Lock() // what was saved later has more in it
+	defer s.store.Unlock()
 	begin := time.Now()
 	err := store.Save(s.frozen, s.key, tag)
 	s.mu.Lock()
@@ -259,6 +274,7 @@ type cloned struct {
 	key    string // of the file; empty when there is to be none
 	loaded time.Duration
 	saving sync.WaitGroup
+	store  sync.Mutex // held while it is saved
 
 	mu     sync.Mutex // guards what follows while it is being saved
 	file   string

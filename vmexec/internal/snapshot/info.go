@@ -30,6 +30,7 @@ type Info struct {
 	Clock    Clock         `json:"clock"`
 	Start    time.Duration `json:"startNs"` // how long the program ran up to its wait point
 	Threads  int           `json:"threads"`
+	Learned  Pages         `json:"learned,omitempty"` // those that an event uses, once one has shown that
 
 	Pages  Section `json:"pages"`  // the index of the memory
 	State  Section `json:"state"`  // kernel objects
