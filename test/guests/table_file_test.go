@@ -14,6 +14,7 @@ func event(name, how, event string) guest {
 
 var _ = family("file",
 	guest{name: "files"},
+	guest{name: "random_files", args: []string{"1", "40", "400"}},
 	guest{name: "files_musl", source: "files", flavour: build.Musl},
 	guest{name: "file_attributes"},
 	guest{name: "dev_files"},

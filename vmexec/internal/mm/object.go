@@ -39,6 +39,9 @@ type File interface {
 	Stale(n uint64, page []byte) bool
 	// Put gives a page back to the file. There is memory for it: the object's.
 	Put(n uint64, page []byte)
+	// Punch makes the bytes of [off,end) zeros, those in the object too. Errors: those
+	// of fallocate(2).
+	Punch(off, end int64) abi.Errno
 }
 
 // NewFileObject makes the memory that all shared mappings of a file show. It
@@ -209,7 +212,8 @@ func (o *Object) remove(a, b uint64) {
 
 // Remove gives back what shared mappings hold in [a,b), which reads as zeros from
 // then on; madvise(MADV_REMOVE). Errors: EINVAL for private mappings, EACCES for
-// those that cannot be written, ENOMEM when a part is not mapped.
+// those that cannot be made to write, ENOMEM when a part is not mapped, and those of
+// File.Punch.
 func (m *MM) Remove(a, b uint64) abi.Errno {
 	for i := m.search(a); i < len(m.vmas) && m.vmas[i].Start < b; i++ {
 		v := &m.vmas[i]
@@ -217,13 +221,16 @@ func (m *MM) Remove(a, b uint64) abi.Errno {
 		switch {
 		case o == nil:
 			return abi.EINVAL
-		case o.file != nil: // fallocate(2) can
-			return abi.ENOTSUP
-		case v.Prot&Write == 0:
+		case v.ReadOnly:
 			return abi.EACCES
 		}
 		s, e := max(a, v.Start), min(b, v.End)
-		o.remove(v.Off+(s-v.Start), v.Off+(e-v.Start))
+		s, e = v.Off+(s-v.Start), v.Off+(e-v.Start)
+		if o.file == nil {
+			o.remove(s, e)
+		} else if errno := o.file.Punch(int64(s), int64(e)); errno != 0 {
+			return errno
+		}
 	}
 	if !m.covered(a, b) {
 		return abi.ENOMEM

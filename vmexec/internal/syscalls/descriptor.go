@@ -130,7 +130,10 @@ func sysFcntl(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		return uint64(size), errno
 	case unix.F_ADD_SEALS, unix.F_GET_SEALS:
 		s, ok := f.(vfs.Sealer)
-		if !ok {
+		switch {
+		case !ok && cmd == unix.F_ADD_SEALS && f.StatusFlags()&unix.O_ACCMODE == unix.O_RDONLY:
+			return 0, abi.EPERM
+		case !ok:
 			return 0, abi.EINVAL
 		}
 		if cmd == unix.F_ADD_SEALS {

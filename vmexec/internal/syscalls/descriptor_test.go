@@ -79,7 +79,7 @@ func TestFcntl(t *testing.T) {
 		g.must(8192, unix.SYS_FCNTL, w, unix.F_SETPIPE_SZ, 5000)
 		g.fails(abi.EPERM, unix.SYS_FCNTL, w, unix.F_SETPIPE_SZ, 1<<30)
 		g.fails(abi.EBADF, unix.SYS_FCNTL, n, unix.F_GETPIPE_SZ)
-		g.fails(abi.EINVAL, unix.SYS_FCNTL, n, unix.F_ADD_SEALS, 1)
+		g.fails(abi.EPERM, unix.SYS_FCNTL, n, unix.F_ADD_SEALS, 1)
 		g.fails(abi.EINVAL, unix.SYS_FCNTL, n, 9999)
 		g.fails(abi.EBADF, unix.SYS_FCNTL, 50, unix.F_GETFD)
 		g.fails(abi.EBADF, unix.SYS_FCNTL, p, unix.F_SETFL, 0)

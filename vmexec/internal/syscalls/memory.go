@@ -80,12 +80,12 @@ func mmap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		mode := file.StatusFlags() & unix.O_ACCMODE
 		mapper, ok := file.(vfs.Mapper)
 		switch {
-		case mode == unix.O_WRONLY:
+		case file.StatusFlags()&unix.O_PATH != 0:
+			return 0, abi.EBADF
+		case mode == unix.O_WRONLY, kind != unix.MAP_PRIVATE && p&mm.Write != 0 && mode != unix.O_RDWR:
 			return 0, abi.EACCES
 		case !ok:
 			return 0, abi.ENODEV
-		case kind != unix.MAP_PRIVATE && p&mm.Write != 0 && mode != unix.O_RDWR:
-			return 0, abi.EACCES
 		}
 		v.Off = off
 		if kind == unix.MAP_PRIVATE {
@@ -171,6 +171,9 @@ func (f *sharedFile) Stale(n uint64, page []byte) bool { return f.StalePage(n, p
 
 // Put implements mm.File.
 func (f *sharedFile) Put(n uint64, page []byte) { f.PutPage(n, page) }
+
+// Punch implements mm.File.
+func (f *sharedFile) Punch(off, end int64) abi.Errno { return f.PunchHole(off, end) }
 
 // MapShare implements mm.Source.
 func (*sharedFile) MapShare() {}

@@ -56,6 +56,9 @@ func doOpen(t *task.Thread, dirfd int32, addr uint64, flags int, mode uint64, fl
 	if f, ok := t.State.(*vfs.FIFO); ok {
 		return openFIFO(t, f, flags)
 	}
+	if errno := vfs.CheckFlags(flags); errno != 0 {
+		return 0, errno
+	}
 	base, path, errno := pathAt(t, dirfd, addr)
 	if errno != 0 {
 		return 0, errno
@@ -64,6 +67,9 @@ func doOpen(t *task.Thread, dirfd int32, addr uint64, flags int, mode uint64, fl
 }
 
 func openFrom(t *task.Thread, base vfs.Path, path string, flags int, mode uint64, fl vfs.Flag) (uint64, abi.Errno) {
+	if flags&unix.O_PATH == 0 {
+		flags |= largefile // as 64-bit kernels do
+	}
 	f, errno := t.K.FS.Open(base, path, flags, masked(t, mode&0o7777), fl)
 	if errno == abi.EAGAIN {
 		errno = awaitEvent(t)
@@ -266,33 +272,44 @@ func ftruncate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	return 0, f.Truncate(int64(a[1]))
 }
 
-func fallocate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	f, errno := truncater(t, int32(a[0]), abi.ENODEV)
-	if errno == abi.ENODEV {
-		return 0, notAllocated(t, int32(a[0]))
+// fallocateFlags are the flags of fallocate(2) that Linux knows.
+const fallocateFlags = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_COLLAPSE_RANGE |
+	unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_INSERT_RANGE | unix.FALLOC_FL_UNSHARE_RANGE
+
+// fallocateMode checks a mode. Errors: EOPNOTSUPP, EINVAL.
+func fallocateMode(mode uint32) abi.Errno {
+	const keep, punch, zero = unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE
+	alone := func(flag, with uint32) bool { return mode&flag == 0 || mode&^(flag|with) == 0 }
+	switch {
+	case mode&^uint32(fallocateFlags) != 0, mode&punch != 0 && (mode&zero != 0 || mode&keep == 0):
+		return abi.EOPNOTSUPP
+	case !alone(unix.FALLOC_FL_COLLAPSE_RANGE, 0), !alone(unix.FALLOC_FL_INSERT_RANGE, 0), !alone(unix.FALLOC_FL_UNSHARE_RANGE, keep):
+		return abi.EINVAL
 	}
+	return abi.OK
+}
+
+func fallocate(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := openFor(t, a[0], noMode)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, f.Fallocate(uint32(a[1]), int64(a[2]), int64(a[3]))
-}
-
-// notAllocated is the errno of fallocate(2) for what is no regular file.
-func notAllocated(t *task.Thread, n int32) abi.Errno {
-	f, errno := t.P.FDs.Get(n)
-	if errno != 0 {
-		return errno
+	if int64(a[2]) < 0 || int64(a[3]) <= 0 {
+		return 0, abi.EINVAL
 	}
-	st, errno := f.Stat()
-	switch {
-	case errno != 0:
-		return errno
-	case f.StatusFlags()&unix.O_ACCMODE == unix.O_RDONLY:
-		return abi.EBADF
-	case st.Mode&unix.S_IFMT == unix.S_IFIFO:
-		return abi.ESPIPE
+	if errno := fallocateMode(uint32(a[1])); errno != 0 {
+		return 0, errno
 	}
-	return abi.ENODEV
+	if f.StatusFlags()&unix.O_ACCMODE == unix.O_RDONLY {
+		return 0, abi.EBADF
+	}
+	if tr, ok := f.(vfs.Truncater); ok {
+		return 0, tr.Fallocate(uint32(a[1]), int64(a[2]), int64(a[3]))
+	}
+	if st, errno := f.Stat(); errno == 0 && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		return 0, abi.ESPIPE
+	}
+	return 0, abi.ENODEV
 }
 
 // fsync only checks its argument.

@@ -4,6 +4,8 @@
 package syscalls
 
 import (
+	"cmp"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -157,6 +159,13 @@ func mkdirAt(t *task.Thread, dirfd int32, addr, mode uint64) (uint64, abi.Errno)
 }
 
 func mknodAt(t *task.Thread, dirfd int32, addr, mode uint64) (uint64, abi.Errno) {
+	switch mode & unix.S_IFMT {
+	case 0, unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFCHR, unix.S_IFBLK:
+	case unix.S_IFDIR:
+		return 0, abi.EPERM
+	default:
+		return 0, abi.EINVAL
+	}
 	base, path, errno := pathAt(t, dirfd, addr)
 	if errno != 0 {
 		return 0, errno
@@ -179,13 +188,17 @@ func unlinkAt(t *task.Thread, dirfd int32, addr uint64, flags uint32) (uint64, a
 }
 
 func renameAt(t *task.Thread, oldfd int32, oldAddr uint64, newfd int32, newAddr uint64, flags uint32) (uint64, abi.Errno) {
+	const known, exclusive = unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE | unix.RENAME_WHITEOUT, unix.RENAME_NOREPLACE | unix.RENAME_WHITEOUT
+	if flags&^known != 0 || flags&exclusive != 0 && flags&unix.RENAME_EXCHANGE != 0 {
+		return 0, abi.EINVAL
+	}
 	oldBase, oldPath, errno := pathAt(t, oldfd, oldAddr)
 	if errno != 0 {
 		return 0, errno
 	}
 	newBase, newPath, errno := pathAt(t, newfd, newAddr)
-	if errno != 0 {
-		return 0, errno
+	if errno != 0 { // what is wrong with the way to the old name comes first, as on Linux
+		return 0, cmp.Or(t.K.FS.CheckParent(oldBase, oldPath), errno)
 	}
 	return 0, t.K.FS.Rename(oldBase, oldPath, newBase, newPath, uint(flags))
 }

@@ -4,6 +4,8 @@
 package syscalls
 
 import (
+	"cmp"
+
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
@@ -43,6 +45,23 @@ func readable(t *task.Thread, arg uint64) (fd.File, abi.Errno) {
 func writable(t *task.Thread, arg uint64) (fd.File, abi.Errno) {
 	return openFor(t, arg, unix.O_RDONLY)
 }
+
+// openForAt is openFor for the calls that read or write at an offset: what has no
+// positions is ESPIPE for them, however it is open.
+func openForAt(t *task.Thread, arg uint64, off int64, notMode int) (fd.File, abi.Errno) {
+	f, errno := openFor(t, arg, notMode)
+	if errno != abi.OK && off != fd.CurrentOffset {
+		if any, bad := openFor(t, arg, noMode); bad == abi.OK {
+			if _, none := any.Lseek(0, unix.SEEK_CUR); none == abi.ESPIPE {
+				errno = abi.ESPIPE
+			}
+		}
+	}
+	return f, errno
+}
+
+// noMode is no access mode: openFor takes any.
+const noMode = -1
 
 func openFor(t *task.Thread, arg uint64, notMode int) (fd.File, abi.Errno) {
 	f, errno := t.P.FDs.Get(int32(arg))
@@ -242,7 +261,7 @@ func sysPread(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if int64(a[3]) < 0 {
 		return 0, abi.EINVAL
 	}
-	f, errno := readable(t, a[0])
+	f, errno := openForAt(t, a[0], int64(a[3]), unix.O_WRONLY)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -253,7 +272,7 @@ func sysPwrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if int64(a[3]) < 0 {
 		return 0, abi.EINVAL
 	}
-	f, errno := writable(t, a[0])
+	f, errno := openForAt(t, a[0], int64(a[3]), unix.O_RDONLY)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -265,7 +284,7 @@ func sysPwrite(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 func readVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, abi.Errno) {
-	f, errno := readable(t, a[0])
+	f, errno := openForAt(t, a[0], off, unix.O_WRONLY)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -277,7 +296,7 @@ func readVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, 
 }
 
 func writeVector(t *task.Thread, a task.Args, off int64, nonblock bool) (uint64, abi.Errno) {
-	f, errno := writable(t, a[0])
+	f, errno := openForAt(t, a[0], off, unix.O_RDONLY)
 	if errno != abi.OK {
 		return partial(t, errno)
 	}
@@ -316,12 +335,15 @@ func sysPwritev(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 // rwfNoAppend is RWF_NOAPPEND of pwritev2(2), which golang.org/x/sys/unix does not have.
 const rwfNoAppend = 0x20
 
-// vector2 checks the position and the flags of preadv2 and pwritev2, where -1 is the
-// file's own position.
-func vector2(a task.Args, known uint32) (nonblock bool, errno abi.Errno) {
+// vector2 checks the position, the descriptor and the flags of preadv2 and pwritev2,
+// where -1 is the file's own position.
+func vector2(t *task.Thread, a task.Args, known uint32, notMode int) (nonblock bool, errno abi.Errno) {
 	const harmless = unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC
 	if int64(a[3]) < fd.CurrentOffset {
 		return false, abi.EINVAL
+	}
+	if _, errno := openForAt(t, a[0], int64(a[3]), notMode); errno != abi.OK {
+		return false, errno
 	}
 	if uint32(a[5])&^(harmless|unix.RWF_NOWAIT|known) != 0 {
 		return false, abi.EOPNOTSUPP
@@ -330,7 +352,7 @@ func vector2(a task.Args, known uint32) (nonblock bool, errno abi.Errno) {
 }
 
 func sysPreadv2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	nonblock, errno := vector2(a, 0)
+	nonblock, errno := vector2(t, a, 0, unix.O_WRONLY)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -339,7 +361,7 @@ func sysPreadv2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 
 // sysPwritev2 is pwritev2(2). RWF_APPEND and RWF_NOAPPEND are O_APPEND for one call.
 func sysPwritev2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	nonblock, errno := vector2(a, unix.RWF_APPEND|rwfNoAppend)
+	nonblock, errno := vector2(t, a, unix.RWF_APPEND|rwfNoAppend, unix.O_RDONLY)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -364,7 +386,7 @@ func sysPwritev2(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 func sysLseek(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	f, errno := t.P.FDs.Get(int32(a[0]))
+	f, errno := openFor(t, a[0], noMode)
 	if errno != abi.OK {
 		return 0, errno
 	}
@@ -474,51 +496,43 @@ func copyBytes(t *task.Thread, from position, count uint64, write func(src fd.Bu
 	return done, abi.OK
 }
 
-// sysCopyFileRange is copy_file_range(2): both files are regular.
+// sysCopyFileRange is copy_file_range(2): both files are regular. What is wrong is looked
+// for in the order in which Linux does.
 func sysCopyFileRange(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	in, errno := readable(t, a[0])
+	in, errno := openFor(t, a[0], noMode)
 	if errno != abi.OK {
 		return 0, errno
 	}
-	out, errno := writable(t, a[2])
+	out, errno := openFor(t, a[2], noMode)
 	if errno != abi.OK {
+		return 0, errno
+	}
+	from, errno := positionOf(t, in, a[1])
+	if errno == abi.EFAULT {
+		return 0, errno
+	}
+	to, errno := positionOf(t, out, a[3])
+	if errno == abi.EFAULT {
 		return 0, errno
 	}
 	if a[5] != 0 {
 		return 0, abi.EINVAL
 	}
-	if out.StatusFlags()&unix.O_APPEND != 0 {
-		return 0, abi.EBADF
-	}
-	var st [2]abi.Stat
-	for i, f := range []fd.File{in, out} {
-		if st[i], errno = f.Stat(); errno != abi.OK {
-			return 0, errno
-		}
-		switch st[i].Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-		case unix.S_IFDIR:
-			return 0, abi.EISDIR
-		default:
-			return 0, abi.EINVAL
-		}
-	}
-	from, errno := positionOf(t, in, a[1])
+	source, errno := copiedFiles(in, out)
 	if errno != abi.OK {
 		return 0, errno
 	}
-	to, errno := positionOf(t, out, a[3])
-	if errno != abi.OK {
-		return 0, errno
-	}
-	if uint64(from.off)+a[4] < a[4] || uint64(to.off)+a[4] < a[4] {
+	count := a[4]
+	if uint64(from.off)+count < count || uint64(to.off)+count < count {
 		return 0, abi.EOVERFLOW
 	}
-	count := min(a[4], copyMax)
-	if st[0].Dev == st[1].Dev && st[0].Ino == st[1].Ino {
-		if from.off < addOffset(to.off, count) && to.off < addOffset(from.off, count) {
-			return 0, abi.EINVAL
-		}
+	count = min(count, copyMax, uint64(max(0, source.Size-from.off)))
+	if st, errno := out.Stat(); errno != abi.OK || st.Dev == source.Dev && st.Ino == source.Ino &&
+		from.off < addOffset(to.off, count) && to.off < addOffset(from.off, count) {
+		return 0, cmp.Or(errno, abi.EINVAL)
+	}
+	if from.off < 0 || to.off < 0 {
+		return 0, abi.EINVAL
 	}
 	done, errno := copyBytes(t, from, count, func(src fd.Buffers, at int) (int, abi.Errno) {
 		return out.Write(src, to.off+int64(at))
@@ -529,6 +543,32 @@ func sysCopyFileRange(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		}
 	}
 	return uint64(done), errno
+}
+
+// copiedFiles checks that bytes of a file can be copied to another one, and returns what
+// the first one is. Errors: EISDIR, EINVAL for what is no regular file, EBADF, and as
+// in Linux since 5.19 EXDEV for files of different file systems.
+func copiedFiles(in, out fd.File) (source abi.Stat, errno abi.Errno) {
+	into, errno := out.Stat()
+	if errno != abi.OK {
+		return source, errno
+	}
+	if source, errno = in.Stat(); errno != abi.OK {
+		return source, errno
+	}
+	from, to := source.Mode&unix.S_IFMT, into.Mode&unix.S_IFMT
+	switch {
+	case from == unix.S_IFDIR || to == unix.S_IFDIR:
+		return source, abi.EISDIR
+	case from != unix.S_IFREG || to != unix.S_IFREG:
+		return source, abi.EINVAL
+	case in.StatusFlags()&unix.O_ACCMODE == unix.O_WRONLY, out.StatusFlags()&unix.O_ACCMODE == unix.O_RDONLY,
+		out.StatusFlags()&unix.O_APPEND != 0:
+		return source, abi.EBADF
+	case source.Dev != into.Dev:
+		return source, abi.EXDEV
+	}
+	return source, abi.OK
 }
 
 // addOffset adds and stops at the largest offset.

@@ -296,13 +296,9 @@ func (fs *FS) dropPages(c *content, first, end int64) {
 	fs.release(n - c.n)
 }
 
-// zero makes a range inside the file read as zeros.
+// zero makes a range read as zeros: in the file, and in mappings also past its end.
 func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 	c := &fs.mut(in).content
-	end = min(end, c.size)
-	if off >= end {
-		return 0
-	}
 	if p := fs.shared[in]; p != nil {
 		p.Pages(func(n uint64) {
 			at := int64(n) * pageSize
@@ -310,6 +306,10 @@ func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 				clear(p.Page(n)[a-at : b-at])
 			}
 		})
+	}
+	end = min(end, c.size)
+	if off >= end {
+		return 0
 	}
 	// Where the lower file ends inside the range, its end moves down instead.
 	if end >= c.lowerSize {
@@ -345,6 +345,39 @@ func (fs *FS) zero(in *inode, off, end int64) abi.Errno {
 	}
 	fs.dropPages(c, off/pageSize, end/pageSize)
 	return 0
+}
+
+// extent returns the first offset from off on that is data, or that is none. It is past
+// the end of the file when there is none.
+func (fs *FS) extent(in *inode, off int64, data bool) int64 {
+	c := &fs.st(in).content
+	shared := fs.shared[in]
+	first := off / pageSize
+	there := func(idx int64) bool {
+		return idx*pageSize < c.lowerSize || c.get(idx) != nil || sharedPage(shared, idx) != nil
+	}
+	if there(first) == data {
+		return off
+	}
+	if !data { // data goes on for some pages, each of which takes memory, or is the lower file's
+		idx := max(first+1, min(c.lowerSize, c.size)/pageSize)
+		for there(idx) {
+			idx++
+		}
+		return idx * pageSize
+	}
+	// A hole can be long: the pages are looked at, not the hole.
+	next := int64(math.MaxInt64 / pageSize)
+	found := func(idx int64) {
+		if idx > first {
+			next = min(next, idx)
+		}
+	}
+	c.each(found)
+	if shared != nil {
+		shared.Pages(func(n uint64) { found(int64(n)) })
+	}
+	return next * pageSize
 }
 
 // zeroPart zeros bytes inside one page.

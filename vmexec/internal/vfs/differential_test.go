@@ -5,6 +5,7 @@ package vfs
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -28,6 +29,10 @@ type twin struct {
 	base Path
 	fds  [4]int
 	fls  [4]fd.File
+	mem  [4]bool // made by memfd_create
+	// Holes are looked for, which only tmpfs has page by page; then nothing is allocated
+	// ahead, since what was allocated is no hole here.
+	holes bool
 }
 
 // nest is where both trees work: deep enough that no path of theirs climbs out.
@@ -66,12 +71,20 @@ func (w *twin) step() (op, host, guest string) {
 	p, q := w.path(), w.path()
 	i := w.rng.IntN(len(w.fds))
 	res := func(what string, err error, errno abi.Errno) {
-		op, host, guest = what, errText(err), errno.String()
-		if errno == 0 {
-			guest = "ok"
-		}
+		op, host, guest = what, errText(err), guestText(errno)
 	}
-	switch w.rng.IntN(20) {
+	switch w.rng.IntN(23) {
+	case 20:
+		res("mkfifo "+p, unix.Mkfifoat(w.dir, p, 0o644), w.fs.Mknod(w.base, p, unix.S_IFIFO|0o644))
+	case 21: // an open file, perhaps one that has no name
+		at, ok := w.fls[i].(Located)
+		if !ok {
+			return "idle", "", ""
+		}
+		old := fmt.Sprintf("/proc/self/fd/%d", w.fds[i])
+		res(fmt.Sprintf("link of %d %s", i, p), unix.Linkat(unix.AT_FDCWD, old, w.dir, p, unix.AT_SYMLINK_FOLLOW), w.fs.Link(at.Path(), w.base, p))
+	case 22:
+		return w.memfd(i)
 	case 0, 1:
 		res("mkdir "+p, unix.Mkdirat(w.dir, p, 0o755), w.fs.Mkdir(w.base, p, 0o755))
 	case 2:
@@ -157,13 +170,28 @@ func (w *twin) step() (op, host, guest string) {
 	return op, host, guest
 }
 
-func (w *twin) open(i int, p string) (op, host, guest string) {
+// shut closes an open file.
+func (w *twin) shut(i int) {
 	if w.fls[i] != nil {
 		unix.Close(w.fds[i])
 		w.fls[i].Release()
-		w.fls[i] = nil
+		w.fls[i], w.mem[i] = nil, false
 	}
-	flags := []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}[w.rng.IntN(3)]
+}
+
+func (w *twin) memfd(i int) (op, host, guest string) {
+	w.shut(i)
+	n, err := unix.MemfdCreate("m", unix.MFD_ALLOW_SEALING|unix.MFD_CLOEXEC)
+	f, errno := w.fs.Memfd("m", 0o777, 0)
+	if err == nil && errno == 0 {
+		w.fds[i], w.fls[i], w.mem[i] = n, f, true
+	}
+	return fmt.Sprintf("memfd as %d", i), errText(err), guestText(errno)
+}
+
+func (w *twin) open(i int, p string) (op, host, guest string) {
+	w.shut(i)
+	flags := unix.O_NONBLOCK | []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}[w.rng.IntN(3)]
 	for _, f := range []int{unix.O_CREAT, unix.O_CREAT, unix.O_EXCL, unix.O_TRUNC, unix.O_APPEND, unix.O_DIRECTORY, unix.O_NOFOLLOW, unix.O_PATH} {
 		if w.rng.IntN(4) == 0 {
 			flags |= f
@@ -180,10 +208,7 @@ func (w *twin) open(i int, p string) (op, host, guest string) {
 		return "idle", "", "" // O_TMPFILE on some file systems
 	}
 	f, errno := w.fs.Open(w.base, p, flags, 0o644, 0)
-	op, host, guest = fmt.Sprintf("open %s %#x as %d", p, flags, i), errText(err), "ok"
-	if errno != 0 {
-		guest = errno.String()
-	}
+	op, host, guest = fmt.Sprintf("open %s %#x as %d", p, flags, i), errText(err), guestText(errno)
 	switch {
 	case err == nil && errno == 0:
 		w.fds[i], w.fls[i] = n, f
@@ -207,9 +232,20 @@ func (w *twin) io(i int) (op, host, guest string) {
 	var errno abi.Errno
 	var hn, gn int64
 	var more [2]string
+	_, fifo := f.(*FIFO)
+	if fifo {
+		size /= 100 // how many bytes of larger ones it takes is the pipe's matter
+	}
 	hb, gb := make([]byte, size), make([]byte, size)
 	count := func(a, b int, e error, no abi.Errno) { hn, gn, err, errno = int64(max(a, 0)), int64(b), e, no }
-	switch w.rng.IntN(9) {
+	what := w.rng.IntN(13)
+	if what >= 9 {
+		return w.more(i, what)
+	}
+	if fifo && (what == 1 || what == 4) { // which error comes first is for those who call
+		return "idle", "", ""
+	}
+	switch what {
 	case 0:
 		op = "read"
 		a, e := unix.Read(n, hb)
@@ -240,6 +276,9 @@ func (w *twin) io(i int) (op, host, guest string) {
 		count(a, b, e, no)
 	case 5:
 		whence := w.rng.IntN(3)
+		if w.holes {
+			whence = w.rng.IntN(5)
+		}
 		off -= 5000
 		if st, _ := f.Stat(); st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return "idle", "", "" // positions of directories are the file system's own
@@ -262,6 +301,9 @@ func (w *twin) io(i int) (op, host, guest string) {
 			return "idle", "", ""
 		}
 		mode := []uint32{0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE}[w.rng.IntN(4)]
+		if w.holes {
+			mode = unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE
+		}
 		op = fmt.Sprintf("fallocate %d %d %d", mode, off, size)
 		if err = unix.Fallocate(n, mode, off, int64(size)); err == unix.EOPNOTSUPP {
 			return "idle", "", "" // the host's file system lacks it
@@ -275,11 +317,104 @@ func (w *twin) io(i int) (op, host, guest string) {
 		errno, more = no, [2]string{statText(&st), statText(&g)}
 	}
 	op = fmt.Sprintf("%s on %d, %d bytes", op, i, size)
-	g := "ok"
-	if errno != 0 {
-		g = errno.String()
+	return op, fmt.Sprint(errText(err), hn, more[0]), fmt.Sprint(guestText(errno), gn, more[1])
+}
+
+// more works on an open file in other ways: locks, seals, the names in a folder.
+func (w *twin) more(i, what int) (op, host, guest string) {
+	n, f := w.fds[i], w.fls[i]
+	idle := func() (string, string, string) { return "idle", "", "" }
+	switch what {
+	case 9: // of flock(2)
+		l, ok := f.(Lockable)
+		if !ok || f.StatusFlags()&unix.O_PATH != 0 {
+			return idle()
+		}
+		how := []int{unix.LOCK_SH, unix.LOCK_EX, unix.LOCK_UN}[w.rng.IntN(3)]
+		lock := Lock{Owner: l.OpenOwner(), Whole: true, Write: how == unix.LOCK_EX, End: EndOfFile}
+		var errno abi.Errno
+		if how == unix.LOCK_UN {
+			errno = l.Unlock(lock)
+		} else {
+			errno = l.SetLock(lock)
+		}
+		return fmt.Sprintf("flock %d of %d", how, i), errText(unix.Flock(n, how|unix.LOCK_NB)), guestText(errno)
+	case 10: // of an open file
+		l, ok := f.(Lockable)
+		if !ok || f.StatusFlags()&unix.O_PATH != 0 || f.StatusFlags()&unix.O_ACCMODE != unix.O_RDWR {
+			return idle()
+		}
+		typ := []int16{unix.F_RDLCK, unix.F_WRLCK, unix.F_UNLCK}[w.rng.IntN(3)]
+		k := unix.Flock_t{Type: typ, Start: int64(w.rng.IntN(40)), Len: int64(w.rng.IntN(30))}
+		lock := Lock{Owner: l.OpenOwner(), Write: typ == unix.F_WRLCK, Start: k.Start, End: k.Start + k.Len - 1}
+		if k.Len == 0 {
+			lock.End = EndOfFile
+		}
+		op = fmt.Sprintf("lock %d of %d from %d for %d", typ, i, k.Start, k.Len)
+		if typ != unix.F_UNLCK && w.rng.IntN(3) == 0 {
+			err := unix.FcntlFlock(uintptr(n), unix.F_OFD_GETLK, &k)
+			_, taken := l.Conflict(lock)
+			return op + "?", fmt.Sprint(errText(err), k.Type != unix.F_UNLCK), fmt.Sprint("ok", taken)
+		}
+		var errno abi.Errno
+		if typ == unix.F_UNLCK {
+			errno = l.Unlock(lock)
+		} else {
+			errno = l.SetLock(lock)
+		}
+		return op, errText(unix.FcntlFlock(uintptr(n), unix.F_OFD_SETLK, &k)), guestText(errno)
+	case 11:
+		s, ok := f.(Sealer)
+		if !ok || !w.mem[i] {
+			return idle()
+		}
+		seals := 1 << w.rng.IntN(5)
+		if seals == unix.F_SEAL_SEAL && w.rng.IntN(4) != 0 {
+			return idle()
+		}
+		_, err := unix.FcntlInt(uintptr(n), unix.F_ADD_SEALS, seals)
+		errno := s.AddSeals(uint32(seals))
+		have, _ := unix.FcntlInt(uintptr(n), unix.F_GET_SEALS, 0)
+		got, _ := s.Seals()
+		return fmt.Sprintf("seal %d %#x", i, seals), fmt.Sprint(errText(err), have), fmt.Sprint(guestText(errno), got)
 	}
-	return op, fmt.Sprint(errText(err), hn, more[0]), fmt.Sprint(g, gn, more[1])
+	d, ok := f.(Dir)
+	if !ok || f.StatusFlags()&unix.O_PATH != 0 {
+		return idle()
+	}
+	var list [2][]string
+	if _, err := unix.Seek(n, 0, unix.SEEK_SET); err != nil {
+		return "rewind", err.Error(), "ok"
+	}
+	if _, errno := f.Lseek(0, unix.SEEK_SET); errno != 0 {
+		return "rewind", "ok", errno.String()
+	}
+	buf := make([]byte, 8192)
+	size, err := unix.ReadDirent(n, buf)
+	for err == nil && size > 0 {
+		_, _, list[0] = unix.ParseDirent(buf[:size], -1, list[0])
+		size, err = unix.ReadDirent(n, buf)
+	}
+	errno := d.ReadDir(func(e Dirent) bool {
+		if e.Name != "." && e.Name != ".." {
+			list[1] = append(list[1], e.Name)
+		}
+		return true
+	})
+	// What the position is after the last name is the file system's own.
+	_, _ = unix.Seek(n, 0, unix.SEEK_SET)
+	_, _ = f.Lseek(0, unix.SEEK_SET)
+	slices.Sort(list[0])
+	slices.Sort(list[1])
+	return fmt.Sprintf("list %d", i), fmt.Sprint(errText(err), list[0]), fmt.Sprint(guestText(errno), list[1])
+}
+
+// guestText is what errText is for the FS.
+func guestText(errno abi.Errno) string {
+	if errno == 0 {
+		return "ok"
+	}
+	return errno.String()
 }
 
 func errText(err error) string {
@@ -424,14 +559,33 @@ func TestDifferential(t *testing.T) {
 	old := unix.Umask(0)
 	defer unix.Umask(old)
 	for _, lower := range []bool{false, true} {
-		for seed := range uint64(25) {
+		for seed := range uint64(*differentialSeeds) {
 			t.Run(fmt.Sprintf("lower=%t/%d", lower, seed), func(t *testing.T) { differential(t, seed, lower) })
 		}
 	}
 }
 
+var differentialSeeds = flag.Int("differential-seeds", 40, "random series of operations of TestDifferential, without a lower root and with one")
+
+// hostFolder makes an empty folder of the host: mostly on a tmpfs, as which the FS is
+// meant to behave, else on whatever tests work on.
+func hostFolder(t *testing.T, seed uint64) (dir string, tmpfs bool) {
+	t.Helper()
+	const shm = "/dev/shm"
+	var fs unix.Statfs_t
+	if seed%4 == 3 || unix.Statfs(shm, &fs) != nil || fs.Type != unix.TMPFS_MAGIC {
+		return t.TempDir(), false
+	}
+	dir, err := os.MkdirTemp(shm, "vfs-")
+	if err != nil {
+		return t.TempDir(), false
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir, true
+}
+
 func differential(t *testing.T, seed uint64, lower bool) {
-	dir := t.TempDir()
+	dir, tmpfs := hostFolder(t, seed)
 	if err := os.MkdirAll(filepath.Join(dir, nest), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +624,7 @@ func differential(t *testing.T, seed uint64, lower bool) {
 		t.Fatal(err)
 	}
 	defer unix.Close(n)
-	w := &twin{rng: rand.New(rand.NewPCG(seed, 1)), dir: n, fs: fs, base: base}
+	w := &twin{rng: rand.New(rand.NewPCG(seed, 1)), dir: n, fs: fs, base: base, holes: tmpfs && seed%3 == 0}
 	var log []string
 	for i := range 600 {
 		if seed%2 == 1 && i%150 == 149 {
@@ -483,11 +637,8 @@ func differential(t *testing.T, seed uint64, lower bool) {
 		}
 	}
 	compareTrees(t, dumpHost(t, dir+"/x"), dumpGuest(t, fs, "/x"))
-	for i, f := range w.fls {
-		if f != nil {
-			unix.Close(w.fds[i])
-			f.Release()
-		}
+	for i := range w.fls {
+		w.shut(i)
 	}
 	if lower {
 		compareTrees(t, before, dumpHost(t, lowDir))

@@ -38,7 +38,7 @@ type dirFile struct {
 }
 
 func newDirFile(fs *FS, d *dentry, flags int) *dirFile {
-	return &dirFile{handle: newHandle(fs, d, flags|unix.O_DIRECTORY)}
+	return &dirFile{handle: newHandle(fs, d, flags)}
 }
 
 func (*dirFile) Read(fd.Buffers, int64) (int, abi.Errno)  { return 0, abi.EISDIR }

@@ -129,7 +129,11 @@ func (f *FIFO) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 	if f.w == nil {
 		return 0, abi.EBADF
 	}
-	return f.w.Write(src, off)
+	n, errno := f.w.Write(src, off)
+	if n > 0 {
+		f.fs.touch(f.d.inode)
+	}
+	return n, errno
 }
 
 // Lseek fails with ESPIPE.

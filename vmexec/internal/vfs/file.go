@@ -219,9 +219,22 @@ func (f *file) Write(src fd.Buffers, off int64) (int, abi.Errno) {
 	return done, 0
 }
 
-// Lseek moves the position. A file counts as all data, with a hole at its end.
+// Lseek moves the position. For SEEK_DATA and SEEK_HOLE, what the lower root has and what
+// was written or allocated counts as data, page by page.
 func (f *file) Lseek(off int64, whence int) (int64, abi.Errno) {
-	return f.seek(off, whence, f.size())
+	size := f.size()
+	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
+		return f.seek(off, whence, size)
+	}
+	if off < 0 || off >= size {
+		return 0, abi.ENXIO
+	}
+	at := f.fs.extent(f.d.inode, off, whence == unix.SEEK_DATA)
+	if whence == unix.SEEK_DATA && at >= size {
+		return 0, abi.ENXIO
+	}
+	f.pos = min(at, size)
+	return f.pos, 0
 }
 
 func (f *file) Truncate(size int64) abi.Errno {
@@ -247,7 +260,7 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 		return abi.EFBIG
 	}
 	end := off + length
-	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 && end > f.size() {
+	if end > f.size() && mode&unix.FALLOC_FL_PUNCH_HOLE == 0 { // as in Linux, also when the size is kept
 		if errno := f.fs.sealed(in, unix.F_SEAL_GROW); errno != 0 {
 			return errno
 		}
@@ -264,9 +277,7 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 			return errno
 		}
 	case punch | keep:
-		if errno := f.fs.zero(in, off, end); errno != 0 {
-			return errno
-		}
+		return f.PunchHole(off, end)
 	case zero, zero | keep:
 		if errno := f.fs.zero(in, off, end); errno != 0 {
 			return errno
@@ -279,6 +290,19 @@ func (f *file) Fallocate(mode uint32, off, length int64) abi.Errno {
 		c.size = end
 	}
 	f.fs.touch(in)
+	f.fs.event(f.d, unix.IN_MODIFY)
+	return 0
+}
+
+// PunchHole implements Sharer.
+func (f *file) PunchHole(off, end int64) abi.Errno {
+	if errno := f.SealedWrite(); errno != 0 {
+		return errno
+	}
+	if errno := f.fs.zero(f.d.inode, off, end); errno != 0 {
+		return errno
+	}
+	f.fs.touch(f.d.inode)
 	f.fs.event(f.d, unix.IN_MODIFY)
 	return 0
 }

@@ -17,7 +17,10 @@ const tmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
 
 // statusMask is what fcntl(F_GETFL) shows of the flags of open(2).
 const statusMask = unix.O_ACCMODE | unix.O_APPEND | unix.O_NONBLOCK | unix.O_DSYNC | unix.O_SYNC | unix.O_ASYNC |
-	unix.O_DIRECT | unix.O_NOATIME | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_PATH | tmpfile
+	unix.O_DIRECT | unix.O_NOATIME | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_PATH | tmpfile | largefile
+
+// largefile is O_LARGEFILE of the kernel, which is 0 to 64-bit C libraries.
+const largefile = 0o100000
 
 // setMask is what fcntl(F_SETFL) may change.
 const setMask = unix.O_APPEND | unix.O_NONBLOCK | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME
@@ -44,10 +47,10 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	if flags&unix.O_NOFOLLOW != 0 {
 		fl |= NoFollow
 	}
+	if errno := CheckFlags(flags); errno != 0 {
+		return nil, errno
+	}
 	if flags&tmpfile != 0 {
-		if flags&unix.O_TMPFILE != unix.O_TMPFILE || flags&unix.O_CREAT != 0 || flags&unix.O_ACCMODE == unix.O_RDONLY {
-			return nil, abi.EINVAL
-		}
 		return fs.openTemp(base, path, flags, mode, fl)
 	}
 	if flags&unix.O_CREAT == 0 {
@@ -56,9 +59,6 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 			return nil, errno
 		}
 		return fs.openPath(p, flags)
-	}
-	if flags&unix.O_DIRECTORY != 0 {
-		return nil, abi.EINVAL
 	}
 	if flags&unix.O_EXCL != 0 {
 		fl |= NoFollow
@@ -122,7 +122,22 @@ func (fs *FS) Memfd(name string, mode, seals uint32) (fd.File, abi.Errno) {
 	in := fs.newInode(fs.memSuper, unix.S_IFREG|mode&permMask)
 	in.first.meta, in.first.nlink, in.noLink = cost, 0, true
 	in.memfd, in.first.seals = true, seals
-	return newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR), 0
+	return newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR|largefile), 0
+}
+
+// CheckFlags returns EINVAL for flags of open(2) that do not go together. Linux looks for
+// them before it looks at the path.
+func CheckFlags(flags int) abi.Errno {
+	switch {
+	case flags&unix.O_PATH != 0:
+	case flags&tmpfile != 0:
+		if flags&unix.O_TMPFILE != unix.O_TMPFILE || flags&unix.O_CREAT != 0 || flags&unix.O_ACCMODE == unix.O_RDONLY {
+			return abi.EINVAL
+		}
+	case flags&unix.O_CREAT != 0 && flags&unix.O_DIRECTORY != 0:
+		return abi.EINVAL
+	}
+	return 0
 }
 
 // openPath opens a resolved file, as open(2) with no O_CREAT.

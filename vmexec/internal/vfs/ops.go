@@ -264,6 +264,12 @@ func (fs *FS) Rmdir(base Path, path string) abi.Errno {
 	return 0
 }
 
+// CheckParent returns why the folder that holds a name cannot be found, if so.
+func (fs *FS) CheckParent(base Path, path string) abi.Errno {
+	_, errno := fs.walk(base, path, parentOnly)
+	return errno
+}
+
 // Rename moves a name as renameat2(2), with RENAME_NOREPLACE or RENAME_EXCHANGE.
 // Other flags are EINVAL.
 func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string, flags uint) abi.Errno {

@@ -21,7 +21,7 @@ const (
 // Sealer is a file that memfd_create(2) may have made.
 type Sealer interface {
 	Located
-	// Seals returns the seals, as F_GET_SEALS. EINVAL for a file that has none.
+	// Seals returns the seals, as F_GET_SEALS. EINVAL for a file that can have none.
 	Seals() (uint32, abi.Errno)
 	// AddSeals adds some, as F_ADD_SEALS. EINVAL, EPERM, and EBUSY when a writable
 	// shared mapping is in the way of F_SEAL_WRITE.
@@ -32,29 +32,34 @@ type Sealer interface {
 
 // Seals implements Sealer.
 func (f *file) Seals() (uint32, abi.Errno) {
-	if !f.d.inode.memfd {
-		return 0, abi.EINVAL
+	switch in := f.d.inode; {
+	case in.memfd:
+		return f.fs.st(in).seals, 0
+	case in.sb.magic == unix.TMPFS_MAGIC: // as Linux's tmpfs has it
+		return unix.F_SEAL_SEAL, 0
 	}
-	return f.fs.st(f.d.inode).seals, 0
+	return 0, abi.EINVAL
 }
 
 // AddSeals implements Sealer.
 func (f *file) AddSeals(seals uint32) abi.Errno {
 	in := f.d.inode
-	s := f.fs.st(in)
+	if !f.canWrite() {
+		return abi.EPERM
+	}
+	have, errno := f.Seals()
 	switch {
-	case !f.canWrite():
-		return abi.EPERM
-	case seals&^allSeals != 0 || !in.memfd:
+	case errno != 0 || seals&^allSeals != 0:
 		return abi.EINVAL
-	case s.seals&unix.F_SEAL_SEAL != 0:
+	case have&unix.F_SEAL_SEAL != 0:
 		return abi.EPERM
+	}
+	s := f.fs.st(in)
+	if seals&sealExec != 0 && s.mode&0o111 != 0 {
+		seals |= unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | sealWrites
 	}
 	if p := f.Shared(); p != nil && seals&unix.F_SEAL_WRITE != 0 && s.seals&unix.F_SEAL_WRITE == 0 && p.Writable() {
 		return abi.EBUSY
-	}
-	if seals&sealExec != 0 && s.mode&0o111 != 0 {
-		seals |= unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | sealWrites
 	}
 	f.fs.mut(in).seals |= seals
 	return 0

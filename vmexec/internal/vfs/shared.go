@@ -39,6 +39,9 @@ type Sharer interface {
 	PutPage(n uint64, page []byte)
 	// Written marks a change of the contents through a mapping.
 	Written()
+	// PunchHole makes a range zeros, as fallocate(2) with FALLOC_FL_PUNCH_HOLE, however
+	// the file was opened. Errors: EPERM for a sealed one.
+	PunchHole(off, end int64) abi.Errno
 }
 
 var _ Sharer = (*file)(nil)
