@@ -20,6 +20,7 @@ var _ = family("time",
 	guest{name: "itimers"},
 	guest{name: "itimers_musl", source: "itimers", flavour: build.Musl},
 	guest{name: "posix_timers"},
+	guest{name: "profile_threads"},
 	guest{name: "timerfds"},
 	guest{name: "timerfds_musl", source: "timerfds", flavour: build.Musl},
 )

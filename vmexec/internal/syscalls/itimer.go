@@ -60,7 +60,11 @@ func bindTimer(p *task.Process, id int32, pt *itimer.POSIX) (now func() int64, f
 	case itimer.Prof:
 		sig, now = unix.SIGPROF, func() int64 { return cpuTime(p) }
 	}
-	return now, func(int64) { _ = p.Signal(int(sig), task.SigInfo{Code: task.CodeKernel}) }
+	send := p.Signal
+	if id != itimer.Real {
+		send = p.SignalRunning
+	}
+	return now, func(int64) { _ = send(int(sig), task.SigInfo{Code: task.CodeKernel}) }
 }
 
 // firePOSIX sends the signal of a timer of timer_create.

@@ -209,7 +209,15 @@ func (t *Thread) Signal(sig int, info SigInfo) abi.Errno {
 
 // Signal sends a signal to the process: any thread that does not block it
 // takes it. Errors: EAGAIN when too many are queued.
-func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
+func (p *Process) Signal(sig int, info SigInfo) abi.Errno { return p.signal(sig, info, nil) }
+
+// SignalRunning is Signal for what the processor time of the process brings about: as on
+// Linux the thread that spends it gets the signal, when it takes it.
+func (p *Process) SignalRunning(sig int, info SigInfo) abi.Errno {
+	return p.signal(sig, info, p.K.running)
+}
+
+func (p *Process) signal(sig int, info SigInfo, prefer *Thread) abi.Errno {
 	if p.jobControl(sig) {
 		return 0
 	}
@@ -225,6 +233,11 @@ func (p *Process) Signal(sig int, info SigInfo) abi.Errno {
 		return errno
 	}
 	p.pending.add(sig, info)
+	if prefer != nil && prefer.P == p && !prefer.dead && prefer.mask&bit(sig) == 0 {
+		prefer.interrupt()
+		p.K.signaled.WakeAll()
+		return 0
+	}
 	for _, t := range p.Threads {
 		if (t.mask&^t.waitSet)&bit(sig) == 0 {
 			t.interrupt()
