@@ -4,6 +4,7 @@
 package vfs
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,43 @@ func TestEventFileRoots(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 			f.Release()
+		})
+	}
+}
+
+// BenchmarkEventFile is what the file costs: making it with the tree, which every
+// program with an event pays, and reading the event from it in a clone, with the reset.
+func BenchmarkEventFile(b *testing.B) {
+	for _, file := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tree/%v", file), func(b *testing.B) {
+			in := fd.NewWaitingInput()
+			b.ReportAllocs()
+			for b.Loop() {
+				fs, err := New(Config{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if file {
+					fs.AddEvent(in)
+				}
+				fs.Close()
+			}
+		})
+	}
+	for _, size := range []int{1 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("read/%d", size), func(b *testing.B) {
+			fs := newFS(b, nil)
+			fs.AddEvent(fd.NewWaitingInput())
+			c := fs.Freeze().Clone(CloneConfig{})
+			event, data := make([]byte, size), fd.Buffers{make([]byte, size)}
+			b.ReportAllocs()
+			for b.Loop() {
+				c.SetEvent(fd.NewEventInput(event))
+				f, _ := c.Open(c.Root(), eventPath, unix.O_RDONLY, 0, 0)
+				f.Read(data, fd.CurrentOffset)
+				f.Release()
+				c.Reset()
+			}
 		})
 	}
 }
