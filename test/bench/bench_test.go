@@ -11,10 +11,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -135,6 +138,75 @@ func TestGuestModes(t *testing.T) {
 	}
 	if _, err := g.runGuestNative(t.Context(), "nonsense", "3"); err == nil {
 		t.Error("an unknown mode is no error")
+	}
+}
+
+// TestGuestHold holds what the rows of many events at once rest on.
+func TestGuestHold(t *testing.T) {
+	g := testGuests(t)
+	out, err := runNative(t.Context(), []byte(`{"specversion":"1.0","data":{"hold":30}}`), g.c, "hold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a answered
+	if err := json.Unmarshal(out, &a); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if took := time.Duration(a.Ended - a.Started); took < 30*time.Millisecond || time.Since(time.Unix(0, a.Started)) > time.Minute {
+		t.Errorf("held from %d to %d, want 30 ms of the wall clock", a.Started, a.Ended)
+	}
+	if _, err := runNative(t.Context(), []byte(`{"data":{}}`), g.c, "hold"); err == nil {
+		t.Error("an event that does not say how long is no error")
+	}
+}
+
+func TestMostAtOnce(t *testing.T) {
+	tests := []struct {
+		name     string
+		answers  []answered
+		most     int
+		at       int64
+		when, in int64 // in flight when
+	}{
+		{"none", nil, 0, 0, 5, 0},
+		{"one after the other", []answered{{5, 9}, {1, 5}}, 1, 1, 5, 1},
+		{"all", []answered{{1, 9}, {3, 8}, {2, 7}}, 3, 3, 6, 3},
+		{"the first time", []answered{{1, 4}, {2, 5}, {6, 9}, {7, 9}}, 2, 2, 5, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if most, at := mostAtOnce(test.answers); most != test.most || at != test.at {
+				t.Errorf("%d at %d, want %d at %d", most, at, test.most, test.at)
+			}
+			if n := inFlightAt(test.answers, time.Unix(0, test.when)); n != int(test.in) {
+				t.Errorf("%d in flight at %d, want %d", n, test.when, test.in)
+			}
+		})
+	}
+}
+
+// TestProcesses looks at a process that this test has started.
+func TestProcesses(t *testing.T) {
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := descendants(os.Getpid())
+	if err != nil || !slices.Contains(all, cmd.Process.Pid) {
+		t.Errorf("descendants %v, %v; want %d among them", all, err, cmd.Process.Pid)
+	}
+	if used, err := usageOf([]int{cmd.Process.Pid}); err != nil || used.processes != 1 || used.pss == 0 || used.pss > used.rss {
+		t.Errorf("memory %+v, %v", used, err)
+	}
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if used, err := usageOf([]int{cmd.Process.Pid}); err != nil || used.processes != 0 {
+		t.Errorf("a process that has ended has memory %+v, %v", used, err)
 	}
 }
 

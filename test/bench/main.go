@@ -60,6 +60,9 @@ var groups = []struct {
 	measure     func(*bench, context.Context) error
 }{
 	{"event", "Events over HTTP, ours and those of peers in turns", (*bench).events},
+	{"burst", "Many events at once", (*bench).bursts},
+	{"idle", "First events, and sinks without any", (*bench).idles},
+	{"image", "Container images", (*bench).images},
 	{"engine", "Events without HTTP", (*bench).engines},
 	{"snapshot", "Snapshots on disk", (*bench).snapshots},
 	{"start", "Starts of programs", (*bench).starts},
@@ -109,7 +112,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, removeAll(dir)) }()
 	g, err := buildGuests(ctx, dir)
 	if err != nil {
 		return err
