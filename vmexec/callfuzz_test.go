@@ -131,7 +131,7 @@ func testSyscallFuzz(t *testing.T, h *vmexec.Host, elf []byte) {
 	}
 	defer p.Close()
 	l := vmexec.Limits{Wall: time.Second, CPU: time.Second, Memory: 64 << 20, Output: 1 << 20, Threads: 32, Files: 1024}
-	s, err := h.NewSnapshot(t.Context(), p, l)
+	s, err := h.NewSnapshot(t.Context(), p, l, vmexec.Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -220,7 +220,7 @@ func testKernelState(t *testing.T, h *Host, program string, skipped map[string]b
 	}
 	defer p.Close()
 	l := Limits{Wall: 20 * time.Second, Memory: 256 << 20, Output: 8 << 20}
-	s, err := h.NewSnapshot(t.Context(), p, l)
+	s, err := h.NewSnapshot(t.Context(), p, l, Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}

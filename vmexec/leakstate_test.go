@@ -59,7 +59,7 @@ func buildFrom(t testing.TB, folder, source string, flavour build.Flavour) []byt
 // snapshotOf freezes a program until the test ends.
 func snapshotOf(t testing.TB, h *vmexec.Host, p *vmexec.Program) *vmexec.Snapshot {
 	t.Helper()
-	s, err := h.NewSnapshot(t.Context(), p, vmexec.Limits{Wall: time.Minute})
+	s, err := h.NewSnapshot(t.Context(), p, vmexec.Limits{Wall: time.Minute}, vmexec.Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}

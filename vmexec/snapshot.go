@@ -21,6 +21,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/syscalls"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // Snapshot is a program frozen where it waits for its event: a memory image and
@@ -54,13 +55,21 @@ type Snapshot struct {
 // is nothing to snapshot.
 type NoWaitError struct {
 	Result *Result
-	// Asked: one thread did ask for the event, but others went on running.
-	Asked bool
+	// Asked: one thread did ask for the event, but others went on running. Talked: Talk
+	// found the program ready, but it went on running.
+	Asked, Talked bool
+	// Talk is what Talk said.
+	Talk error
 }
 
 func (e *NoWaitError) Error() string {
 	s := "the program ended before it read its event, from stdin or " + EventFolder + "/event"
-	if e.Asked {
+	switch {
+	case e.Talk != nil:
+		s = "the program was not ready for events: " + e.Talk.Error()
+	case e.Talked:
+		s = "the program was ready for events, but not all of its threads came to rest"
+	case e.Asked:
 		s = "the program asked for its event, but other threads of it did not come to rest"
 	}
 	if e.Result.Message != "" {
@@ -69,22 +78,32 @@ func (e *NoWaitError) Error() string {
 	return s
 }
 
+// Unwrap returns the error of Wait.Talk.
+func (e *NoWaitError) Unwrap() error { return e.Talk }
+
+// Wait says when a program that is started waits for an event. The zero value: when
+// it reads or polls stdin.
+type Wait struct {
+	// Talk talks with the program and returns when that is ready; the error is why it
+	// never will be.
+	Talk func(context.Context, *talk.Side) error
+	// Line does the same for one who talks from another process.
+	Line *Line
+}
+
 // NewSnapshot runs the program in a machine of its own until it waits for its
-// event: a read or poll of stdin, or the opening of the event file. Limits apply to that run, and Memory, Output,
+// event: a read or poll of stdin, the opening of the event file, or as w says. Limits apply to that run, and Memory, Output,
 // Threads and Files to the clones too. The error is a *NoWaitError when the
 // program ended first, and a *ProgramError when it cannot be run at all.
-func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot, error) {
+func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits, w Wait) (*Snapshot, error) {
 	vm, err := h.NewVM(p, l)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = vm.Close() }()
-	r, err := vm.runToWait(ctx)
+	r, err := vm.runToWaitOf(ctx, w)
 	if err != nil {
 		return nil, err
-	}
-	if r.Reason != waiting {
-		return nil, &NoWaitError{Result: r, Asked: vm.stdin.Asked()}
 	}
 	s := &Snapshot{
 		program: p, limits: vm.limits, platform: h.kind, kernel: vm.kernel, stdin: vm.stdin, stdout: vm.stdout, stderr: vm.stderr,
@@ -100,6 +119,38 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits) (*Snapshot
 	s.fs = vm.fs.Freeze()
 	vm.fs = nil // it is the snapshot's now
 	return s, nil
+}
+
+// runToWaitOf runs the program until it waits. The error is a *NoWaitError when it
+// does not.
+func (vm *VM) runToWaitOf(ctx context.Context, w Wait) (*Result, error) {
+	var talked error
+	if w.Talk != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		c := converse(ctx, true, func(ctx context.Context, s *talk.Side) bool {
+			if talked = w.Talk(ctx, s); talked != nil {
+				cancel()
+			}
+			return talked == nil
+		})
+		w.Line = c.line
+		r, err := vm.runToWait(ctx, c.line)
+		c.end()
+		if talked != nil && err == nil && r.Reason == Canceled {
+			r.Message = ""
+		}
+		return vm.waited(r, err, talked)
+	}
+	r, err := vm.runToWait(ctx, w.Line)
+	return vm.waited(r, err, nil)
+}
+
+func (vm *VM) waited(r *Result, err, talked error) (*Result, error) {
+	if err == nil && r.Reason != waiting {
+		err = &NoWaitError{Result: r, Asked: vm.stdin.Asked(), Talked: vm.ready, Talk: talked}
+	}
+	return r, err
 }
 
 // Size returns the length of the memory image in bytes.

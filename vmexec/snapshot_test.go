@@ -308,7 +308,7 @@ func TestNoSnapshot(t *testing.T) {
 				if c.limits.Wall == 0 {
 					c.limits.Wall = 20 * time.Second
 				}
-				s, err := h.NewSnapshot(ctx, program(t, nil, c.code), c.limits)
+				s, err := h.NewSnapshot(ctx, program(t, nil, c.code), c.limits, vmexec.Wait{})
 				var never *vmexec.NoWaitError
 				if !errors.As(err, &never) {
 					if err == nil {

@@ -226,7 +226,7 @@ func hostAndProgram(t *testing.T) (*Host, *Program, *Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.NewSnapshot(t.Context(), p, Limits{Wall: time.Minute})
+	s, err := h.NewSnapshot(t.Context(), p, Limits{Wall: time.Minute}, Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}

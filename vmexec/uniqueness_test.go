@@ -160,7 +160,7 @@ func TestUniqueness(t *testing.T) {
 			p := u.program(t)
 			onEach(t, func(t *testing.T, h *vmexec.Host) {
 				limits := vmexec.Limits{Wall: time.Minute, Memory: 1 << 30}
-				s, err := h.NewSnapshot(t.Context(), p, limits)
+				s, err := h.NewSnapshot(t.Context(), p, limits, vmexec.Wait{})
 				var never *vmexec.NoWaitError
 				if errors.As(err, &never) && never.Result.Reason != vmexec.Exited {
 					t.Skipf("%s does not run up to its event here: %v", u.name, err)

@@ -25,6 +25,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
 	"kontain.dev/eventing/vmexec/internal/x86"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // VM is one virtual machine with a program loaded. It runs once. A VM belongs
@@ -48,6 +49,8 @@ type VM struct {
 	learns     bool // its first event shows which pages an event uses
 	again      bool // it ended in a way that Reset can undo
 
+	ready               bool // the program may be frozen: see Line.Done
+	starting            bool
 	ran                 bool
 	create, load, reset time.Duration
 	dirty               int // pages that the last Reset copied back
@@ -230,12 +233,22 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if io.Trace != nil {
 		vm.kernel.SetTracer(strace.New(io.Trace))
 	}
+	if io.Talk != nil {
+		c := converse(ctx, vm.snapshot == nil, func(ctx context.Context, s *talk.Side) bool {
+			io.Talk(ctx, s)
+			return true
+		})
+		defer c.end()
+		io.Line = c.line
+	}
 	if vm.snapshot != nil {
 		if io.Stdin != nil || io.Stdout != nil || io.Stderr != nil {
 			return nil, errors.New("vmexec: a clone takes an event and has its output captured")
 		}
-		vm.stdin.Deliver(io.Event)
-		return vm.run(ctx)
+		if vm.stdin != nil {
+			vm.stdin.Deliver(io.Event)
+		}
+		return vm.runOn(ctx, io.Line)
 	}
 	k := vm.kernel
 	var in fd.File = fd.NewEventInput(io.Event)
@@ -245,6 +258,9 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	var streams []*fd.StreamOutput
 	output := func(w goio.Writer, capture **fd.CaptureOutput, overflow func()) fd.File {
 		if w == nil {
+			if io.Line != nil { // the answer comes another way
+				overflow = nil
+			}
 			*capture = fd.NewCaptureOutput(vm.limits.Output, overflow)
 			return *capture
 		}
@@ -258,12 +274,30 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if err := vm.install(in, out, errOut); err != nil {
 		return nil, err
 	}
-	if event, ok := in.(*fd.EventInput); ok {
+	if event, ok := in.(*fd.EventInput); ok && io.Line == nil {
 		if err := vm.addEvent(event); err != nil {
 			return nil, err
 		}
 	}
+	return vm.runOn(ctx, io.Line, streams...)
+}
+
+// runOn runs the program, with a line when there is one.
+func (vm *VM) runOn(ctx context.Context, l *Line, streams ...*fd.StreamOutput) (*Result, error) {
+	if l != nil {
+		l.attach(vm)
+		defer l.detach(vm)
+	}
 	return vm.run(ctx, streams...)
+}
+
+// lineDone is what Line.Done does; it belongs to the run loop.
+func (vm *VM) lineDone() {
+	if vm.starting {
+		vm.ready = true
+		return
+	}
+	vm.kernel.End(task.Answered)
 }
 
 // overflow ends a program that wrote too much to stdout.
@@ -291,19 +325,29 @@ func (vm *VM) addEvent(in *fd.EventInput) error {
 	return nil
 }
 
-// runToWait runs the program until it waits for its event.
-func (vm *VM) runToWait(ctx context.Context) (*Result, error) {
+// runToWait runs the program until it waits for its event: on stdin, or with a line
+// until that is done.
+func (vm *VM) runToWait(ctx context.Context, l *Line) (*Result, error) {
 	vm.ran = true
+	overflow := vm.overflow
 	vm.stdin = fd.NewWaitingInput()
-	vm.stdout, vm.stderr = fd.NewCaptureOutput(vm.limits.Output, vm.overflow), fd.NewCaptureTail(vm.limits.Output)
+	vm.kernel.WaitPoint = vm.stdin.Asked
+	if l != nil {
+		overflow = nil
+		vm.stdin = fd.NewEventInput(nil)
+		vm.starting = true
+		vm.kernel.WaitPoint = func() bool { return vm.ready }
+	}
+	vm.stdout, vm.stderr = fd.NewCaptureOutput(vm.limits.Output, overflow), fd.NewCaptureTail(vm.limits.Output)
 	if err := vm.install(vm.stdin, vm.stdout, vm.stderr); err != nil {
 		return nil, err
 	}
-	if err := vm.addEvent(vm.stdin); err != nil {
-		return nil, err
+	if l == nil {
+		if err := vm.addEvent(vm.stdin); err != nil {
+			return nil, err
+		}
 	}
-	vm.kernel.WaitPoint = vm.stdin.Asked
-	return vm.run(ctx)
+	return vm.runOn(ctx, l)
 }
 
 func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, error) {
@@ -336,7 +380,7 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 	}
 	r.Message = vm.message(r, o.Detail)
 	r.Stats = vm.stats(took)
-	vm.again = vm.snapshot != nil && o.Ending == task.Exited
+	vm.again = vm.snapshot != nil && (o.Ending == task.Exited || o.Ending == task.Answered)
 	if vm.learns {
 		vm.learned(vm.again)
 	}
@@ -345,7 +389,8 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 
 var reasons = [...]Reason{
 	task.Exited: Exited, task.Signaled: Signaled, task.WallLimit: WallLimit, task.CPULimit: CPULimit,
-	task.MemoryLimit: MemoryLimit, task.OutputLimit: OutputLimit, task.Canceled: Canceled, task.Deadlock: Deadlock, task.Waiting: waiting,
+	task.MemoryLimit: MemoryLimit, task.OutputLimit: OutputLimit, task.Canceled: Canceled, task.Deadlock: Deadlock,
+	task.Answered: Answered, task.Waiting: waiting,
 }
 
 // waiting is the end of a run at the wait point; it never leaves this package.
@@ -353,7 +398,7 @@ const waiting Reason = 255
 
 func (vm *VM) message(r *Result, detail string) string {
 	switch r.Reason {
-	case waiting:
+	case waiting, Answered:
 		return ""
 	case Exited:
 		if r.Status == 0 {

@@ -13,9 +13,12 @@
 package vmexec
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
+
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // Kind names a platform: the mechanism that separates the program from the host.
@@ -106,6 +109,12 @@ type IO struct {
 	// Stdout and Stderr, when nil, are captured into the Result within
 	// Limits.Output. A Writer that blocks holds back the program.
 	Stdout, Stderr io.Writer
+	// Talk, when set, talks with the program over connections while that runs, on a
+	// goroutine of its own; when it returns, the run ends with the Reason Answered.
+	// Run returns after it.
+	Talk func(context.Context, *talk.Side)
+	// Line, when set, does the same for one who talks from another process.
+	Line *Line
 	// Trace, when set, gets what the program does in the form of strace(1), a line or
 	// a part of one with each Write. It slows the program down, and reading what calls
 	// point to can bring in pages a little earlier.
@@ -132,9 +141,11 @@ const (
 	Canceled
 	// Deadlock: every thread waits for something that can no longer happen.
 	Deadlock
+	// Answered: the one who talked with the program needs no more of it.
+	Answered
 )
 
-var reasonNames = [...]string{"exited", "signaled", "wall-clock limit", "CPU-time limit", "memory limit", "output limit", "canceled", "deadlock"}
+var reasonNames = [...]string{"exited", "signaled", "wall-clock limit", "CPU-time limit", "memory limit", "output limit", "canceled", "deadlock", "answered"}
 
 func (r Reason) String() string {
 	if int(r) < len(reasonNames) {

@@ -164,7 +164,7 @@ func logUnused(log *slog.Logger, spec Spec, err error) {
 // Start runs a program until it waits for its event, at most 20 seconds, and
 // returns the snapshot of it. Its errors are those of vmexec.Host.NewSnapshot.
 func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits) (*vmexec.Snapshot, error) {
-	return host.NewSnapshot(ctx, program, startLimits(limits))
+	return host.NewSnapshot(ctx, program, startLimits(limits), vmexec.Wait{})
 }
 
 // start runs the program until it waits for its event, and returns a machine of the

@@ -65,7 +65,7 @@ func setUp(t *testing.T, path string) *setting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := host.NewSnapshot(t.Context(), p, vmexec.Limits{Wall: time.Minute})
+	s, err := host.NewSnapshot(t.Context(), p, vmexec.Limits{Wall: time.Minute}, vmexec.Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -199,7 +199,7 @@ func TestHandOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closes(t, program)
-	s, err := host.NewSnapshot(t.Context(), program, vmexec.Limits{})
+	s, err := host.NewSnapshot(t.Context(), program, vmexec.Limits{}, vmexec.Wait{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -568,7 +568,7 @@ func BenchmarkOnce(b *testing.B) {
 		b.Fatal(err)
 	}
 	limits := vmexec.Limits{Memory: 32 << 20, Wall: 10 * time.Second}
-	s, err := host.NewSnapshot(b.Context(), program, limits)
+	s, err := host.NewSnapshot(b.Context(), program, limits, vmexec.Wait{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (l *loaded) engine(ctx context.Context) (*engine, error) {
 	e := &engine{loaded: l, limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second}}
 	start := time.Now()
 	var err error
-	if e.snapshot, err = l.host.NewSnapshot(ctx, l.program, e.limits); err != nil {
+	if e.snapshot, err = l.host.NewSnapshot(ctx, l.program, e.limits, vmexec.Wait{}); err != nil {
 		return nil, err
 	}
 	e.snapshotTook, e.programTook = time.Since(start), e.snapshot.Took

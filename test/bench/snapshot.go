@@ -40,7 +40,7 @@ func (b *bench) snapshots(ctx context.Context) (err error) {
 
 func (b *bench) snapshotOf(ctx context.Context, l *loaded) (err error) {
 	limits := vmexec.Limits{Memory: 256 << 20, Wall: time.Minute}
-	memory, err := l.host.NewSnapshot(ctx, l.program, limits)
+	memory, err := l.host.NewSnapshot(ctx, l.program, limits, vmexec.Wait{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
@@ -81,7 +81,7 @@ func (b *bench) snapshotOf(ctx context.Context, l *loaded) (err error) {
 			return err
 		}
 		// Only the first clone of a snapshot is the first: the one in memory is made anew.
-		again, err := l.host.NewSnapshot(ctx, l.program, limits)
+		again, err := l.host.NewSnapshot(ctx, l.program, limits, vmexec.Wait{})
 		if err != nil {
 			return err
 		}

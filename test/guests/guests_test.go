@@ -349,7 +349,7 @@ func runMachine(t testing.TB, host *vmexec.Host, j job) run {
 // run the same.
 func runSnapshot(t testing.TB, host *vmexec.Host, j job) run {
 	t.Helper()
-	snapshot, err := host.NewSnapshot(t.Context(), j.program(t), j.limits())
+	snapshot, err := host.NewSnapshot(t.Context(), j.program(t), j.limits(), vmexec.Wait{})
 	if err != nil {
 		t.Fatalf("take a snapshot: %v", err)
 	}

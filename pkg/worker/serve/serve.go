@@ -170,7 +170,7 @@ func (s *server) start() error {
 func (s *server) freeze() error {
 	var f wire.Frozen
 	var files []byte
-	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits)
+	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits, vmexec.Wait{})
 	var none *vmexec.NoWaitError
 	switch {
 	case errors.As(err, &none):

@@ -401,6 +401,9 @@ func (s *Socket) Listen(backlog int, cred Cred) abi.Errno {
 	}
 	s.state, s.backlog, s.creds, s.peerCreds = listening, n, cred, cred
 	s.wake(0)
+	if s.tcp() {
+		s.stack.listened(s.local.port)
+	}
 	return abi.OK
 }
 

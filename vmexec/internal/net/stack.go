@@ -63,6 +63,8 @@ type Stack struct {
 
 	inflight map[*fd.Description]int // descriptors in messages
 	flying   int                     // sum of these
+
+	outside outside
 }
 
 // NewStack returns a network without sockets. sys is the VM's: its memory is
@@ -117,6 +119,7 @@ func (st *Stack) Clone(c *fd.CloneContext) *Stack {
 	}
 	n.tcp, n.udp = ports(st.tcp), ports(st.udp)
 	n.abstract, n.named, n.portIDs = cloneMap(c, st.abstract), cloneMap(c, st.named), cloneMap(c, st.portIDs)
+	n.outside = st.outside.clone(n, c)
 	for d, refs := range st.inflight {
 		if m := c.Description(d); m != nil {
 			if n.inflight == nil {
@@ -291,7 +294,7 @@ func (s *Socket) fit(src, dst endpoint) int {
 }
 
 // Listening reports whether a program of the VM waits for connections to a TCP
-// port, at an address that Dial uses.
+// port, at an address that the host connects to.
 func (st *Stack) Listening(port uint16) bool { return st.dialTarget(port).port != 0 }
 
 // dialTarget is where a connection from outside to a port goes: 127.0.0.1, or ::1

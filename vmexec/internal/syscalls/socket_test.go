@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -16,33 +17,38 @@ import (
 	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
-// TestDial connects from outside to a program that serves a port: it echoes what it
-// gets until the end of data, on one connection after the other.
-func TestDial(t *testing.T) {
-	const port = 8080
-	ends := make(chan struct{})
+// TestOutside talks from outside with a program that serves a port, and which
+// echoes what it gets until the end of data, on one connection after the other; then
+// it connects to a port that the host serves.
+func TestOutside(t *testing.T) {
+	const port, served = 8080, 9001
 	var client chan error
+	var side *talk.Side
 	entries := append(socketCalls(), append(socketIOCalls(), append(readwriteCalls(), descriptorCalls()...)...)...)
 	out := runScript(t, entries, func(g *guest) {
 		k := g.k
 		k.SetExternal(true)
+		side = talk.NewSide(true, poster{k})
+		k.Net.Attach(func(m talk.Message) {
+			if err := side.Hear(m); err != nil {
+				t.Error(err)
+			}
+		}, k.Post)
 		addr := g.put(net.Addr{Family: unix.AF_INET, Port: port}.Encode())
 		l := uint64(g.call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0))
 		g.must(0, unix.SYS_BIND, l, addr, 16)
 		if k.Net.Listening(port) {
 			t.Error("the port is served before listen(2)")
 		}
-		if _, err := k.Net.Dial(port); !errors.Is(err, net.ErrRefused) {
-			t.Errorf("dial before listen(2): %v", err)
-		}
+		client = make(chan error, 1)
+		go func() { client <- converse(side, port, served) }()
 		g.must(0, unix.SYS_LISTEN, l, 4)
 		if !k.Net.Listening(port) || k.Net.Listening(port+1) {
 			t.Error("the port is not served after listen(2), or another one is")
 		}
-		client = make(chan error, 1)
-		go func() { client <- talk(k, port, ends) }()
 		const size = 64 << 10
 		buf := g.alloc(size)
 		for range 3 {
@@ -56,11 +62,19 @@ func TestDial(t *testing.T) {
 			}
 			g.must(0, unix.SYS_CLOSE, c)
 		}
-		// The fourth client is left waiting: the end of the run frees it.
-		c := uint64(g.call(unix.SYS_ACCEPT, l, 0, 0))
+		// The host serves this one.
+		c := uint64(g.call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0))
+		at := net.Addr{Family: unix.AF_INET, Port: served}
+		at.IP[10], at.IP[11], at.IP[12], at.IP[15] = 0xff, 0xff, 127, 1
+		g.must(0, unix.SYS_CONNECT, c, g.put(at.Encode()), 16)
+		g.must(3, unix.SYS_READ, c, buf, size)
+		g.must(2, unix.SYS_WRITE, c, buf, 2)
+		g.must(0, unix.SYS_CLOSE, c)
+		// The client is left waiting: the end of the run frees it.
+		c = uint64(g.call(unix.SYS_ACCEPT, l, 0, 0))
 		g.must(1, unix.SYS_READ, c, buf, size)
 	})
-	close(ends)
+	side.Over(nil)
 	if out.Ending != task.Exited {
 		t.Errorf("the program ended by %v", out.Ending)
 	}
@@ -69,27 +83,25 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// talk is the host's side of TestDial.
-func talk(k *task.Kernel, port uint16, ends <-chan struct{}) error {
-	dial := func() (*net.Conn, error) {
-		type dialed struct {
-			c   *net.Conn
-			err error
-		}
-		done := make(chan dialed, 1)
-		k.Post(func() {
-			s, err := k.Net.Dial(port)
-			if err != nil {
-				done <- dialed{nil, err}
-				return
-			}
-			done <- dialed{net.NewConn(s, k.Post, ends), nil}
-		})
-		d := <-done
-		return d.c, d.err
+// poster is a talk.Transport to a kernel.
+type poster struct{ k *task.Kernel }
+
+func (p poster) Tell(m talk.Message) error {
+	m.Data = bytes.Clone(m.Data)
+	p.k.Post(func() { p.k.Net.Tell(m) })
+	return nil
+}
+
+func (p poster) Flush() error { return nil }
+
+// converse is the host's side of TestOutside.
+func converse(side *talk.Side, port, served uint16) error {
+	l, err := side.Listen(served)
+	if err != nil {
+		return err
 	}
 	for _, size := range []int{0, 5, 4 << 20} {
-		c, err := dial()
+		c, err := side.Await(port)
 		if err != nil {
 			return err
 		}
@@ -107,15 +119,31 @@ func talk(k *task.Kernel, port uint16, ends <-chan struct{}) error {
 			return errors.New("the echo differs")
 		}
 	}
-	c, err := dial()
+	refused, err := side.Dial(port + 1)
 	if err != nil {
+		return err
+	}
+	if _, err := refused.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("a port where no program listens: %w", err)
+	}
+	c, err := l.AcceptConn()
+	if err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("abc")); err != nil {
+		return err
+	}
+	if got, err := io.ReadAll(c); err != nil || string(got) != "ab" {
+		return fmt.Errorf("the program said %q to a port of the host: %w", got, err)
+	}
+	if c, err = side.Dial(port); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("x")); err != nil {
 		return err
 	}
-	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
-		return errors.New("a read of a VM that has ended gave no error")
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, talk.ErrOver) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("a read of a VM that has ended: %w", err)
 	}
 	return nil
 }

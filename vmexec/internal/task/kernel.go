@@ -65,6 +65,8 @@ const (
 	OutputLimit
 	Canceled
 	Deadlock
+	// Answered: the host has what it wanted.
+	Answered
 	// Waiting: the run is paused at its wait point.
 	Waiting
 )

@@ -1,0 +1,111 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vmexec
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"kontain.dev/eventing/vmexec/talk"
+)
+
+// Line carries messages between the network of a VM and the host's side of it,
+// during one run. Its methods may be called from several goroutines, also before
+// the run.
+type Line struct {
+	hear func(talk.Message)
+
+	mu    sync.Mutex
+	early []func(*VM) // until vm is set
+	vm    *VM
+}
+
+// NewLine makes a line for one run. hear is told what the VM says, by the goroutine
+// that runs it; the Data of a message is its own only until it returns.
+func NewLine(hear func(talk.Message)) *Line { return &Line{hear: hear} }
+
+// Tell takes a message for the VM, whose Data must not change any more. Messages
+// before the run are there when it begins. After it they are dropped.
+func (l *Line) Tell(m talk.Message) {
+	l.post(func(vm *VM) { vm.kernel.Net.Tell(m) })
+}
+
+// Done ends the run with the Reason Answered; of a program that is being started it
+// says that it is ready for its snapshot.
+func (l *Line) Done() {
+	l.post(func(vm *VM) { vm.lineDone() })
+}
+
+func (l *Line) post(f func(*VM)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.vm == nil {
+		l.early = append(l.early, f)
+		return
+	}
+	vm := l.vm
+	vm.kernel.Post(func() { f(vm) })
+}
+
+// attach connects the VM that is about to run.
+func (l *Line) attach(vm *VM) {
+	k := vm.kernel
+	k.SetExternal(true)
+	k.Post(func() { k.Net.Attach(l.hear, k.Post) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.vm = vm
+	for _, f := range l.early {
+		k.Post(func() { f(vm) })
+	}
+	l.early = nil
+}
+
+// detach ends the line's part in the run; it is called after that.
+func (l *Line) detach(vm *VM) { vm.kernel.Net.Detach() }
+
+// conversation is a talk.Side on a Line in the same process.
+type conversation struct {
+	line  *Line
+	side  *talk.Side
+	ended chan struct{} // the talk is over
+	stop  func() bool
+}
+
+// Tell implements talk.Transport.
+func (c *conversation) Tell(m talk.Message) error {
+	m.Data = slices.Clone(m.Data)
+	c.line.Tell(m)
+	return nil
+}
+
+// Flush implements talk.Transport.
+func (c *conversation) Flush() error { return nil }
+
+// converse starts f on a line of its own, which is done when f returns true.
+func converse(ctx context.Context, started bool, f func(context.Context, *talk.Side) bool) *conversation {
+	c := &conversation{ended: make(chan struct{})}
+	c.side = talk.NewSide(started, c)
+	c.line = NewLine(func(m talk.Message) {
+		if err := c.side.Hear(m); err != nil { // this package's own message
+			panic(err)
+		}
+	})
+	c.stop = context.AfterFunc(ctx, func() { c.side.Over(context.Cause(ctx)) })
+	go func() {
+		defer close(c.ended)
+		if f(ctx, c.side) {
+			c.line.Done()
+		}
+	}()
+	return c
+}
+
+// end waits for the talk after the run has ended.
+func (c *conversation) end() {
+	c.stop()
+	c.side.Over(nil)
+	<-c.ended
+}
