@@ -213,7 +213,7 @@ func createSnapshot(ctx context.Context, s Streams, host *vmexec.Host, name stri
 	}
 	defer func() { err = errors.Join(err, program.Close(), root.Close()) }()
 	fmt.Fprintf(s.Err, "%s: starting it until it waits for its event\n", name)
-	snapshot, err := lease.Start(ctx, host, program, spec.Limits)
+	snapshot, err := lease.Start(ctx, host, program, spec.Limits, spec.Ready)
 	if err != nil {
 		var none *vmexec.NoWaitError
 		if errors.As(err, &none) && len(none.Result.Stderr) > 0 {

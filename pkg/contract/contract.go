@@ -6,10 +6,27 @@
 package contract
 
 import (
+	"context"
+	"time"
+
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/event"
 	"kontain.dev/eventing/pkg/reply"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
+
+// Config is what a contract needs to know of its sink. Two values that are deeply
+// equal mean the same contract.
+type Config struct {
+	Spec      v1alpha1.Contract // with its defaults
+	Namespace string
+	Name      string
+	Reply     ReplySettings
+	Timeout   time.Duration // of one event; 0: none
+	Memory    uint64        // of a machine, in bytes
+	MaxReply  int           // bytes of a reply's data
+}
 
 // Input is an event in the form that a program takes.
 type Input struct {
@@ -25,6 +42,23 @@ type Contract interface {
 	// Outcome makes what the program did with e the outcome of e. The Result
 	// is not one of a canceled run.
 	Outcome(e *event.Event, r *vmexec.Result) reply.Outcome
+}
+
+// Talker is a contract whose program is talked to, over connections in its virtual
+// machine, while it runs. Outcome is then asked only when the program has ended
+// before it answered.
+type Talker interface {
+	Contract
+	// Env is what the program finds in its environment, NAME=value, unless the sink
+	// says otherwise.
+	Env() []string
+	// Ready talks with a program that has been started, until it can take an event.
+	// The error is why it cannot: it completes the sentence "the program was not
+	// ready for events: …". The snapshot is taken behind it.
+	Ready(ctx context.Context, s *talk.Side) error
+	// Talk hands e to a program that is ready and returns what it answered. The error
+	// says that there was no answer: it is a whole sentence without its stop.
+	Talk(ctx context.Context, s *talk.Side, e *event.Event) (reply.Outcome, error)
 }
 
 // ReplySettings complete a reply whose program gave data alone.

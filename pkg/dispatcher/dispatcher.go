@@ -46,8 +46,6 @@ type Sink struct {
 	ImageDigest string
 	Pending     string
 
-	Contract string // name of the contract, such as stdio
-
 	Platform vmexec.Kind   // Auto or empty: the server's
 	Snapshot bool          // machines come from a snapshot
 	Disk     bool          // which may be kept in a file
@@ -55,9 +53,9 @@ type Sink struct {
 	Tier     lease.Tier    // what two events may share
 	IdleTime time.Duration // how long machines are kept without an event
 
-	Limits vmexec.Limits
-	Queue  queue.Config
-	Reply  contract.ReplySettings
+	Limits   vmexec.Limits
+	Queue    queue.Config
+	Contract contract.Config // how the program takes an event
 }
 
 // Key returns NAMESPACE/NAME, which is also the path of the sink's URL without
@@ -392,7 +390,13 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		return reply.Fail(f)
 	}
 	restored := time.Since(began)
-	result, err := vm.Run(ctx, vmexec.IO{Event: input.Stdin})
+	io := vmexec.IO{Event: input.Stdin}
+	var talk conversation
+	if t, ok := g.contract.(contract.Talker); ok {
+		talk = conversation{talker: t, event: e}
+		io.Talk = talk.hold
+	}
+	result, err := vm.Run(ctx, io)
 	if err == nil {
 		cost = s.charge(waited, restored, &result.Stats)
 	}
@@ -411,6 +415,9 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	}
 	if result.Reason == vmexec.Canceled {
 		return reply.Fail(gone(ctx))
+	}
+	if answered, o := talk.outcome(result); answered {
+		return o
 	}
 	return g.contract.Outcome(e, result)
 }

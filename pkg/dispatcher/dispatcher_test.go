@@ -110,7 +110,7 @@ func (w *world) options() Options {
 			return &fakeSource{w: w, spec: s}, nil
 		},
 		Contract: func(s Sink) (contract.Contract, error) {
-			return stdio.New(stdio.Config{Reply: s.Reply}), nil
+			return stdio.New(s.Contract)
 		},
 	}
 }
@@ -118,8 +118,8 @@ func (w *world) options() Options {
 func testSink(name, program string) Sink {
 	return Sink{
 		Namespace: "ns", Name: name, Program: program,
-		Queue: queue.Config{Concurrency: 2, Length: 2},
-		Reply: contract.ReplySettings{Type: "r", Source: "/r"},
+		Queue:    queue.Config{Concurrency: 2, Length: 2},
+		Contract: contract.Config{Reply: contract.ReplySettings{Type: "r", Source: "/r"}},
 	}
 }
 

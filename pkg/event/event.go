@@ -153,6 +153,17 @@ func DetectMode(h http.Header) (Mode, error) {
 	return mode, nil
 }
 
+// IsMessage says whether a message with headers h means to be a CloudEvent, or a batch
+// of them, in whatever mode.
+func IsMessage(h http.Header) bool {
+	if h.Get("Ce-Specversion") != "" {
+		return true
+	}
+	const prefix = "application/cloudevents"
+	t := strings.TrimSpace(h.Get("Content-Type"))
+	return len(t) >= len(prefix) && strings.EqualFold(t[:len(prefix)], prefix)
+}
+
 // Decode reads the events of a message: one in binary and structured mode, up to
 // maxBatch in batched mode. body must not change afterwards. Every error is an
 // *Error.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // Spec says what the machines of a sink run, and what two events may share.
@@ -34,15 +35,25 @@ type Spec struct {
 	Tag  string
 	// Secret: Env or what else the program is given must not come to rest on disk.
 	Secret bool
+	// Ready, when set, talks with a program that is started until it can take an
+	// event; the error is why it never will. Without it a program is ready when it
+	// reads stdin. It may be called for several machines at once.
+	Ready func(context.Context, *talk.Side) error
 	// Warmup are events that are safe to run: each runs once in a machine of its own
 	// that is thrown away, so that it is known what memory an event needs.
-	Warmup [][]byte
+	Warmup []Warmup
 	// Tier is VM or Reset; Reset needs a snapshot, and is VM without one.
 	Tier Tier
 	// Concurrency is the number of events that may hold a machine at once.
 	Concurrency int
 	// IdleTime is how long machines are kept without an event.
 	IdleTime time.Duration
+}
+
+// Warmup is an event that warms up.
+type Warmup struct {
+	Event []byte                                  // on stdin
+	Talk  func(context.Context, *talk.Side) error // or what is said to the program; the error is how that failed
 }
 
 // fresh makes a new machine for each event from a program that was read once.

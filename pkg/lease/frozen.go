@@ -13,6 +13,7 @@ import (
 	"kontain.dev/eventing/pkg/worker"
 	"kontain.dev/eventing/pkg/worker/wire"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // frozen is what machines are made of: the snapshot of a program or, in worker
@@ -51,7 +52,8 @@ type inside struct {
 	host    *vmexec.Host
 	program *vmexec.Program
 	limits  vmexec.Limits
-	reset   bool // machines are reset for another event
+	ready   func(context.Context, *talk.Side) error // Spec.Ready
+	reset   bool                                    // machines are reset for another event
 }
 
 // startLimits are those of a program's start.
@@ -74,7 +76,7 @@ func (e *inside) load(path string) (frozen, error) {
 }
 
 func (e *inside) start(ctx context.Context) (frozen, []byte, []byte, error) {
-	s, err := Start(ctx, e.host, e.program, e.limits)
+	s, err := Start(ctx, e.host, e.program, e.limits, e.ready)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -121,7 +123,7 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	}
 	e := &outside{host: w.host, program: f.program, limits: spec.Limits}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits}
+	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready}
 	switch {
 	case spec.Tier == TierProcess:
 		e.config.Reuse = wire.Once
@@ -168,7 +170,7 @@ func (e *outside) unfrozen() frozen { return &remote{engine: e, config: e.config
 
 func (e *outside) frozen(o *vmexec.Handover, took time.Duration) *remote {
 	r := &remote{engine: e, config: e.config, start: took, snapshot: o}
-	r.config.Program = o
+	r.config.Program, r.config.Snapshot = o, true
 	return r
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // startTimeout is how long a program may run until it waits for its event.
@@ -41,18 +42,33 @@ func (w *Workers) New(ctx context.Context, spec Spec, log *slog.Logger) (Source,
 		return s, nil
 	}
 	var pe *vmexec.ProgramError
-	if ctx.Err() != nil || errors.As(err, &pe) {
-		return nil, errors.Join(err, f.Close())
+	var none *vmexec.NoWaitError
+	isNone := errors.As(err, &none)
+	if ctx.Err() != nil || errors.As(err, &pe) || isNone && spec.Ready != nil && !none.Talked {
+		// A program that is not ready once would not be for each event either.
+		return nil, errors.Join(withStderr(err, none), f.Close())
 	}
 	f.noSnapshot = err.Error()
-	args := []any{"program", spec.Program, "reason", f.noSnapshot, "todo", "let the program read stdin once its set-up is done, or write snapshot: {mode: Never}"}
-	var none *vmexec.NoWaitError
-	if errors.As(err, &none) && len(none.Result.Stderr) > 0 {
+	todo := "let the program read stdin once its set-up is done, or write snapshot: {mode: Never}"
+	if spec.Ready != nil {
+		todo = "see what the program says on stderr, and whether the contract is the right one"
+	}
+	args := []any{"program", spec.Program, "reason", f.noSnapshot, "todo", todo}
+	if isNone && len(none.Result.Stderr) > 0 {
 		args = append(args, "stderr", tail(none.Result.Stderr))
 	}
 	log.Warn("there is no snapshot, so the program is started anew for each event", args...)
 	spec.Snapshot = false
 	return w.newStarted(spec, f)
+}
+
+// withStderr adds the end of what the program wrote to stderr.
+func withStderr(err error, none *vmexec.NoWaitError) error {
+	if none == nil || len(none.Result.Stderr) == 0 {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(tail(none.Result.Stderr)), "\n")
+	return fmt.Errorf("%w; stderr ends: %s", err, strings.Join(lines[max(0, len(lines)-3):], " | "))
 }
 
 // newStarted returns the source of a program that each event starts.
@@ -87,7 +103,7 @@ func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.
 
 // newReserved is newCloned with the memory of a machine reserved.
 func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
-	s := &cloned{fresh: f, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, reset: spec.Tier == TierReset}}
+	s := &cloned{fresh: f, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, ready: spec.Ready, reset: spec.Tier == TierReset}}
 	if w.worker != "" {
 		e, err := newOutside(w, f, spec)
 		if err != nil {
@@ -162,9 +178,10 @@ func logUnused(log *slog.Logger, spec Spec, err error) {
 }
 
 // Start runs a program until it waits for its event, at most 20 seconds, and
-// returns the snapshot of it. Its errors are those of vmexec.Host.NewSnapshot.
-func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits) (*vmexec.Snapshot, error) {
-	return host.NewSnapshot(ctx, program, startLimits(limits), vmexec.Wait{})
+// returns the snapshot of it. ready is Spec.Ready. Its errors are those of
+// vmexec.Host.NewSnapshot.
+func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits, ready func(context.Context, *talk.Side) error) (*vmexec.Snapshot, error) {
+	return host.NewSnapshot(ctx, program, startLimits(limits), vmexec.Wait{Talk: ready})
 }
 
 // start runs the program until it waits for its event, and returns a machine of the
@@ -205,7 +222,7 @@ func (s *cloned) warmUp(ctx context.Context, spec Spec, log *slog.Logger) {
 	}
 }
 
-func (s *cloned) warmUpWith(ctx context.Context, event []byte) error {
+func (s *cloned) warmUpWith(ctx context.Context, event Warmup) error {
 	vm, err := s.frozen.machine()
 	if err != nil {
 		return err
@@ -216,7 +233,7 @@ func (s *cloned) warmUpWith(ctx context.Context, event []byte) error {
 // WarmUp runs an event in a machine of its own, which is thrown away with what the
 // program wrote. The first one that ends well shows what memory an event needs.
 // The error says how it ended otherwise.
-func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, limits vmexec.Limits, event []byte) error {
+func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, limits vmexec.Limits, event Warmup) error {
 	vm, err := host.Clone(snapshot, limits)
 	if err != nil {
 		return err
@@ -224,12 +241,19 @@ func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, l
 	return warmUp(ctx, vm, event)
 }
 
-func warmUp(ctx context.Context, vm VM, event []byte) error {
+func warmUp(ctx context.Context, vm VM, event Warmup) error {
 	defer func() { _ = vm.Close() }() // it is thrown away in any case
-	r, err := vm.Run(ctx, vmexec.IO{Event: event})
+	io := vmexec.IO{Event: event.Event}
+	var failed error
+	if event.Talk != nil {
+		io.Talk = func(ctx context.Context, s *talk.Side) { failed = event.Talk(ctx, s) }
+	}
+	r, err := vm.Run(ctx, io)
 	switch {
 	case err != nil:
 		return err
+	case r.Reason == vmexec.Answered && failed != nil:
+		return failed
 	case r.Message != "" && len(r.Stderr) > 0:
 		return fmt.Errorf("%s; stderr ends: %s", r.Message, tail(r.Stderr))
 	case r.Message != "":

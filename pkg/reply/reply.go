@@ -35,6 +35,7 @@ const (
 	UnsupportedMedia Reason = "UnsupportedMediaType" // 415
 	PermanentFailure Reason = "PermanentFailure"     // 422
 	QueueFull        Reason = "QueueFull"            // 429
+	FunctionBusy     Reason = "FunctionBusy"         // 429 or 503, said by the program
 	ClientGone       Reason = "ClientGone"           // 499, never sent
 	Internal         Reason = "Internal"             // 500
 	FunctionFailed   Reason = "FunctionFailed"       // 502

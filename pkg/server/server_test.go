@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
@@ -217,19 +218,25 @@ spec:
 	want := []dispatcher.Sink{
 		{
 			Namespace: "ns", Name: "full", Program: filepath.Join(dir, "prog"), ProgramID: id, Root: "/",
-			Args: []string{"a", "b"}, Env: []string{"K=v", "K_EVENT_PATH=/etc/jobsink-event"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"a", "b"}, Env: []string{"K=v", "K_EVENT_PATH=/etc/jobsink-event"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 16 << 20, Wall: 3 * time.Second},
 			Queue:  queue.Config{Concurrency: 4, Length: 7, Timeout: 2 * time.Second},
-			Reply:  contract.ReplySettings{Type: "my.type", Source: "/mine", Extensions: map[string]string{"team": "blue"}},
+			Contract: contract.Config{
+				Spec: v1alpha1.Contract{Type: "stdio"}, Namespace: "ns", Name: "full", Timeout: 3 * time.Second, Memory: 16 << 20, MaxReply: 1 << 20,
+				Reply: contract.ReplySettings{Type: "my.type", Source: "/mine", Extensions: map[string]string{"team": "blue"}},
+			},
 		},
 		{
 			Namespace: "ns", Name: "small", Program: filepath.Join(dir, "prog"), ProgramID: id,
-			Args: []string{"x"}, Env: []string{"K_EVENT_PATH=/etc/jobsink-event"}, Contract: "stdio", Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"x"}, Env: []string{"K_EVENT_PATH=/etc/jobsink-event"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second},
 			Queue:  queue.Config{Concurrency: 16},
-			Reply: contract.ReplySettings{
-				Type:   "dev.kontain.small.reply",
-				Source: "/apis/sinks.kontain.dev/v1alpha1/namespaces/ns/kontainsinks/small",
+			Contract: contract.Config{
+				Spec: v1alpha1.Contract{Type: "stdio"}, Namespace: "ns", Name: "small", Timeout: 10 * time.Second, Memory: 128 << 20, MaxReply: 1 << 20,
+				Reply: contract.ReplySettings{
+					Type:   "dev.kontain.small.reply",
+					Source: "/apis/sinks.kontain.dev/v1alpha1/namespaces/ns/kontainsinks/small",
+				},
 			},
 		},
 	}

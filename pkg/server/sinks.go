@@ -4,8 +4,10 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +16,6 @@ import (
 
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/contract"
-	"kontain.dev/eventing/pkg/contract/stdio"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/event"
 	"kontain.dev/eventing/pkg/image"
@@ -22,6 +23,7 @@ import (
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/queue"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // manifestSink is a sink as its manifest has it, before its image is known.
@@ -69,7 +71,6 @@ func toSink(m manifest.Sink) manifestSink {
 		ProgramID: fileID(m.ProgramPath()),
 		Root:      m.RootPath(),
 		Args:      spec.Args,
-		Contract:  string(spec.Contract.Type),
 		Platform:  vmexec.Kind(strings.ToLower(string(spec.Platform))),
 		Snapshot:  spec.Snapshot.Mode == v1alpha1.SnapshotReady,
 		Disk:      spec.Snapshot.Mode == v1alpha1.SnapshotReady && spec.Snapshot.Storage == v1alpha1.SnapshotDisk,
@@ -84,10 +85,14 @@ func toSink(m manifest.Sink) manifestSink {
 			Length:      int(*spec.Queue.Length),
 			Timeout:     spec.Queue.Timeout.Duration,
 		},
-		Reply: contract.ReplySettings{
-			Type:       "dev.kontain." + m.Name + ".reply",
-			Source:     fmt.Sprintf("/apis/%s/namespaces/%s/kontainsinks/%s", m.APIVersion, m.Namespace, m.Name),
-			Extensions: spec.Reply.Extensions,
+		Contract: contract.Config{
+			Spec: spec.Contract, Namespace: m.Namespace, Name: m.Name,
+			Reply: contract.ReplySettings{
+				Type:       "dev.kontain." + m.Name + ".reply",
+				Source:     fmt.Sprintf("/apis/%s/namespaces/%s/kontainsinks/%s", m.APIVersion, m.Namespace, m.Name),
+				Extensions: spec.Reply.Extensions,
+			},
+			Timeout: spec.Timeout.Duration, Memory: uint64(spec.Resources.Limits.Memory.Value()), MaxReply: vmexec.DefaultOutput,
 		},
 	}
 	if s.Queue.Timeout == 0 {
@@ -105,10 +110,10 @@ func toSink(m manifest.Sink) manifestSink {
 		s.Warmup = append(s.Warmup, e.Raw)
 	}
 	if spec.Reply.Type != nil {
-		s.Reply.Type = *spec.Reply.Type
+		s.Contract.Reply.Type = *spec.Reply.Type
 	}
 	if spec.Reply.Source != nil {
-		s.Reply.Source = *spec.Reply.Source
+		s.Contract.Reply.Source = *spec.Reply.Source
 	}
 	if spec.Image == "" {
 		return manifestSink{Sink: s}
@@ -132,25 +137,45 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	if s.Image != "" && s.Program == "" {
 		return lease.Spec{}, fmt.Errorf("its image %s is not fetched; `kontain serve` does that and makes the snapshot", s.Image)
 	}
-	warmup, err := warmupInputs(s)
-	return lease.Spec{
+	spec := lease.Spec{
 		Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
-		Snapshot: s.Snapshot, Disk: s.Disk, Tag: snapshotTag(s.Contract, warmup), Warmup: warmup,
-		Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
-	}, err
+		Snapshot: s.Snapshot, Disk: s.Disk, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+	}
+	c, err := NewContract(s.Contract)
+	if err != nil {
+		return spec, err
+	}
+	if t, ok := c.(contract.Talker); ok {
+		spec.Ready = t.Ready
+		spec.Env = withDefaults(s.Env, t.Env())
+	}
+	if spec.Warmup, err = warmups(c, s.Warmup); err != nil {
+		return spec, err
+	}
+	spec.Tag, err = snapshotTag(s)
+	return spec, err
 }
 
-// warmupInputs returns the events that warm a sink up as its program reads them.
-func warmupInputs(s dispatcher.Sink) ([][]byte, error) {
-	if len(s.Warmup) == 0 {
-		return nil, nil
+// withDefaults adds to env those of defaults that it does not set.
+func withDefaults(env, defaults []string) []string {
+	set := map[string]bool{}
+	for _, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		set[name] = true
 	}
-	c, err := newContract(s)
-	if err != nil {
-		return nil, err
+	var all []string
+	for _, v := range defaults {
+		if name, _, _ := strings.Cut(v, "="); !set[name] {
+			all = append(all, v)
+		}
 	}
-	var inputs [][]byte
-	for i, raw := range s.Warmup {
+	return append(all, env...)
+}
+
+// warmups returns the events that warm a sink up in the form that its program takes.
+func warmups(c contract.Contract, events [][]byte) ([]lease.Warmup, error) {
+	var all []lease.Warmup
+	for i, raw := range events {
 		e, err := event.DecodeJSON(raw)
 		if err != nil {
 			return nil, fmt.Errorf("snapshot.warmup[%d]: %w", i, err)
@@ -159,19 +184,34 @@ func warmupInputs(s dispatcher.Sink) ([][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("snapshot.warmup[%d]: %w", i, err)
 		}
-		inputs = append(inputs, in.Stdin)
+		w := lease.Warmup{Event: in.Stdin}
+		if t, ok := c.(contract.Talker); ok {
+			w.Talk = func(ctx context.Context, s *talk.Side) error {
+				o, err := t.Talk(ctx, s, e)
+				if err == nil && o.Failure != nil {
+					err = o.Failure
+				}
+				return err
+			}
+		}
+		all = append(all, w)
 	}
-	return inputs, nil
+	return all, nil
 }
 
 // snapshotTag stands for what of a manifest a snapshot depends on beside the
-// program and its limits.
-func snapshotTag(contract string, warmup [][]byte) string {
+// program and its limits: what is said to it before, and what warms it up.
+func snapshotTag(s dispatcher.Sink) (string, error) {
+	said, err := json.Marshal(s.Contract.Spec)
+	if err != nil {
+		return "", err
+	}
 	h := sha256.New()
-	for _, w := range warmup {
+	fmt.Fprintf(h, "%d:%s", len(said), said)
+	for _, w := range s.Warmup {
 		fmt.Fprintf(h, "%d:%s", len(w), w)
 	}
-	return contract + "/" + hex.EncodeToString(h.Sum(nil)[:16])
+	return string(s.Contract.Spec.Type) + "/" + hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // fileID returns a text that changes when the file does, as when a program is
@@ -186,12 +226,4 @@ func fileID(path string) string {
 		dev, ino = st.Dev, st.Ino
 	}
 	return fmt.Sprintf("%d:%d:%d:%d", dev, ino, info.Size(), info.ModTime().UnixNano())
-}
-
-// newContract makes the contract of a sink.
-func newContract(s dispatcher.Sink) (contract.Contract, error) {
-	if s.Contract != "stdio" {
-		return nil, fmt.Errorf("the contract %q is not available in this release; write contract: {type: stdio}", s.Contract)
-	}
-	return stdio.New(stdio.Config{Reply: s.Reply}), nil
 }

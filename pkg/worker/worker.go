@@ -10,7 +10,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +27,7 @@ import (
 
 	"kontain.dev/eventing/pkg/worker/wire"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 const (
@@ -50,6 +50,12 @@ type Config struct {
 	Limits  vmexec.Limits    // of each event
 	Reuse   wire.Reuse
 	Used    []uint64 // the pages that an event uses, when that is known
+	// Snapshot: Program has one, and events do not start it.
+	Snapshot bool
+	// Talk, when set, talks with a program that is started until that is ready for its
+	// snapshot; the error is why it never will be. Events are then talked about too:
+	// vmexec.IO.Talk.
+	Talk func(context.Context, *talk.Side) error
 }
 
 // DiedError says that a worker ended when it should not have.
@@ -80,6 +86,8 @@ type Process struct {
 	used   []uint64
 	env    []string
 	frame  []byte
+	// Each event starts the program.
+	started bool
 
 	end  sync.Once
 	died DiedError // how it ended; set by finish
@@ -100,7 +108,7 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 // launch is Start; sameBuild says that the worker need not find out its build.
 func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	setup, err := json.Marshal(wire.Setup{
-		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, SameBuild: sameBuild,
+		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, SameBuild: sameBuild,
 	})
 	if err != nil {
 		return nil, err
@@ -109,7 +117,7 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
 	}
-	p.limits = c.Limits
+	p.limits, p.started = c.Limits, !c.Snapshot
 	defer context.AfterFunc(ctx, p.kill)()
 	_ = p.sock.SetDeadline(time.Now().Add(startTime))
 	err = p.send(wire.KindSetup, setup)
@@ -167,21 +175,33 @@ type Frozen struct {
 }
 
 // Freeze runs a program in a worker of its own until it waits for its event, and
-// returns what is needed to clone the snapshot, which the caller closes. Of c, Reuse
+// returns what is needed to clone the snapshot, which the caller closes. Of cfg, Reuse
 // and Used do not count; Limits are those of the start. The error is a
 // *vmexec.NoWaitError when the program ended first.
-func Freeze(ctx context.Context, c Config) (*vmexec.Handover, Frozen, error) {
-	c.Reuse = wire.Freeze
-	p, err := Start(ctx, c)
+func Freeze(ctx context.Context, cfg Config) (*vmexec.Handover, Frozen, error) {
+	cfg.Reuse = wire.Freeze
+	p, err := Start(ctx, cfg)
 	if err != nil {
 		return nil, Frozen{}, err
 	}
 	defer func() { _ = p.Close() }()
 	defer context.AfterFunc(ctx, p.kill)()
-	if c.Limits.Wall > 0 {
-		_ = p.sock.SetDeadline(time.Now().Add(c.Limits.Wall + answerTime))
+	if cfg.Limits.Wall > 0 {
+		_ = p.sock.SetDeadline(time.Now().Add(cfg.Limits.Wall + answerTime))
 	}
-	f, files, err := p.receiveFrozen()
+	var c *conversation
+	var talked error
+	if cfg.Talk != nil {
+		c = p.converse(ctx, true, nil, func(ctx context.Context, s *talk.Side) {
+			if talked = cfg.Talk(ctx, s); talked != nil {
+				p.kill()
+			}
+		})
+	}
+	f, files, err := p.receiveFrozen(c)
+	if c != nil {
+		c.end(nil)
+	}
 	defer func() {
 		for _, f := range files {
 			_ = f.Close()
@@ -190,10 +210,12 @@ func Freeze(ctx context.Context, c Config) (*vmexec.Handover, Frozen, error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, Frozen{}, context.Cause(ctx)
+	case f.Result != nil:
+		return nil, Frozen{}, &vmexec.NoWaitError{Result: f.Result, Asked: f.Asked, Talked: f.Talked, Talk: talked}
+	case talked != nil:
+		return nil, Frozen{}, &vmexec.NoWaitError{Result: &vmexec.Result{Reason: vmexec.Canceled}, Talk: talked}
 	case err != nil:
 		return nil, Frozen{}, err
-	case f.Result != nil:
-		return nil, Frozen{}, &vmexec.NoWaitError{Result: f.Result, Asked: f.Asked}
 	case f.Snapshot == nil:
 		return nil, Frozen{}, errors.New(strings.ToValidUTF8(wire.Cut(f.Reason), "\uFFFD"))
 	case len(files) != 2:
@@ -201,50 +223,44 @@ func Freeze(ctx context.Context, c Config) (*vmexec.Handover, Frozen, error) {
 	}
 	memory, state := files[0], files[1]
 	files = nil
-	o, err := c.Program.WithSnapshot(f.Snapshot, memory, state)
+	o, err := cfg.Program.WithSnapshot(f.Snapshot, memory, state)
 	return o, Frozen{Took: f.Took, Stdout: f.Stdout, Stderr: f.Stderr}, err
 }
 
-// receiveFrozen reads the only answer of a worker that freezes, and its files.
-func (p *Process) receiveFrozen() (f wire.Frozen, files []*os.File, err error) {
-	// Descriptors come with the first bytes, so those are read with them.
-	first := make([]byte, 1)
-	oob := make([]byte, unix.CmsgSpace(2*4))
-	raw, err := p.sock.SyscallConn()
-	if err != nil {
-		return f, nil, err
+// receiveFrozen reads the answer of a worker that freezes, and its files.
+func (p *Process) receiveFrozen(c *conversation) (f wire.Frozen, files []*os.File, err error) {
+	r := &descriptorReader{p: p}
+	defer func() {
+		for _, fd := range r.fds {
+			files = append(files, os.NewFile(uintptr(fd), "kontain-snapshot"))
+		}
+	}()
+	for {
+		k, b, err := p.receiveFrom(r, func(k wire.Kind) int {
+			switch {
+			case k == wire.KindFrozen:
+				return wire.MaxHead + 4*p.limits.Output
+			case k == wire.KindTalk && c != nil:
+				return wire.MaxTalk
+			}
+			return -1
+		})
+		switch {
+		case isEnd(err):
+			return f, nil, p.finish(true)
+		case err != nil:
+			return f, nil, err
+		case k == wire.KindTalk:
+			if err := c.hear(b); err != nil {
+				return f, nil, err
+			}
+			continue
+		}
+		if err := json.Unmarshal(b, &f); err != nil {
+			return f, nil, &wire.Error{Reason: "what a worker has frozen: " + err.Error()}
+		}
+		return f, nil, nil
 	}
-	var n, oobn int
-	var recvErr error
-	if err := raw.Read(func(fd uintptr) bool {
-		n, oobn, _, _, recvErr = unix.Recvmsg(int(fd), first, oob, unix.MSG_CMSG_CLOEXEC)
-		return !errors.Is(recvErr, unix.EAGAIN)
-	}); err != nil {
-		return f, nil, err
-	}
-	if recvErr == nil && n == 0 {
-		recvErr = io.EOF
-	}
-	if isEnd(recvErr) {
-		return f, nil, p.finish(true)
-	}
-	if recvErr != nil {
-		return f, nil, os.NewSyscallError("recvmsg", recvErr)
-	}
-	for _, fd := range descriptorsOf(oob[:oobn]) {
-		files = append(files, os.NewFile(uintptr(fd), "kontain-snapshot"))
-	}
-	_, b, err := p.receiveFrom(io.MultiReader(bytes.NewReader(first), p.sock), wire.Only(wire.KindFrozen, wire.MaxHead+4*p.limits.Output))
-	switch {
-	case isEnd(err):
-		return f, files, p.finish(true)
-	case err != nil:
-		return f, files, err
-	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return f, files, &wire.Error{Reason: "what a worker has frozen: " + err.Error()}
-	}
-	return f, files, nil
 }
 
 // descriptorsOf returns the descriptors in ancillary data; unix(7).
@@ -330,7 +346,8 @@ func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-// Run runs an event. Of io only Event counts. The error is a *DiedError when the
+// Run runs an event. Of io only Event and Talk count; the latter as the worker was
+// configured. The error is a *DiedError when the
 // worker ended, and another one when it did not keep to the protocol; it is of no
 // more use after either.
 func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
@@ -342,7 +359,7 @@ func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error)
 		_ = p.sock.SetDeadline(time.Now().Add(p.limits.Wall + answerTime))
 		defer func() { _ = p.sock.SetDeadline(time.Time{}) }()
 	}
-	r, err := p.run(io.Event)
+	r, err := p.run(ctx, io)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return canceled(), nil
@@ -357,10 +374,21 @@ func canceled() *vmexec.Result {
 	return &vmexec.Result{Reason: vmexec.Canceled, Message: "the program was stopped: the caller gave up"}
 }
 
-func (p *Process) run(event []byte) (*vmexec.Result, error) {
-	// A worker that has ended says how in what can still be read.
-	if err := p.sendEvent(event); err != nil && !isEnd(err) {
-		return nil, err
+func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err error) {
+	var c *conversation
+	if io.Talk == nil {
+		// A worker that has ended says how in what can still be read.
+		if err := p.sendEvent(io.Event); err != nil && !isEnd(err) {
+			return nil, err
+		}
+	} else {
+		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Talk)
+		defer func() {
+			if err != nil {
+				p.kill() // it is of no more use, and may have stopped to listen
+			}
+			c.end(err)
+		}()
 	}
 	began := false
 	for {
@@ -368,6 +396,8 @@ func (p *Process) run(event []byte) (*vmexec.Result, error) {
 			switch {
 			case k == wire.KindBegun && !began:
 				return 0
+			case k == wire.KindTalk && began && c != nil:
+				return wire.MaxTalk
 			case k == wire.KindResult && began:
 				return 4 + wire.MaxHead + 2*p.limits.Output
 			}
@@ -380,6 +410,11 @@ func (p *Process) run(event []byte) (*vmexec.Result, error) {
 			return nil, err
 		case k == wire.KindBegun:
 			began = true
+			continue
+		case k == wire.KindTalk:
+			if err := c.hear(b); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		r, used, err := wire.DecodeResult(b)

@@ -227,13 +227,34 @@ func (s *Side) open(op Op, port uint16) (*Conn, error) {
 	return c, s.tell(Message{Op: op, Conn: id, Port: port})
 }
 
-// Conn returns a connection that was open in the snapshot.
-func (s *Side) Conn(id ID) *Conn {
+// prepared is the number of the connection that Prepare opens.
+const prepared = firstDial - 2
+
+// Prepare connects to a TCP port of the VM while the program is started. It is done
+// once: the connection, on which nothing was said yet, is there in every clone.
+func (s *Side) Prepare(port uint16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.conns[id]
+	c := s.add(prepared, port)
+	if err := s.tell(Message{Op: Await, Conn: prepared, Port: port}); err != nil {
+		return err
+	}
+	if err := s.wait(func() bool { return c.isUp || c.err != nil }); err != nil {
+		return err
+	}
+	if !c.isUp {
+		return c.err
+	}
+	return nil
+}
+
+// Prepared returns the connection that was prepared.
+func (s *Side) Prepared() *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.conns[prepared]
 	if c == nil {
-		c = s.add(id, 0)
+		c = s.add(prepared, 0)
 		c.isUp = true
 	}
 	return c

@@ -15,17 +15,9 @@
 package stdio
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"sort"
 	"strings"
-	"time"
-	"unicode/utf8"
-
-	ce "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/google/uuid"
 
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/event"
@@ -37,15 +29,10 @@ import (
 // accept the event.
 const ExitPermanent = 65
 
-// Config completes the contract for one sink.
-type Config struct {
-	Reply contract.ReplySettings // Type and Source must not be empty
-}
-
-type stdio struct{ config Config }
+type stdio struct{ config contract.Config }
 
 // New returns the contract for one sink.
-func New(c Config) contract.Contract { return &stdio{config: c} }
+func New(c contract.Config) (contract.Contract, error) { return &stdio{config: c}, nil }
 
 // Input returns the event as JSON, with its attributes as variables.
 func (s *stdio) Input(e *event.Event) (contract.Input, error) {
@@ -67,10 +54,12 @@ func (s *stdio) Input(e *event.Event) (contract.Input, error) {
 
 // Outcome reads the program's exit and output.
 func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
-	if f := failure(r); f != nil {
-		if line := lastLine(r.Stderr); line != "" {
-			f.Message += "; last line of stderr: " + line
-		}
+	if r.Reason == vmexec.Exited && r.Status == ExitPermanent {
+		f := reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good (exit status %d)", r.Status)
+		contract.AddStderr(f, r)
+		return reply.Fail(f)
+	}
+	if f := contract.Ended(r); f != nil {
 		return reply.Fail(f)
 	}
 	if len(r.Stdout) == 0 {
@@ -83,106 +72,9 @@ func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
 		}
 		return reply.Outcome{Event: answer}
 	}
-	answer, err := s.dataReply(e, r.Stdout)
+	answer, err := s.config.Reply.NewReply(e, "", r.Stdout)
 	if err != nil {
 		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's output: %v", err))
 	}
 	return reply.Outcome{Event: answer}
-}
-
-// failure returns nil when the program accepted the event. The words are those
-// of the monitor, which knows the limits and the state of the machine.
-func failure(r *vmexec.Result) *reply.Failure {
-	status, reason := http.StatusBadGateway, reply.FunctionFailed
-	switch r.Reason {
-	case vmexec.Exited:
-		switch r.Status {
-		case 0:
-			return nil
-		case ExitPermanent:
-			return reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good (exit status %d)", r.Status)
-		}
-	case vmexec.Signaled, vmexec.Deadlock:
-	case vmexec.WallLimit, vmexec.CPULimit:
-		status, reason = http.StatusGatewayTimeout, reply.DeadlineExceeded
-	case vmexec.MemoryLimit:
-		reason = reply.MemoryExceeded
-	case vmexec.OutputLimit:
-		reason = reply.OutputExceeded
-	case vmexec.Canceled:
-		status, reason = http.StatusServiceUnavailable, reply.Draining
-	default:
-		status, reason = http.StatusInternalServerError, reply.Internal
-	}
-	message := r.Message
-	if message == "" {
-		message = "the program ended: " + r.Reason.String()
-	}
-	return &reply.Failure{Status: status, Reason: reason, Message: message}
-}
-
-// lastLine returns the last line of b that is not blank, as printable text of
-// at most 256 bytes.
-func lastLine(b []byte) string {
-	const most = 256
-	b = bytes.TrimSpace(b)
-	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
-		b = b[i+1:]
-	}
-	cut := len(b) > most
-	if cut {
-		b = b[:most]
-	}
-	line := strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(string(b), "\uFFFD"))
-	line = strings.TrimSpace(line)
-	if cut {
-		line += "…"
-	}
-	return line
-}
-
-// tracing are the extensions that carry the starting trace of an event. A
-// reply that the event caused belongs to the same trace.
-// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
-var tracing = []string{"traceparent", "tracestate"}
-
-// dataReply makes an event of output that is not one.
-func (s *stdio) dataReply(e *event.Event, out []byte) (*event.Event, error) {
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return nil, fmt.Errorf("make an id: %w", err)
-	}
-	answer := ce.New()
-	answer.SetID(id.String())
-	answer.SetType(s.config.Reply.Type)
-	answer.SetSource(s.config.Reply.Source)
-	answer.SetTime(time.Now().UTC())
-	for _, name := range tracing {
-		if v, ok := e.Extensions()[name]; ok {
-			answer.SetExtension(name, v)
-		}
-	}
-	for name, value := range s.config.Reply.Extensions {
-		answer.SetExtension(name, value)
-	}
-	switch {
-	case !utf8.Valid(out):
-		answer.SetDataContentType("application/octet-stream")
-		answer.DataBase64 = true
-	case json.Valid(out):
-		answer.SetDataContentType(ce.ApplicationJSON)
-		out = bytes.TrimSpace(out)
-	default:
-		answer.SetDataContentType("text/plain; charset=utf-8")
-	}
-	answer.DataEncoded = out
-	if err := answer.Validate(); err != nil {
-		return nil, err
-	}
-	return &answer, nil
 }

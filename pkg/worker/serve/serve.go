@@ -20,6 +20,7 @@ import (
 
 	"kontain.dev/eventing/pkg/worker/wire"
 	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // maxFiles is the most descriptors of a worker: a few of its own, and those of its
@@ -96,6 +97,7 @@ type server struct {
 	snapshot *vmexec.Snapshot // nil: each event starts the program
 	vm       *vmexec.VM       // ready for an event; of a program without a snapshot, made when it comes
 	spare    *vmexec.VM       // ready for the one after, with wire.Fresh
+	line     *vmexec.Line     // of the next event, or of the start, when the program is talked to
 	env      []string
 	event    []byte
 	frame    []byte
@@ -149,6 +151,9 @@ func (s *server) start() error {
 	}
 	loaded := time.Now()
 	freeze := s.setup.Reuse == wire.Freeze
+	if s.setup.Talk {
+		s.line = vmexec.NewLine(s.hear)
+	}
 	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles})
 	if err != nil {
 		return err
@@ -170,11 +175,14 @@ func (s *server) start() error {
 func (s *server) freeze() error {
 	var f wire.Frozen
 	var files []byte
-	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits, vmexec.Wait{})
+	if s.line != nil {
+		go s.listen(s.line)
+	}
+	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits, vmexec.Wait{Line: s.line})
 	var none *vmexec.NoWaitError
 	switch {
 	case errors.As(err, &none):
-		f.Result, f.Asked = none.Result, none.Asked
+		f.Result, f.Asked, f.Talked = none.Result, none.Asked, none.Talked
 	case err != nil:
 		f.Reason = err.Error()
 	default:
@@ -236,6 +244,8 @@ func (s *server) next() error {
 			switch {
 			case k == wire.KindRun:
 				return wire.MaxEvent
+			case k == wire.KindTalk && s.setup.Talk:
+				return wire.MaxTalk
 			case k == wire.KindEnv && s.snapshot == nil:
 				return wire.MaxEnv
 			}
@@ -243,6 +253,12 @@ func (s *server) next() error {
 		})
 		if err != nil {
 			return err
+		}
+		if k == wire.KindTalk {
+			if err := s.tell(n); err != nil {
+				return err
+			}
+			continue
 		}
 		if s.event, err = wire.ReadBody(s.sock, s.event, n); err != nil || k == wire.KindRun {
 			return err
@@ -268,7 +284,12 @@ func (s *server) one() (again bool, err error) {
 	if err := s.send(wire.KindBegun, nil); err != nil {
 		return false, err
 	}
-	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event})
+	var talked chan error
+	if s.line != nil {
+		talked = make(chan error, 1)
+		go func() { talked <- s.listen(s.line) }()
+	}
+	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event, Line: s.line})
 	if err != nil {
 		return false, err
 	}
@@ -280,8 +301,58 @@ func (s *server) one() (again bool, err error) {
 	if s.frame, err = wire.AppendResult(s.frame[:0], r, used); err != nil {
 		return false, err
 	}
-	_, err = s.sock.Write(s.frame)
-	return r.Reason == vmexec.Exited, err
+	if _, err = s.sock.Write(s.frame); err != nil {
+		return false, err
+	}
+	if talked != nil {
+		if err := <-talked; err != nil {
+			return false, err
+		}
+		s.line = vmexec.NewLine(s.hear)
+	}
+	return r.Reason == vmexec.Exited || r.Reason == vmexec.Answered, nil
+}
+
+// hear sends what the program does on its connections to the receiver.
+func (s *server) hear(m talk.Message) {
+	s.frame = wire.AppendTalk(s.frame[:0], m)
+	// When the receiver is gone, so is this process soon.
+	_, _ = s.sock.Write(s.frame)
+}
+
+// tell passes a message of n bytes on to the VM.
+func (s *server) tell(n int) error {
+	b, err := wire.ReadBody(s.sock, nil, n)
+	if err != nil {
+		return err
+	}
+	m, err := wire.DecodeTalk(b)
+	if err == nil {
+		s.line.Tell(m)
+	}
+	return err
+}
+
+// listen passes messages on until the talk is over.
+func (s *server) listen(l *vmexec.Line) error {
+	defer l.Done()
+	for {
+		k, n, err := wire.ReadHeader(s.sock, func(k wire.Kind) int {
+			switch k {
+			case wire.KindTalk:
+				return wire.MaxTalk
+			case wire.KindDone:
+				return 0
+			}
+			return -1
+		})
+		if err != nil || k == wire.KindDone {
+			return err
+		}
+		if err := s.tell(n); err != nil {
+			return err
+		}
+	}
 }
 
 // renew makes the worker ready for another event.

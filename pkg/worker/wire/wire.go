@@ -30,6 +30,8 @@ const (
 	KindResult                 // from it: a result
 	KindFailed                 // from it, the last: why it cannot go on
 	KindFrozen                 // from it, the last: Frozen as JSON, with the snapshot's two files if there is one
+	KindTalk                   // a talk.Message, in either direction
+	KindDone                   // to it: the talk of this event, or of the start, is over
 )
 
 // Bounds of frames in bytes. That of a result is MaxHead and twice the sink's
@@ -61,6 +63,9 @@ type Setup struct {
 	Reuse Reuse `json:"reuse"`
 	// Used are the pages that an event uses, when that is known.
 	Used []uint64 `json:"used,omitempty"`
+	// Talk: the program is talked to. Before the run of an event, and during it, come
+	// frames of KindTalk, and then one of KindDone, also after the result.
+	Talk bool `json:"talk,omitempty"`
 	// SameBuild: the worker's program is known to be of the receiver's build.
 	SameBuild bool `json:"sameBuild,omitempty"`
 }
@@ -90,6 +95,7 @@ type Frozen struct {
 	// Result and Asked are of a vmexec.NoWaitError, Reason of another one.
 	Result *vmexec.Result `json:"result,omitempty"`
 	Asked  bool           `json:"asked,omitempty"`
+	Talked bool           `json:"talked,omitempty"`
 	Reason string         `json:"reason,omitempty"`
 }
 
@@ -225,7 +231,7 @@ func DecodeResult(b []byte) (r *vmexec.Result, used []uint64, err error) {
 	switch {
 	case h.Stderr < 0 || h.Stderr > len(b):
 		return nil, nil, errorf("a result with %d bytes of output has %d of stderr", len(b), h.Stderr)
-	case h.Reason > vmexec.Deadlock:
+	case h.Reason > vmexec.Answered:
 		return nil, nil, errorf("a result with %v", h.Reason)
 	case h.Status < 0 || h.Status > 255:
 		return nil, nil, errorf("a result with exit status %d", h.Status)

@@ -65,6 +65,7 @@ func (c *Contract) SetDefaults(context.Context) {
 		}
 		defaultPointer(&c.HTTP.Port, DefaultHTTPPort)
 		defaultString(&c.HTTP.Path, DefaultHTTPPath)
+		defaultString(&c.HTTP.Mode, HTTPModeBinary)
 	case ContractLambda:
 		if c.Lambda == nil {
 			c.Lambda = &LambdaContract{}

@@ -211,6 +211,16 @@ type Contract struct {
 	Azure *AzureContract `json:"azure,omitempty"`
 }
 
+// HTTPMode is how an event is posted; see the CloudEvents HTTP protocol binding.
+type HTTPMode string
+
+const (
+	// HTTPModeBinary has the attributes in headers and the data in the body.
+	HTTPModeBinary HTTPMode = "Binary"
+	// HTTPModeStructured has the whole event as JSON in the body.
+	HTTPModeStructured HTTPMode = "Structured"
+)
+
 // HTTPContract describes the HTTP server in the program.
 type HTTPContract struct {
 	// Port is where the program listens; it is told by the variable PORT.
@@ -223,6 +233,14 @@ type HTTPContract struct {
 	// /health/readiness. Empty means that accepting a connection is enough.
 	// +optional
 	Readiness string `json:"readiness,omitempty"`
+	// Mode is one of Binary, Structured.
+	// +optional
+	Mode HTTPMode `json:"mode,omitempty"`
+	// AfterRestore is a path that is posted to, without a body, in each new copy of
+	// the program before its event, so that it can renew what must not be the same
+	// in two of them. It answers with 2xx.
+	// +optional
+	AfterRestore string `json:"afterRestore,omitempty"`
 }
 
 // LambdaPayload is what a Lambda function receives as its event.

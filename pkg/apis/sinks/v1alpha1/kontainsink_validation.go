@@ -272,7 +272,10 @@ func (c *Contract) Validate(context.Context) *apis.FieldError {
 
 func (h *HTTPContract) validate() *apis.FieldError {
 	errs := validateInt(h.Port, 1, 65535, "port")
-	for field, path := range map[string]string{"path": h.Path, "readiness": h.Readiness} {
+	if h.Mode != "" {
+		errs = errs.Also(validateEnum(h.Mode, "mode", HTTPModeBinary, HTTPModeStructured))
+	}
+	for field, path := range map[string]string{"path": h.Path, "readiness": h.Readiness, "afterRestore": h.AfterRestore} {
 		if path == "" {
 			continue
 		}

@@ -1,0 +1,63 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/uuid"
+
+	"kontain.dev/eventing/pkg/event"
+)
+
+// tracing are the extensions that carry the starting trace of an event. A
+// reply that the event caused belongs to the same trace.
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
+var tracing = []string{"traceparent", "tracestate"}
+
+// NewReply makes the reply to e of data that is not an event itself. contentType is
+// that of the data; empty: it is JSON when it reads so, else text or, when it is not
+// UTF-8, bytes.
+func (s *ReplySettings) NewReply(e *event.Event, contentType string, data []byte) (*event.Event, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("make an id: %w", err)
+	}
+	answer := ce.New()
+	answer.SetID(id.String())
+	answer.SetType(s.Type)
+	answer.SetSource(s.Source)
+	answer.SetTime(time.Now().UTC())
+	for _, name := range tracing {
+		if v, ok := e.Extensions()[name]; ok {
+			answer.SetExtension(name, v)
+		}
+	}
+	for name, value := range s.Extensions {
+		answer.SetExtension(name, value)
+	}
+	switch {
+	case contentType != "":
+		answer.SetDataContentType(contentType)
+		answer.DataBase64 = !utf8.Valid(data)
+	case !utf8.Valid(data):
+		answer.SetDataContentType("application/octet-stream")
+		answer.DataBase64 = true
+	case json.Valid(data):
+		answer.SetDataContentType(ce.ApplicationJSON)
+		data = bytes.TrimSpace(data)
+	default:
+		answer.SetDataContentType("text/plain; charset=utf-8")
+	}
+	answer.DataEncoded = data
+	if err := answer.Validate(); err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}

@@ -1,0 +1,269 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package http is the contract of programs that are HTTP servers, as containers for
+// Knative Serving are: the program listens on the TCP port that $PORT names, an event
+// is posted to it as a CloudEvent, and its response is the reply.
+//
+// The server runs inside a virtual machine and is reached there: no socket of the
+// host is part of it. Sources:
+// https://github.com/knative/specs/blob/main/specs/serving/runtime-contract.md and
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+package http
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+	"kontain.dev/eventing/pkg/contract"
+	"kontain.dev/eventing/pkg/contract/internal/call"
+	"kontain.dev/eventing/pkg/event"
+	"kontain.dev/eventing/pkg/reply"
+	"kontain.dev/eventing/vmexec"
+	"kontain.dev/eventing/vmexec/talk"
+)
+
+type server struct {
+	config contract.Config
+	spec   v1alpha1.HTTPContract
+	port   uint16
+	http2  atomic.Bool // the program speaks that alone
+}
+
+// New returns the contract for one sink, whose Spec.HTTP has its defaults.
+func New(c contract.Config) (contract.Contract, error) {
+	if c.Spec.HTTP == nil || c.Spec.HTTP.Port == nil {
+		return nil, errors.New("contract http has no port")
+	}
+	return &server{config: c, spec: *c.Spec.HTTP, port: uint16(*c.Spec.HTTP.Port)}, nil
+}
+
+// Env is that of the Knative runtime contract.
+func (s *server) Env() []string {
+	name := s.config.Name
+	return []string{"PORT=" + strconv.Itoa(int(s.port)), "K_SERVICE=" + name, "K_CONFIGURATION=" + name, "K_REVISION=" + name + "-00001"}
+}
+
+// Input is empty: the program's stdin has ended.
+func (s *server) Input(*event.Event) (contract.Input, error) { return contract.Input{}, nil }
+
+// Outcome is that of a program that ended before it answered.
+func (s *server) Outcome(_ *event.Event, r *vmexec.Result) reply.Outcome {
+	return reply.Fail(contract.EndedEarly(r))
+}
+
+// Ready waits until the program listens and, when the sink has a readiness path, until
+// that is answered with 2xx. It leaves a connection behind, on which the event of each
+// clone is posted.
+func (s *server) Ready(ctx context.Context, side *talk.Side) error {
+	probe, err := side.Await(s.port)
+	if err != nil {
+		return fmt.Errorf("no program listens on port %d, which PORT names", s.port)
+	}
+	if err := s.probe(ctx, side, probe); err != nil {
+		return err
+	}
+	if err := side.Prepare(s.port); err != nil {
+		return fmt.Errorf("the program does not listen on port %d any more: %w", s.port, err)
+	}
+	return nil
+}
+
+// firstProbe and lastProbe bound the time between two requests to the readiness path.
+const firstProbe, lastProbe = 10 * time.Millisecond, 200 * time.Millisecond
+
+// probe asks for the readiness path until it is answered with 2xx.
+func (s *server) probe(ctx context.Context, side *talk.Side, conn *talk.Conn) error {
+	if s.spec.Readiness == "" {
+		return conn.Close()
+	}
+	for wait := firstProbe; ; wait = min(2*wait, lastProbe) {
+		r, err := s.request(http.MethodGet, s.spec.Readiness, nil)
+		if err != nil {
+			return err
+		}
+		r.Close = true
+		resp, err := s.do(ctx, side, conn, r)
+		_ = conn.Close() // it has served
+		switch {
+		case err == nil && resp.Status/100 == 2:
+			return nil
+		case err == nil:
+			err = fmt.Errorf("the last answer was status %d", resp.Status)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return s.notReady(err)
+		}
+		var dialErr error
+		if conn, dialErr = side.Dial(s.port); dialErr != nil {
+			return s.notReady(err)
+		}
+	}
+}
+
+func (s *server) notReady(err error) error {
+	return fmt.Errorf("its readiness path %s was not answered with 2xx: %w", s.spec.Readiness, err)
+}
+
+// Talk posts the event.
+func (s *server) Talk(ctx context.Context, side *talk.Side, e *event.Event) (reply.Outcome, error) {
+	conn := side.Prepared()
+	if s.spec.AfterRestore != "" {
+		r, err := s.request(http.MethodPost, s.spec.AfterRestore, nil)
+		if err != nil {
+			return reply.Outcome{}, err
+		}
+		resp, err := s.do(ctx, side, conn, r)
+		switch {
+		case err != nil:
+			return reply.Outcome{}, err
+		case resp.Status/100 != 2:
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed,
+				"the program answered status %d at its path %s, which is called after each restore; 2xx is expected", resp.Status, s.spec.AfterRestore)), nil
+		case !resp.Reusable:
+			if conn, err = side.Dial(s.port); err != nil {
+				return reply.Outcome{}, err
+			}
+		}
+	}
+	r, err := s.eventRequest(e)
+	if err != nil {
+		return reply.Outcome{}, err
+	}
+	resp, err := s.do(ctx, side, conn, r)
+	if err != nil {
+		return outcomeOf(err)
+	}
+	return s.outcome(e, resp), nil
+}
+
+// outcomeOf makes the outcome of an answer that is none.
+func outcomeOf(err error) (reply.Outcome, error) {
+	var large *call.TooLargeError
+	if errors.As(err, &large) {
+		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.OutputExceeded, "%v", large)), nil
+	}
+	return reply.Outcome{}, err
+}
+
+// do makes a request on conn, or on another connection when the program turns out to
+// speak HTTP/2 alone.
+func (s *server) do(ctx context.Context, side *talk.Side, conn *talk.Conn, r *http.Request) (*call.Response, error) {
+	if !s.http2.Load() {
+		resp, err := call.Do(conn, r, s.config.MaxReply)
+		if !call.IsHTTP2(err) {
+			return resp, err
+		}
+		s.http2.Store(true)
+		if conn, err = side.Dial(s.port); err != nil {
+			return nil, err
+		}
+		if r.GetBody != nil {
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return call.DoHTTP2(ctx, conn, r, s.config.MaxReply)
+}
+
+// request makes a request to the program.
+func (s *server) request(method, path string, body *bytes.Reader) (*http.Request, error) {
+	url := "http://" + s.config.Name + "." + s.config.Namespace + path
+	if body == nil {
+		return http.NewRequest(method, url, nil)
+	}
+	return http.NewRequest(method, url, body)
+}
+
+func (s *server) eventRequest(e *event.Event) (*http.Request, error) {
+	if s.spec.Mode == v1alpha1.HTTPModeStructured {
+		body, err := event.EncodeJSON(e)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.request(http.MethodPost, s.spec.Path, bytes.NewReader(body))
+		if err == nil {
+			r.Header.Set("Content-Type", event.MediaTypeJSON)
+		}
+		return r, err
+	}
+	h := http.Header{}
+	body, err := event.EncodeBinary(e, h)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.request(http.MethodPost, s.spec.Path, bytes.NewReader(body))
+	if err == nil {
+		r.Header = h
+	}
+	return r, err
+}
+
+// outcome reads the response as Knative's data plane has it.
+func (s *server) outcome(e *event.Event, r *call.Response) reply.Outcome {
+	switch {
+	case r.Status/100 == 2:
+		return s.accepted(e, r)
+	case r.Status == http.StatusTooManyRequests, r.Status == http.StatusServiceUnavailable:
+		f := reply.Failf(r.Status, reply.FunctionBusy, "the program answered status %d%s", r.Status, because(r))
+		f.RetryAfter = retryAfter(r.Header.Get("Retry-After"))
+		return reply.Fail(f)
+	case r.Status/100 == 4:
+		// A sender would deliver again after some of these.
+		return reply.Fail(reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good with status %d%s", r.Status, because(r)))
+	}
+	return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program answered status %d%s", r.Status, because(r)))
+}
+
+func because(r *call.Response) string {
+	if line := call.FirstLine(r.Body); line != "" {
+		return ": " + line
+	}
+	return ""
+}
+
+// retryAfter reads RFC 9110, section 10.2.3; 0 when it says nothing.
+func retryAfter(v string) time.Duration {
+	if v == "" {
+		return 0
+	}
+	if n, err := strconv.Atoi(v); err == nil {
+		return time.Duration(min(max(n, 0), 1<<20)) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t))
+	}
+	return 0
+}
+
+// accepted takes the reply from a response of 2xx.
+func (s *server) accepted(e *event.Event, r *call.Response) reply.Outcome {
+	if event.IsMessage(r.Header) {
+		events, _, err := event.Decode(r.Header, r.Body, 1)
+		if err != nil {
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the program's response is not one valid CloudEvent: %v", err))
+		}
+		if len(events) == 0 {
+			return reply.Outcome{}
+		}
+		return reply.Outcome{Event: events[0]}
+	}
+	if len(r.Body) == 0 {
+		return reply.Outcome{}
+	}
+	answer, err := s.config.Reply.NewReply(e, r.Header.Get("Content-Type"), r.Body)
+	if err != nil {
+		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's response: %v", err))
+	}
+	return reply.Outcome{Event: answer}
+}

@@ -1,0 +1,152 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+	"kontain.dev/eventing/pkg/contract"
+	"kontain.dev/eventing/pkg/contract/contracttest"
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/vmexec"
+)
+
+func sink(program string, h v1alpha1.HTTPContract, args ...string) dispatcher.Sink {
+	return dispatcher.Sink{Program: program, Args: args, Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractHTTP, HTTP: &h}}}
+}
+
+func TestServer(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for _, tier := range p.Tiers() {
+			t.Run(string(tier), func(t *testing.T) {
+				s := sink(program, v1alpha1.HTTPContract{Path: "/events", Readiness: "/ready", AfterRestore: "/restored"})
+				s.Tier = tier
+				k := p.MustNew(t, s)
+				for i := range 5 {
+					id := fmt.Sprint("e", i)
+					want := fmt.Sprintf(`{"count":1,"file":1,"restored":1,"method":"POST","path":"/events","type":"test.type","content":"application/json","id":%q,"subject":"a%%20b"}`, id)
+					if got := k.Data(t, id, `"count"`); got != want {
+						t.Errorf("event %d: %s\nwant %s", i, got, want)
+					}
+				}
+				if st := k.Stats(); !st.Machines.Snapshot {
+					t.Errorf("there is no snapshot: %+v", st.Machines)
+				}
+			})
+		}
+	})
+}
+
+func TestAnswers(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		s := sink(program, v1alpha1.HTTPContract{})
+		s.Limits = vmexec.Limits{Wall: 3 * time.Second}
+		k := p.MustNew(t, s)
+		for _, tt := range []struct {
+			data   string
+			status int    // 0: accepted
+			want   string // of the reply: type, content type and data; or a part of the failure
+		}{
+			{"empty", 0, ""},
+			{"accepted", 0, ""},
+			{"event", 0, "server.type text/plain an event"},
+			{"structured", 0, `server.type  {"a":1}`},
+			{"chunked", 0, "reply.type text/plain; charset=utf-8 " + strings.Repeat("y", 100000)},
+			{"early", 0, "reply.type text/plain; charset=utf-8 after hints"},
+			{"badevent", 502, "not one valid CloudEvent"},
+			{"huge", 502, "a body of more than the 1048576 bytes"},
+			{"headers", 502, "headers of more than the 1048576 bytes"},
+			{"busy", 429, "status 429"},
+			{"refuse", 422, "status 404: this is not for me"},
+			{"fail", 502, "status 500: it broke"},
+			{"redirect", 502, "status 302"},
+			{"exit", 502, "exit status 3; last line of stderr: last words"},
+			{"crash", 502, "closed the connection without an answer"},
+			{"sleep", 504, "time limit of 3s"},
+		} {
+			r, f := k.Send(contracttest.Event(t, "1", `"`+tt.data+`"`))
+			switch {
+			case tt.status == 0 && f != nil:
+				t.Errorf("%s: %v", tt.data, f)
+			case tt.status != 0 && (f == nil || f.Status != tt.status || !strings.Contains(f.Message, tt.want)):
+				t.Errorf("%s: %v; want %d with %q", tt.data, f, tt.status, tt.want)
+			case tt.data == "busy" && f.RetryAfter != 7*time.Second:
+				t.Errorf("retry after %v", f.RetryAfter)
+			case tt.status == 0:
+				got := ""
+				if r != nil {
+					got = r.Type() + " " + r.DataContentType() + " " + string(r.Data())
+				}
+				if got != tt.want {
+					t.Errorf("%s: %.200q, want %.200q", tt.data, got, tt.want)
+				}
+			}
+			// What one event did is nothing to the next.
+			if got := k.Data(t, "n", `"count"`); !strings.HasPrefix(got, `{"count":1,"file":1,`) {
+				t.Errorf("after %s: %s", tt.data, got)
+			}
+		}
+		large := `"length` + strings.Repeat("z", 900<<10) + `"`
+		if got := k.Data(t, "large", large); !strings.Contains(got, `"count":1`) {
+			t.Errorf("a large event: %s", got)
+		}
+	})
+}
+
+func TestStructured(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{Mode: v1alpha1.HTTPModeStructured}))
+		if got := k.Data(t, "1", `"count"`); !strings.Contains(got, `"content":"application/cloudevents+json"`) {
+			t.Error(got)
+		}
+	})
+}
+
+// TestHostile has servers that do not keep to HTTP, or to being one.
+func TestHostile(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for _, tt := range []struct {
+			what string
+			want string
+		}{
+			{"late", "late"},
+			{"two", "two"},
+			{"old", "old"},
+			{"nonsense", "did not answer in HTTP"},
+			{"short", "cut off"},
+			{"twice", "did not answer in HTTP"},
+			{"endless", "more than 16 interim responses"},
+			{"endless-headers", "headers of more than"},
+			{"close", "without an answer"},
+		} {
+			t.Run(tt.what, func(t *testing.T) {
+				k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{}, tt.what))
+				for range 2 {
+					r, f := k.Send(contracttest.Event(t, "1", `"x"`))
+					switch {
+					case f != nil && (f.Status != 502 || !strings.Contains(f.Message, tt.want)):
+						t.Errorf("%v; want %q", f, tt.want)
+					case f == nil && string(r.Data()) != tt.want:
+						t.Errorf("reply %s; want %q", r.Data(), tt.want)
+					}
+				}
+			})
+		}
+		for what, want := range map[string]string{
+			"exit": "no program listens on port 8080, which PORT names: the program ended with exit status 4; stderr ends: no configuration",
+		} {
+			if _, err := p.New(t, sink(program, v1alpha1.HTTPContract{}, what)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v; want %q", what, err, want)
+			}
+		}
+	})
+}
