@@ -5,6 +5,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -110,7 +111,7 @@ func (r *descriptorReader) Read(b []byte) (int, error) {
 	var recvErr error
 	if err := raw.Read(func(fd uintptr) bool {
 		n, oobn, _, _, recvErr = unix.Recvmsg(int(fd), b, oob, unix.MSG_CMSG_CLOEXEC)
-		return recvErr != unix.EAGAIN //nolint:errorlint // an errno as it is
+		return !errors.Is(recvErr, unix.EAGAIN)
 	}); err != nil {
 		return 0, err
 	}

@@ -78,8 +78,11 @@ func TestEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []Message{
-		{Op: Accept, Conn: 2, Port: 9001}, {Op: Data, Conn: 2, Data: []byte("abc")}, {Op: End, Conn: 2},
-		{Op: Accept, Conn: 4, Port: 9001}, {Op: Close, Conn: 4},
+		{Op: Accept, Conn: 2, Port: 9001},
+		{Op: Data, Conn: 2, Data: []byte("abc")},
+		{Op: End, Conn: 2},
+		{Op: Accept, Conn: 4, Port: 9001},
+		{Op: Close, Conn: 4},
 	} {
 		if err := s.Hear(m); err != nil {
 			t.Fatal(err)

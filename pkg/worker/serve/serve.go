@@ -176,7 +176,8 @@ func (s *server) freeze() error {
 	var f wire.Frozen
 	var files []byte
 	if s.line != nil {
-		go s.listen(s.line)
+		// An error of the socket meets the one who sends the snapshot, too.
+		go func() { _ = s.listen(s.line) }()
 	}
 	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits, vmexec.Wait{Line: s.line})
 	var none *vmexec.NoWaitError
@@ -338,10 +339,10 @@ func (s *server) listen(l *vmexec.Line) error {
 	defer l.Done()
 	for {
 		k, n, err := wire.ReadHeader(s.sock, func(k wire.Kind) int {
-			switch k {
-			case wire.KindTalk:
+			switch {
+			case k == wire.KindTalk:
 				return wire.MaxTalk
-			case wire.KindDone:
+			case k == wire.KindDone:
 				return 0
 			}
 			return -1

@@ -106,8 +106,8 @@ func (st *Stack) Tell(m talk.Message) {
 	if o.hear == nil {
 		return
 	}
-	switch m.Op {
-	case talk.Dial, talk.Await:
+	switch {
+	case m.Op == talk.Dial, m.Op == talk.Await:
 		if o.conns[m.Conn] != nil || m.Conn%2 == 0 || len(o.conns) >= maxOutside {
 			o.hear(talk.Message{Op: talk.Close, Conn: m.Conn})
 			return
@@ -123,7 +123,7 @@ func (st *Stack) Tell(m talk.Message) {
 		}
 		c.pump()
 		return
-	case talk.Listen:
+	case m.Op == talk.Listen:
 		st.serve(m.Port)
 		return
 	}
@@ -131,16 +131,16 @@ func (st *Stack) Tell(m talk.Message) {
 	if c == nil { // a program has closed it meanwhile
 		return
 	}
-	switch m.Op {
-	case talk.Data:
+	switch {
+	case m.Op == talk.Data:
 		if !c.end {
 			c.out = append(c.out, m.Data...)
 		}
-	case talk.End:
+	case m.Op == talk.End:
 		c.end = true
-	case talk.Taken:
+	case m.Op == talk.Taken:
 		c.credit += int(m.N)
-	case talk.Close:
+	case m.Op == talk.Close:
 		c.entry.Remove()
 		if c.s != nil {
 			c.s.Release()

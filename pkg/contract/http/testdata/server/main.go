@@ -34,7 +34,7 @@ func main() {
 		count = 0
 	})
 	http.HandleFunc("/restored", func(http.ResponseWriter, *http.Request) { restored++ })
-	log.Fatal(http.ListenAndServe(":"+port, nil))
+	log.Fatal((&http.Server{Addr: ":" + port, ReadHeaderTimeout: time.Minute}).ListenAndServe())
 }
 
 func serve(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +52,9 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	f.Close()
+	if err := f.Close(); err != nil {
+		log.Fatal(err)
+	}
 	what := strings.Trim(string(body), `"`)
 	switch what {
 	case "empty":
@@ -107,7 +109,8 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	case "length":
 		fmt.Fprint(w, len(body))
 	default:
-		fmt.Fprintf(w, `{"count":%d,"file":%d,"restored":%d,"method":%q,"path":%q,"type":%q,"content":%q,"id":%q,"subject":%q}`,
+		fmt.Fprintf(w, //nolint:gosec // nothing of this is shown in a browser
+			`{"count":%d,"file":%d,"restored":%d,"method":%q,"path":%q,"type":%q,"content":%q,"id":%q,"subject":%q}`,
 			count, st.Size(), restored, r.Method, r.URL.Path, r.Header.Get("Ce-Type"), r.Header.Get("Content-Type"), r.Header.Get("Ce-Id"), r.Header.Get("Ce-Subject"))
 	}
 }
@@ -127,7 +130,7 @@ func raw(what, port string) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		go http.Serve(l, nil)
+		go func() { log.Fatal((&http.Server{ReadHeaderTimeout: time.Minute}).Serve(l)) }()
 	}
 	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
@@ -143,7 +146,7 @@ func raw(what, port string) {
 }
 
 func talk(what string, c net.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
 		return
