@@ -37,6 +37,9 @@ type Input struct {
 // Contract translates between events and one program. Its methods may be
 // called from several goroutines.
 type Contract interface {
+	// Env is what the program finds in its environment, NAME=value, unless the sink
+	// says otherwise.
+	Env() []string
 	// Input gives an event the form that the program takes.
 	Input(e *event.Event) (Input, error)
 	// Outcome makes what the program did with e the outcome of e. The Result
@@ -49,9 +52,6 @@ type Contract interface {
 // before it answered.
 type Talker interface {
 	Contract
-	// Env is what the program finds in its environment, NAME=value, unless the sink
-	// says otherwise.
-	Env() []string
 	// Ready talks with a program that has been started, until it can take an event.
 	// The error is why it cannot: it completes the sentence "the program was not
 	// ready for events: …". The snapshot is taken behind it.

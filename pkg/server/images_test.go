@@ -102,7 +102,7 @@ func TestImageSink(t *testing.T) {
 	close(release)
 	await(t, "the image's sink", func() bool { status, _ := r.post("/ns/image"); return status == 200 })
 	_, body := r.post("/ns/image")
-	want := `sha256:one app ["a"] ["A=image" "B=sink" "K_EVENT_PATH=/etc/jobsink-event"] sha256:one`
+	want := `sha256:one app ["a"] ["A=image" "B=sink"] sha256:one`
 	if body != want {
 		t.Errorf("got %s, want %s", body, want)
 	}

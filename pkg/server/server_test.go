@@ -218,7 +218,7 @@ spec:
 	want := []dispatcher.Sink{
 		{
 			Namespace: "ns", Name: "full", Program: filepath.Join(dir, "prog"), ProgramID: id, Root: "/",
-			Args: []string{"a", "b"}, Env: []string{"K=v", "K_EVENT_PATH=/etc/jobsink-event"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"a", "b"}, Env: []string{"K=v"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 16 << 20, Wall: 3 * time.Second},
 			Queue:  queue.Config{Concurrency: 4, Length: 7, Timeout: 2 * time.Second},
 			Contract: contract.Config{
@@ -228,7 +228,7 @@ spec:
 		},
 		{
 			Namespace: "ns", Name: "small", Program: filepath.Join(dir, "prog"), ProgramID: id,
-			Args: []string{"x"}, Env: []string{"K_EVENT_PATH=/etc/jobsink-event"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
+			Args: []string{"x"}, Platform: vmexec.Auto, Tier: lease.TierVM, IdleTime: time.Minute,
 			Limits: vmexec.Limits{Memory: 128 << 20, Wall: 10 * time.Second},
 			Queue:  queue.Config{Concurrency: 16},
 			Contract: contract.Config{

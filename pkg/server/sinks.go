@@ -102,10 +102,6 @@ func toSink(m manifest.Sink) manifestSink {
 	for _, e := range spec.Env {
 		s.Env = append(s.Env, e.Name+"="+e.Value)
 	}
-	// Under the Kontain monitor there is no file with the event.
-	if spec.Contract.Type == v1alpha1.ContractStdio && spec.Platform != v1alpha1.PlatformKM {
-		s.Env = stdio.WithPath(s.Env)
-	}
 	for _, e := range spec.Snapshot.Warmup {
 		s.Warmup = append(s.Warmup, e.Raw)
 	}
@@ -147,8 +143,8 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	}
 	if t, ok := c.(contract.Talker); ok {
 		spec.Ready = t.Ready
-		spec.Env = withDefaults(s.Env, t.Env())
 	}
+	spec.Env = withDefaults(s.Env, c.Env())
 	if spec.Warmup, err = warmups(c, s.Warmup); err != nil {
 		return spec, err
 	}

@@ -34,6 +34,10 @@ type stdio struct{ config contract.Config }
 // New returns the contract for one sink.
 func New(c contract.Config) (contract.Contract, error) { return &stdio{config: c}, nil }
 
+// Env tells programs that were written for a JobSink of Knative where the event is a
+// file: https://knative.dev/docs/eventing/sinks/job-sink/
+func (s *stdio) Env() []string { return []string{"K_EVENT_PATH=" + vmexec.EventFolder} }
+
 // Input returns the event as JSON, with its attributes as variables.
 func (s *stdio) Input(e *event.Event) (contract.Input, error) {
 	stdin, err := event.EncodeJSON(e)
