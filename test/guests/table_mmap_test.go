@@ -8,5 +8,6 @@ var _ = family("mmap",
 	guest{name: "memfd_seals"},
 	guest{name: "mmap_shared"},
 	guest{name: "mmap_shared_fork"},
+	guest{name: "mremap_duplicate"},
 	guest{name: "mmap_shared_waits", stdin: []byte("event"), waits: true},
 )

@@ -501,6 +501,34 @@ func (m *MM) Remap(old, oldLen, newLen, dst uint64, mayMove bool) (uint64, abi.E
 	return dst, 0
 }
 
+// Duplicate makes a second mapping, of n bytes, of the shared memory at va, as
+// mremap(2) with an old size of 0. dst is 0 when it may be anywhere. Errors: EFAULT,
+// EINVAL for private memory, ENOMEM, also when it may not be elsewhere.
+func (m *MM) Duplicate(va, n, dst uint64, mayMove bool) (uint64, abi.Errno) {
+	if dst != 0 {
+		if errno := m.Unmap(dst, dst+n); errno != 0 {
+			return 0, errno
+		}
+	}
+	v := m.find(va)
+	switch {
+	case v == nil:
+		return 0, abi.EFAULT
+	case v.Shared() == nil:
+		return 0, abi.EINVAL
+	case !mayMove:
+		return 0, abi.ENOMEM
+	case dst == 0:
+		if dst = m.hole(n); dst == 0 {
+			return 0, abi.ENOMEM
+		}
+	}
+	second := *v
+	second.Off += va - v.Start
+	second.Start, second.End = dst, dst+n
+	return dst, m.Map(second)
+}
+
 // FindHole returns an address for a new mapping of n bytes: hint when it is
 // free, otherwise the highest hole; 0 when the address space is full.
 func (m *MM) FindHole(hint, n uint64) uint64 {

@@ -22,7 +22,7 @@ func memoryCalls() []Entry {
 		{Nr: unix.SYS_MMAP, Name: "mmap", Fn: mmap, Support: Partial, Note: "no huge pages, no MAP_SYNC"},
 		{Nr: unix.SYS_MUNMAP, Name: "munmap", Fn: munmap},
 		{Nr: unix.SYS_MPROTECT, Name: "mprotect", Fn: mprotect},
-		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP and a zero old size are refused with EINVAL"},
+		{Nr: unix.SYS_MREMAP, Name: "mremap", Fn: mremap, Support: Partial, Note: "MREMAP_DONTUNMAP is refused with EINVAL"},
 		{Nr: unix.SYS_MADVISE, Name: "madvise", Fn: madvise, Support: Partial, Note: "MADV_DONTNEED, MADV_FREE and MADV_REMOVE drop pages, MADV_WIPEONFORK ones are empty in children and in clones of a snapshot; other advice has no effect"},
 		{Nr: unix.SYS_BRK, Name: "brk", Fn: brk},
 		{Nr: unix.SYS_MSYNC, Name: "msync", Fn: msync},
@@ -256,7 +256,7 @@ func mremap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	old, oldLen, newLen, flags, dst := a[0], a[1], a[2], a[3], a[4]
 	const mayMove, fixed = unix.MREMAP_MAYMOVE, unix.MREMAP_FIXED
 	oldEnd, errno := span(old, oldLen)
-	if errno != 0 || oldLen == 0 || newLen == 0 || newLen > x86.UserEnd || flags&^(mayMove|fixed) != 0 || flags&(mayMove|fixed) == fixed {
+	if errno != 0 || newLen == 0 || newLen > x86.UserEnd || flags&^(mayMove|fixed) != 0 || flags&(mayMove|fixed) == fixed {
 		return 0, abi.EINVAL
 	}
 	oldLen = oldEnd - old
@@ -265,9 +265,12 @@ func mremap(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 		dst = 0
 	} else {
 		dstEnd, errno := span(dst, newLen)
-		if errno != 0 || dst < mm.MinVA || dst < oldEnd && old < dstEnd {
+		if errno != 0 || dst < mm.MinVA || dst < oldEnd && old < dstEnd && oldLen != 0 {
 			return 0, abi.EINVAL
 		}
+	}
+	if oldLen == 0 {
+		return t.P.MM.Duplicate(old, newLen, dst, flags&mayMove != 0)
 	}
 	return t.P.MM.Remap(old, oldLen, newLen, dst, flags&mayMove != 0)
 }

@@ -6,6 +6,7 @@ package syscalls
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -88,59 +89,144 @@ func statCalls() []Entry {
 			}
 			return statfs(t, p, a[1])
 		}},
-		{Nr: unix.SYS_FSTATFS, Name: "fstatfs", Support: Partial, Note: "ENOSYS for files without a name", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-			p, errno := place(t, int32(a[0]), abi.ENOSYS)
-			if errno != 0 {
-				return 0, errno
-			}
-			return statfs(t, p, a[1])
-		}},
+		{Nr: unix.SYS_FSTATFS, Name: "fstatfs", Fn: fstatfs},
 	}
 	return append(es, xattrs()...)
 }
 
-// xattrs: no file has an extended attribute, and none can be set; see xattr(7).
+// Limits of xattr(7), in bytes: of a name without its NUL, and of a value.
+const (
+	xattrNameMax = 255
+	xattrSizeMax = 64 << 10
+)
+
+// xattrs: no file has an extended attribute, and none can be set, as on a file system
+// without them; see xattr(7).
 func xattrs() []Entry {
 	type call struct {
-		nr    int
-		name  string
-		fl    vfs.Flag
-		fd    bool
-		errno abi.Errno
+		nr   int
+		name string
+		fl   vfs.Flag
+		fd   bool
+		do   func(t *task.Thread, a task.Args, find func() (mode uint32, errno abi.Errno)) abi.Errno
 	}
 	var es []Entry
 	for _, c := range []call{
-		{unix.SYS_GETXATTR, "getxattr", 0, false, abi.EOPNOTSUPP},
-		{unix.SYS_LGETXATTR, "lgetxattr", vfs.NoFollow, false, abi.EOPNOTSUPP},
-		{unix.SYS_FGETXATTR, "fgetxattr", 0, true, abi.EOPNOTSUPP},
-		{unix.SYS_SETXATTR, "setxattr", 0, false, abi.EOPNOTSUPP},
-		{unix.SYS_LSETXATTR, "lsetxattr", vfs.NoFollow, false, abi.EOPNOTSUPP},
-		{unix.SYS_FSETXATTR, "fsetxattr", 0, true, abi.EOPNOTSUPP},
-		{unix.SYS_REMOVEXATTR, "removexattr", 0, false, abi.EOPNOTSUPP},
-		{unix.SYS_LREMOVEXATTR, "lremovexattr", vfs.NoFollow, false, abi.EOPNOTSUPP},
-		{unix.SYS_FREMOVEXATTR, "fremovexattr", 0, true, abi.EOPNOTSUPP},
-		{unix.SYS_LISTXATTR, "listxattr", 0, false, 0},
-		{unix.SYS_LLISTXATTR, "llistxattr", vfs.NoFollow, false, 0},
-		{unix.SYS_FLISTXATTR, "flistxattr", 0, true, 0},
+		{unix.SYS_GETXATTR, "getxattr", 0, false, getXattr},
+		{unix.SYS_LGETXATTR, "lgetxattr", vfs.NoFollow, false, getXattr},
+		{unix.SYS_FGETXATTR, "fgetxattr", 0, true, getXattr},
+		{unix.SYS_SETXATTR, "setxattr", 0, false, setXattr},
+		{unix.SYS_LSETXATTR, "lsetxattr", vfs.NoFollow, false, setXattr},
+		{unix.SYS_FSETXATTR, "fsetxattr", 0, true, setXattr},
+		{unix.SYS_REMOVEXATTR, "removexattr", 0, false, changeXattr},
+		{unix.SYS_LREMOVEXATTR, "lremovexattr", vfs.NoFollow, false, changeXattr},
+		{unix.SYS_FREMOVEXATTR, "fremovexattr", 0, true, changeXattr},
+		{unix.SYS_LISTXATTR, "listxattr", 0, false, nil},
+		{unix.SYS_LLISTXATTR, "llistxattr", vfs.NoFollow, false, nil},
+		{unix.SYS_FLISTXATTR, "flistxattr", 0, true, nil},
 	} {
 		support := Refused
-		if c.errno == 0 {
+		if c.do == nil {
 			support = Full // an empty list is the truth
 		}
 		es = append(es, Entry{Nr: c.nr, Name: c.name, Support: support, Note: "files have no extended attributes", Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-			var errno abi.Errno
-			if c.fd {
-				_, errno = usable(t, int32(a[0]), 0)
-			} else {
-				_, errno = resolveAt(t, unix.AT_FDCWD, a[0], c.fl)
+			find := func() (uint32, abi.Errno) {
+				if c.fd {
+					f, errno := t.P.FDs.Get(int32(a[0]))
+					if errno != 0 {
+						return 0, errno
+					}
+					if f.StatusFlags()&unix.O_PATH != 0 {
+						return 0, abi.EBADF
+					}
+					st, errno := f.Stat()
+					return st.Mode, errno
+				}
+				p, errno := resolveAt(t, unix.AT_FDCWD, a[0], c.fl)
+				if errno != 0 {
+					return 0, errno
+				}
+				at, errno := p.Attr()
+				return at.Stat.Mode, errno
 			}
-			if errno != 0 {
-				return 0, errno
+			if c.do != nil {
+				return 0, c.do(t, a, find)
 			}
-			return 0, c.errno
+			_, errno := find()
+			return 0, errno
 		}})
 	}
 	return es
+}
+
+// copyXattrName reads the name of an attribute. Errors: ERANGE for none or one that is
+// too long, EFAULT.
+func copyXattrName(t *task.Thread, addr uint64) (string, abi.Errno) {
+	name, errno := t.CopyInString(addr, xattrNameMax+1)
+	if errno == abi.ENAMETOOLONG || errno == 0 && name == "" {
+		errno = abi.ERANGE
+	}
+	return name, errno
+}
+
+// getXattr is getxattr(2). Errors: EFAULT, ERANGE, those of find, EOPNOTSUPP, and ENODATA
+// for attributes that a file of the kind cannot have, or that are for the privileged.
+func getXattr(t *task.Thread, a task.Args, find func() (uint32, abi.Errno)) abi.Errno {
+	name, errno := copyXattrName(t, a[1])
+	if errno != 0 {
+		return errno
+	}
+	mode, errno := find()
+	switch {
+	case errno != 0:
+		return errno
+	case reservedXattr(name, mode):
+		return abi.ENODATA
+	}
+	return abi.EOPNOTSUPP
+}
+
+// setXattr is setxattr(2). Errors: EINVAL, E2BIG and those of changeXattr.
+func setXattr(t *task.Thread, a task.Args, find func() (uint32, abi.Errno)) abi.Errno {
+	if a[4]&0xffff_ffff&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0 {
+		return abi.EINVAL
+	}
+	if _, errno := copyXattrName(t, a[1]); errno != 0 {
+		return errno
+	}
+	if a[3] > xattrSizeMax {
+		return abi.E2BIG
+	}
+	if errno := t.CopyIn(a[2], make([]byte, a[3])); errno != 0 {
+		return errno
+	}
+	return changeXattr(t, a, find)
+}
+
+// changeXattr is removexattr(2), and the part of setxattr(2) that looks at the file.
+// Errors: EFAULT, ERANGE, those of find, EOPNOTSUPP, and EPERM where getXattr has ENODATA.
+func changeXattr(t *task.Thread, a task.Args, find func() (uint32, abi.Errno)) abi.Errno {
+	name, errno := copyXattrName(t, a[1])
+	if errno != 0 {
+		return errno
+	}
+	mode, errno := find()
+	switch {
+	case errno != 0:
+		return errno
+	case reservedXattr(name, mode):
+		return abi.EPERM
+	}
+	return abi.EOPNOTSUPP
+}
+
+// reservedXattr reports whether a file of the mode cannot have an attribute of a
+// program without privileges by that name.
+func reservedXattr(name string, mode uint32) bool {
+	if strings.HasPrefix(name, "user.") {
+		return mode&unix.S_IFMT != unix.S_IFREG && mode&unix.S_IFMT != unix.S_IFDIR
+	}
+	return strings.HasPrefix(name, "trusted.")
 }
 
 // attrAt describes the file of a path argument, or with AT_EMPTY_PATH any open file.
@@ -390,15 +476,35 @@ func utime(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 // statfs gives struct statfs (include/uapi/asm-generic/statfs.h).
+// fstatfs is fstatfs(2). Errors: EBADF, EFAULT.
+func fstatfs(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	f, errno := t.P.FDs.Get(int32(a[0]))
+	if errno != 0 {
+		return 0, errno
+	}
+	if l, ok := f.(vfs.Located); ok {
+		return statfs(t, l.Path(), a[1])
+	}
+	file, errno := f.Stat()
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, copyOutStatfs(t, a[1], vfs.StatfsNameless(file.Mode))
+}
+
 func statfs(t *task.Thread, p vfs.Path, buf uint64) (uint64, abi.Errno) {
 	st, errno := t.K.FS.Statfs(p)
 	if errno != 0 {
 		return 0, errno
 	}
+	return 0, copyOutStatfs(t, buf, st)
+}
+
+func copyOutStatfs(t *task.Thread, buf uint64, st unix.Statfs_t) abi.Errno {
 	b := appendU64(make([]byte, 0, 120), uint64(st.Type), uint64(st.Bsize), st.Blocks, st.Bfree, st.Bavail, st.Files, st.Ffree)
 	b = appendU32(b, uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))
 	b = appendU64(b, uint64(st.Namelen), uint64(st.Frsize), uint64(st.Flags), 0, 0, 0, 0)
-	return 0, t.CopyOut(buf, b)
+	return t.CopyOut(buf, b)
 }
 
 // statxSyncType is AT_STATX_SYNC_TYPE of statx(2): how fresh the answer must be.

@@ -354,7 +354,12 @@ func (fs *FS) extent(in *inode, off int64, data bool) int64 {
 	shared := fs.shared[in]
 	first := off / pageSize
 	there := func(idx int64) bool {
-		return idx*pageSize < c.lowerSize || c.get(idx) != nil || sharedPage(shared, idx) != nil
+		if idx*pageSize < c.lowerSize || c.get(idx) != nil {
+			return true
+		}
+		// A mapping has pages beside those that were written.
+		pg := sharedPage(shared, idx)
+		return pg != nil && *pg != [pageSize]byte{}
 	}
 	if there(first) == data {
 		return off
@@ -369,8 +374,8 @@ func (fs *FS) extent(in *inode, off int64, data bool) int64 {
 	// A hole can be long: the pages are looked at, not the hole.
 	next := int64(math.MaxInt64 / pageSize)
 	found := func(idx int64) {
-		if idx > first {
-			next = min(next, idx)
+		if idx > first && idx < next && there(idx) {
+			next = idx
 		}
 	}
 	c.each(found)

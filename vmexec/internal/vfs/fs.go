@@ -241,7 +241,8 @@ func (b *fixedBudget) Pages() (total, free int64) { return b.total, b.free }
 func (fs *FS) Statfs(p Path) (unix.Statfs_t, abi.Errno) {
 	in := p.d.inode
 	if in.anon != nil {
-		return unix.Statfs_t{Type: unix.ANON_INODE_FS_MAGIC, Bsize: pageSize, Frsize: pageSize, Namelen: NameMax}, 0
+		file, errno := in.anon.Stat()
+		return StatfsNameless(file.Mode), errno
 	}
 	st := unix.Statfs_t{
 		Type: in.sb.magic, Bsize: pageSize, Frsize: pageSize, Namelen: NameMax,
@@ -257,6 +258,19 @@ func (fs *FS) Statfs(p Path) (unix.Statfs_t, abi.Errno) {
 		st.Files, st.Ffree = uint64(total)*pageSize/metaCost, uint64(free)*pageSize/metaCost
 	}
 	return st, 0
+}
+
+// StatfsNameless describes the file system of a file without a place in the tree, by
+// its mode: that of pipes, of sockets, or of all others, such as an epoll set.
+func StatfsNameless(mode uint32) unix.Statfs_t {
+	st := unix.Statfs_t{Type: unix.ANON_INODE_FS_MAGIC, Bsize: pageSize, Frsize: pageSize, Namelen: NameMax, Flags: stValid}
+	switch mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		st.Type = unix.PIPEFS_MAGIC
+	case unix.S_IFSOCK:
+		st.Type = unix.SOCKFS_MAGIC
+	}
+	return st
 }
 
 // stValid is ST_VALID: f_flags is filled in (include/linux/statfs.h).
