@@ -144,7 +144,11 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	if t, ok := c.(contract.Talker); ok {
 		spec.Ready = t.Ready
 	}
-	spec.Env = withDefaults(s.Env, c.Env())
+	// Under the Kontain monitor there is no file with the event, of which contract stdio
+	// tells.
+	if s.Platform != platformKM {
+		spec.Env = withDefaults(s.Env, c.Env())
+	}
 	if spec.Warmup, err = warmups(c, s.Warmup); err != nil {
 		return spec, err
 	}

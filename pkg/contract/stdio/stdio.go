@@ -34,9 +34,13 @@ type stdio struct{ config contract.Config }
 // New returns the contract for one sink.
 func New(c contract.Config) (contract.Contract, error) { return &stdio{config: c}, nil }
 
-// Env tells programs that were written for a JobSink of Knative where the event is a
-// file: https://knative.dev/docs/eventing/sinks/job-sink/
-func (s *stdio) Env() []string { return []string{"K_EVENT_PATH=" + vmexec.EventFolder} }
+// Env is what a JobSink of Knative sets, so that its programs find the file with their
+// event, and those that can also be servers know that they are none here:
+// https://github.com/knative/eventing/blob/main/cmd/jobsink/main.go and
+// job_sink_defaults.go of pkg/apis/sinks/v1alpha1 there.
+func (s *stdio) Env() []string {
+	return []string{"K_EVENT_PATH=" + vmexec.EventFolder, "K_EXECUTION_MODE=batch"}
+}
 
 // Input returns the event as JSON, with its attributes as variables.
 func (s *stdio) Input(e *event.Event) (contract.Input, error) {

@@ -31,6 +31,13 @@ func newContract() contract.Contract {
 	return c
 }
 
+func TestEnv(t *testing.T) {
+	want := []string{"K_EVENT_PATH=/etc/jobsink-event", "K_EXECUTION_MODE=batch"}
+	if d := cmp.Diff(want, newContract().Env()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestInput(t *testing.T) {
 	got, err := newContract().Input(input(t))
 	if err != nil {
