@@ -210,6 +210,20 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+func TestOnly(t *testing.T) {
+	all, err := options{}.wanted()
+	if err != nil || len(all) != len(groups) {
+		t.Errorf("%v, %v; want every group", all, err)
+	}
+	some, err := options{only: "event,idle"}.wanted()
+	if diff := cmp.Diff(map[string]bool{"event": true, "idle": true}, some); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := (options{only: "event,nonsense"}).wanted(); err == nil || !strings.Contains(err.Error(), `"nonsense"`) {
+		t.Errorf("an unknown group: %v", err)
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	hundred := make([]float64, 100)
 	for i := range hundred {

@@ -128,18 +128,18 @@ func run(ctx context.Context, o options) (err error) {
 		if !wanted[group.name] {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "measuring: %s\n", group.name)
 		b.report.group = group.title
-		err := group.measure(b, ctx)
-		if ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+		if ctx.Err() != nil { // what was measured before a signal is kept
+			b.report.skip(group.name, ctx.Err())
+			continue
 		}
-		if err != nil { // the others are worth having all the same
+		fmt.Fprintf(os.Stderr, "measuring: %s\n", group.name)
+		if err := group.measure(b, ctx); err != nil { // the others are worth having all the same
 			err = fmt.Errorf("%s: %w", group.name, err)
 			b.report.skip(group.name, err)
 			b.failed = append(b.failed, err)
 		}
 	}
 	b.report.Took = time.Since(start).Seconds()
-	return errors.Join(b.report.write(os.Stdout, o.json, o.markdown), errors.Join(b.failed...))
+	return errors.Join(b.report.write(os.Stdout, o.json, o.markdown), errors.Join(b.failed...), ctx.Err())
 }

@@ -75,7 +75,7 @@ func (b *bench) functions() []*function {
 		f := &function{
 			language: language, path: filepath.Join(b.bin, "samples", name), all: true,
 			every: [4]int{10, 1, 1, 1}, clients: [4]int{250, 4000, 500, 1000}, pause: 8 * time.Millisecond,
-			wanted: [4]string{"", "0.35 ms", "1 ms", "0.6 ms"},
+			wanted: [4]string{"", "0.35 ms, p99 4 ms", "1 ms, p99 4 ms", "0.6 ms, p99 4 ms"},
 		}
 		if _, err := os.Stat(f.path); err != nil {
 			f.err = fmt.Errorf("%w; see make build", err)
