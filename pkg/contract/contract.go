@@ -22,6 +22,8 @@ type Config struct {
 	Spec      v1alpha1.Contract // with its defaults
 	Namespace string
 	Name      string
+	Root      string   // absolute path of the folder the guest sees as /; empty: the program alone
+	Env       []string // NAME=value, what the sink says of it
 	Reply     ReplySettings
 	Timeout   time.Duration // of one event; 0: none
 	Memory    uint64        // of a machine, in bytes
@@ -59,6 +61,20 @@ type Talker interface {
 	// Talk hands e to a program that is ready and returns what it answered. The error
 	// says that there was no answer: it is a whole sentence without its stop.
 	Talk(ctx context.Context, s *talk.Side, e *event.Event) (reply.Outcome, error)
+}
+
+// LogCleaner is a contract whose programs write to their logs what only their
+// platform reads.
+type LogCleaner interface {
+	// CleanLog returns what of a log is for people.
+	CleanLog(b []byte) []byte
+}
+
+// Tagger is a contract that says more to a program before its snapshot than its
+// Config.Spec tells.
+type Tagger interface {
+	// Tag stands for that: it changes when what is said does.
+	Tag() string
 }
 
 // ReplySettings complete a reply whose program gave data alone.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 	"unicode/utf8"
 
@@ -14,12 +15,34 @@ import (
 	"github.com/google/uuid"
 
 	"kontain.dev/eventing/pkg/event"
+	"kontain.dev/eventing/pkg/reply"
 )
 
 // tracing are the extensions that carry the starting trace of an event. A
 // reply that the event caused belongs to the same trace.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
 var tracing = []string{"traceparent", "tracestate"}
+
+// Output makes the outcome of e of what a program gave for an answer: no bytes are no
+// reply, a CloudEvent in the JSON format is the reply, and anything else the data of
+// one.
+func (s *ReplySettings) Output(e *event.Event, data []byte) reply.Outcome {
+	if len(data) == 0 {
+		return reply.Outcome{}
+	}
+	if event.IsEventJSON(data) {
+		answer, err := event.DecodeJSON(data)
+		if err != nil {
+			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the program wrote a reply that is not a valid CloudEvent: %v", err))
+		}
+		return reply.Outcome{Event: answer}
+	}
+	answer, err := s.NewReply(e, "", data)
+	if err != nil {
+		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's output: %v", err))
+	}
+	return reply.Outcome{Event: answer}
+}
 
 // NewReply makes the reply to e of data that is not an event itself. contentType is
 // that of the data; empty: it is JSON when it reads so, else text or, when it is not

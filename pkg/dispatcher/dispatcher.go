@@ -410,16 +410,31 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		}
 		return reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "the virtual machine monitor failed: %v", err))
 	}
-	if len(result.Stderr) > 0 {
-		log().Info("stderr", "text", tail(result.Stderr))
-	}
+	logOutput(log, g.contract, result)
 	if result.Reason == vmexec.Canceled {
 		return reply.Fail(gone(ctx))
 	}
 	if answered, o := talk.outcome(result); answered {
+		if o.Log != "" {
+			log().Info("log", "text", tail([]byte(o.Log)))
+		}
 		return o
 	}
 	return g.contract.Outcome(e, result)
+}
+
+// logOutput logs what a program has written: to stderr and, when its answer came
+// another way, to stdout. What is not for people is taken out of the result.
+func logOutput(log func() *slog.Logger, c contract.Contract, r *vmexec.Result) {
+	if clean, ok := c.(contract.LogCleaner); ok {
+		r.Stdout, r.Stderr = clean.CleanLog(r.Stdout), clean.CleanLog(r.Stderr)
+	}
+	if _, ok := c.(contract.Talker); ok && len(r.Stdout) > 0 {
+		log().Info("stdout", "text", tail(r.Stdout))
+	}
+	if len(r.Stderr) > 0 {
+		log().Info("stderr", "text", tail(r.Stderr))
+	}
 }
 
 // gone says why an event ended before its program did.
@@ -430,7 +445,7 @@ func gone(ctx context.Context) *reply.Failure {
 	return reply.Failf(reply.StatusClientGone, reply.ClientGone, "the sender went away")
 }
 
-// tail returns the end of what a program wrote to stderr, for the log.
+// tail returns the end of what a program wrote, for the log.
 func tail(b []byte) string {
 	const most = 4 << 10
 	if len(b) > most {

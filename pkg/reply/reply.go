@@ -123,10 +123,11 @@ func FromError(err error) *Failure {
 }
 
 // Outcome is what became of one event: accepted without a reply (the zero
-// value), accepted with a reply, or failed. At most one field is set.
+// value), accepted with a reply, or failed. At most one of Event and Failure is set.
 type Outcome struct {
 	Event   *event.Event // the reply
 	Failure *Failure
+	Log     string // what the program said of the event, for the log
 }
 
 // Fail is the Outcome of a failed event.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
-	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
@@ -174,7 +173,7 @@ func New(c Config) (*Server, error) {
 		readyCh:  make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
-	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: func(s dispatcher.Sink) (contract.Contract, error) { return NewContract(s.Contract) }, Logger: c.Logger})
+	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: NewContract, Logger: c.Logger})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)

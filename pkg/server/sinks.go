@@ -137,7 +137,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 		Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
 		Snapshot: s.Snapshot, Disk: s.Disk, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
-	c, err := NewContract(s.Contract)
+	c, err := NewContract(s)
 	if err != nil {
 		return spec, err
 	}
@@ -152,7 +152,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	if spec.Warmup, err = warmups(c, s.Warmup); err != nil {
 		return spec, err
 	}
-	spec.Tag, err = snapshotTag(s)
+	spec.Tag, err = snapshotTag(s, c)
 	return spec, err
 }
 
@@ -201,13 +201,17 @@ func warmups(c contract.Contract, events [][]byte) ([]lease.Warmup, error) {
 
 // snapshotTag stands for what of a manifest a snapshot depends on beside the
 // program and its limits: what is said to it before, and what warms it up.
-func snapshotTag(s dispatcher.Sink) (string, error) {
+func snapshotTag(s dispatcher.Sink, c contract.Contract) (string, error) {
 	said, err := json.Marshal(s.Contract.Spec)
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%s", len(said), said)
+	if t, ok := c.(contract.Tagger); ok {
+		more := t.Tag()
+		fmt.Fprintf(h, "%d:%s", len(more), more)
+	}
 	for _, w := range s.Warmup {
 		fmt.Fprintf(h, "%d:%s", len(w), w)
 	}

@@ -130,7 +130,7 @@ func (p *Place) New(t testing.TB, s dispatcher.Sink) (*Sink, error) {
 	c.Reply = contract.ReplySettings{Type: "reply.type", Source: "/reply"}
 	k := &Sink{t: t, log: &syncBuffer{}}
 	k.d = dispatcher.New(dispatcher.Options{
-		Contract: func(s dispatcher.Sink) (contract.Contract, error) { return server.NewContract(s.Contract) },
+		Contract: server.NewContract,
 		Source: func(s dispatcher.Sink) (lease.Source, error) {
 			spec, err := server.Machines(s)
 			if err != nil {

@@ -70,10 +70,7 @@ func (s *server) Ready(ctx context.Context, side *talk.Side) error {
 	if err := s.probe(ctx, side, probe); err != nil {
 		return err
 	}
-	if err := side.Prepare(s.port); err != nil {
-		return fmt.Errorf("the program does not listen on port %d any more: %w", s.port, err)
-	}
-	return nil
+	return call.Prepare(side, s.port)
 }
 
 // firstProbe and lastProbe bound the time between two requests to the readiness path.
@@ -141,18 +138,9 @@ func (s *server) Talk(ctx context.Context, side *talk.Side, e *event.Event) (rep
 	}
 	resp, err := s.do(ctx, side, conn, r)
 	if err != nil {
-		return outcomeOf(err)
+		return call.NoAnswer(err)
 	}
-	return s.outcome(e, resp), nil
-}
-
-// outcomeOf makes the outcome of an answer that is none.
-func outcomeOf(err error) (reply.Outcome, error) {
-	var large *call.TooLargeError
-	if errors.As(err, &large) {
-		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.OutputExceeded, "%v", large)), nil
-	}
-	return reply.Outcome{}, err
+	return call.Outcome(&s.config.Reply, e, resp), nil
 }
 
 // do makes a request on conn, or on another connection when the program turns out to
@@ -207,63 +195,4 @@ func (s *server) eventRequest(e *event.Event) (*http.Request, error) {
 		r.Header = h
 	}
 	return r, err
-}
-
-// outcome reads the response as Knative's data plane has it.
-func (s *server) outcome(e *event.Event, r *call.Response) reply.Outcome {
-	switch {
-	case r.Status/100 == 2:
-		return s.accepted(e, r)
-	case r.Status == http.StatusTooManyRequests, r.Status == http.StatusServiceUnavailable:
-		f := reply.Failf(r.Status, reply.FunctionBusy, "the program answered status %d%s", r.Status, because(r))
-		f.RetryAfter = retryAfter(r.Header.Get("Retry-After"))
-		return reply.Fail(f)
-	case r.Status/100 == 4:
-		// A sender would deliver again after some of these.
-		return reply.Fail(reply.Failf(http.StatusUnprocessableEntity, reply.PermanentFailure, "the program refused the event for good with status %d%s", r.Status, because(r)))
-	}
-	return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed, "the program answered status %d%s", r.Status, because(r)))
-}
-
-func because(r *call.Response) string {
-	if line := call.FirstLine(r.Body); line != "" {
-		return ": " + line
-	}
-	return ""
-}
-
-// retryAfter reads RFC 9110, section 10.2.3; 0 when it says nothing.
-func retryAfter(v string) time.Duration {
-	if v == "" {
-		return 0
-	}
-	if n, err := strconv.Atoi(v); err == nil {
-		return time.Duration(min(max(n, 0), 1<<20)) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(t))
-	}
-	return 0
-}
-
-// accepted takes the reply from a response of 2xx.
-func (s *server) accepted(e *event.Event, r *call.Response) reply.Outcome {
-	if event.IsMessage(r.Header) {
-		events, _, err := event.Decode(r.Header, r.Body, 1)
-		if err != nil {
-			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the program's response is not one valid CloudEvent: %v", err))
-		}
-		if len(events) == 0 {
-			return reply.Outcome{}
-		}
-		return reply.Outcome{Event: events[0]}
-	}
-	if len(r.Body) == 0 {
-		return reply.Outcome{}
-	}
-	answer, err := s.config.Reply.NewReply(e, r.Header.Get("Content-Type"), r.Body)
-	if err != nil {
-		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's response: %v", err))
-	}
-	return reply.Outcome{Event: answer}
 }

@@ -70,19 +70,5 @@ func (s *stdio) Outcome(e *event.Event, r *vmexec.Result) reply.Outcome {
 	if f := contract.Ended(r); f != nil {
 		return reply.Fail(f)
 	}
-	if len(r.Stdout) == 0 {
-		return reply.Outcome{}
-	}
-	if event.IsEventJSON(r.Stdout) {
-		answer, err := event.DecodeJSON(r.Stdout)
-		if err != nil {
-			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the program wrote a reply that is not a valid CloudEvent: %v", err))
-		}
-		return reply.Outcome{Event: answer}
-	}
-	answer, err := s.config.Reply.NewReply(e, "", r.Stdout)
-	if err != nil {
-		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "no reply event can be made of the program's output: %v", err))
-	}
-	return reply.Outcome{Event: answer}
+	return s.config.Reply.Output(e, r.Stdout)
 }

@@ -24,6 +24,7 @@ const (
 	DefaultHTTPPort          int32 = 8080
 	DefaultHTTPPath                = "/"
 	DefaultOpenWhiskFunction       = "main"
+	DefaultAzureBinding            = "event"
 )
 
 // SetDefaults gives every absent field its default. Doing it twice changes
@@ -79,8 +80,12 @@ func (c *Contract) SetDefaults(context.Context) {
 		if c.OpenWhisk.Protocol == OpenWhiskHTTP {
 			defaultString(&c.OpenWhisk.Main, DefaultOpenWhiskFunction)
 		}
-	case ContractStdio, ContractAzure:
-		// Nothing of these has a default: an Azure function must be named.
+		defaultString(&c.OpenWhisk.Payload, OpenWhiskPayloadEvent)
+	case ContractAzure:
+		if c.Azure != nil { // a function must be named
+			defaultString(&c.Azure.Binding, DefaultAzureBinding)
+		}
+	case ContractStdio:
 	}
 }
 

@@ -51,11 +51,11 @@ func TestSetDefaults(t *testing.T) {
 		{"platform KM with a snapshot", "platform: KM\nsnapshot: {mode: Ready}", strings.NewReplacer("Auto", "KM").Replace(defaulted)},
 		{
 			"http", "contract: {type: http}",
-			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 8080, path: /}", 1),
+			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 8080, path: /, mode: Binary}", 1),
 		},
 		{
 			"http with a port", "contract: {type: http, http: {port: 0, readiness: /ready}}",
-			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 0, path: /, readiness: /ready}", 1),
+			strings.Replace(defaulted, stdio, "type: http\n  http: {port: 0, path: /, readiness: /ready, mode: Binary}", 1),
 		},
 		{
 			"lambda", "contract: {type: lambda}",
@@ -63,15 +63,19 @@ func TestSetDefaults(t *testing.T) {
 		},
 		{
 			"openwhisk", "contract: {type: openwhisk}",
-			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: HTTP, main: main}", 1),
+			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: HTTP, main: main, payload: Event}", 1),
 		},
 		{
 			"openwhisk action loop", "contract: {type: openwhisk, openwhisk: {protocol: ActionLoop}}",
-			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: ActionLoop}", 1),
+			strings.Replace(defaulted, stdio, "type: openwhisk\n  openwhisk: {protocol: ActionLoop, payload: Event}", 1),
 		},
 		{
 			"azure", "contract: {type: azure}",
 			strings.Replace(defaulted, stdio, "type: azure", 1),
+		},
+		{
+			"azure with a function", "contract: {type: azure, azure: {function: f}}",
+			strings.Replace(defaulted, stdio, "type: azure\n  azure: {function: f, binding: event}", 1),
 		},
 		{
 			"part of another contract", "contract: {lambda: {}}",

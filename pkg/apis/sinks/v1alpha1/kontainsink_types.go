@@ -272,6 +272,16 @@ const (
 	OpenWhiskActionLoop OpenWhiskProtocol = "ActionLoop"
 )
 
+// OpenWhiskPayload is what an OpenWhisk action receives as its parameters.
+type OpenWhiskPayload string
+
+const (
+	// OpenWhiskPayloadEvent is the whole CloudEvent, as structured-mode JSON.
+	OpenWhiskPayloadEvent OpenWhiskPayload = "Event"
+	// OpenWhiskPayloadData is the event's data alone, which must be a JSON object.
+	OpenWhiskPayloadData OpenWhiskPayload = "Data"
+)
+
 // OpenWhiskContract describes the Apache OpenWhisk action in the program.
 // Main, Code and Binary are the fields of the same names of the /init request
 // and go with protocol HTTP.
@@ -288,6 +298,9 @@ type OpenWhiskContract struct {
 	// Binary says that Code is sent in base64, as archives and executables are.
 	// +optional
 	Binary bool `json:"binary,omitempty"`
+	// Payload is one of Event, Data.
+	// +optional
+	Payload OpenWhiskPayload `json:"payload,omitempty"`
 }
 
 // AzureContract describes the Azure Functions custom handler in the program.
@@ -295,6 +308,10 @@ type AzureContract struct {
 	// Function is the name of the function, which is also the path it is called
 	// at.
 	Function string `json:"function"`
+	// Binding is the name of the trigger's binding, as in function.json: the
+	// function finds its event in Data under this name.
+	// +optional
+	Binding string `json:"binding,omitempty"`
 	// EnableForwardingHTTPRequest hands over the HTTP request itself instead of
 	// the invocation envelope; it is host.json's field of the same name.
 	// +optional

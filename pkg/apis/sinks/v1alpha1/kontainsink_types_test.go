@@ -55,8 +55,8 @@ spec:
     type: http
     http: {port: 8080, path: /, readiness: /health/readiness}
     lambda: {payload: Event}
-    openwhisk: {protocol: HTTP, main: main, code: /action.zip, binary: true}
-    azure: {function: f, enableForwardingHttpRequest: true}
+    openwhisk: {protocol: HTTP, main: main, code: /action.zip, binary: true, payload: Data}
+    azure: {function: f, binding: b, enableForwardingHttpRequest: true}
   resources:
     limits: {memory: 128Mi, cpu: "1"}
   timeout: 10s

@@ -295,6 +295,9 @@ func (o *OpenWhiskContract) validate() *apis.FieldError {
 	if o.Main != "" && !jsIdentifier.MatchString(o.Main) {
 		errs = errs.Also(invalid(strconv.Quote(o.Main), "main", "the name of a function"))
 	}
+	if o.Payload != "" {
+		errs = errs.Also(validateEnum(o.Payload, "payload", OpenWhiskPayloadEvent, OpenWhiskPayloadData))
+	}
 	if o.Binary && o.Code == "" {
 		errs = errs.Also(apis.ErrGeneric("binary goes with code", "binary"))
 	}
@@ -320,6 +323,9 @@ func (a *AzureContract) validate() *apis.FieldError {
 	}
 	if !azureFunction.MatchString(a.Function) {
 		return invalid(strconv.Quote(a.Function), "function", "a letter, then at most 126 letters, digits, hyphens and underscores")
+	}
+	if a.Binding != "" && !azureFunction.MatchString(a.Binding) {
+		return invalid(strconv.Quote(a.Binding), "binding", "a letter, then at most 126 letters, digits, hyphens and underscores")
 	}
 	return nil
 }

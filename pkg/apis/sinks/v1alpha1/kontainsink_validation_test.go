@@ -60,6 +60,8 @@ func TestValidate(t *testing.T) {
 		{"openwhisk", "{program: a, contract: {type: openwhisk, openwhisk: {code: /a.zip, binary: true, main: x.y}}}", ""},
 		{"openwhisk without code", "{program: a, contract: {type: openwhisk, openwhisk: {binary: true}}}", "binary goes with code: spec.contract.openwhisk.binary"},
 		{"openwhisk action loop", "{program: a, contract: {type: openwhisk, openwhisk: {protocol: ActionLoop, main: x}}}", "goes with protocol: HTTP; an ActionLoop program holds its code: spec.contract.openwhisk.main"},
+		{"openwhisk payload", "{program: a, contract: {type: openwhisk, openwhisk: {payload: data}}}", "invalid value: \"data\": spec.contract.openwhisk.payload\none of Event, Data"},
+		{"azure binding", "{program: a, contract: {type: azure, azure: {function: f, binding: a b}}}", "invalid value: \"a b\": spec.contract.azure.binding\na letter, then at most 126 letters, digits, hyphens and underscores"},
 		{"azure", "{program: a, contract: {type: azure, azure: {function: upper-1}}}", ""},
 		{"azure without a function", "{program: a, contract: {type: azure}}", "missing field(s): spec.contract.azure.function"},
 		{"azure function", "{program: a, contract: {type: azure, azure: {function: ../x}}}", "invalid value: \"../x\": spec.contract.azure.function\na letter, then at most 126 letters, digits, hyphens and underscores"},

@@ -198,3 +198,24 @@ func FirstLine(body []byte) string {
 		return r
 	}, strings.TrimSpace(s))
 }
+
+// Listens waits until the program listens on a port, and leaves a connection behind for
+// the event of each clone. named completes an error: "… on port 8080, which NAMED".
+func Listens(side *talk.Side, port uint16, named string) error {
+	c, err := side.Await(port)
+	if err != nil {
+		return fmt.Errorf("no program listens on port %d, which %s", port, named)
+	}
+	if err := c.Close(); err != nil {
+		return err
+	}
+	return Prepare(side, port)
+}
+
+// Prepare leaves a connection behind for the event of each clone.
+func Prepare(side *talk.Side, port uint16) error {
+	if err := side.Prepare(port); err != nil {
+		return fmt.Errorf("the program does not listen on port %d any more: %w", port, err)
+	}
+	return nil
+}

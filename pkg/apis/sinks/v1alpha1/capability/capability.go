@@ -36,11 +36,9 @@ func Table() []Row {
 			}
 			return errs
 		}},
-		{"contract.type", "stdio, http", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"contract.type", "stdio, http, openwhisk, azure", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Contract.Type, "contract.type", map[v1alpha1.ContractType]string{
-				v1alpha1.ContractLambda:    "contract lambda is not available in this release; write type: stdio",
-				v1alpha1.ContractOpenWhisk: "contract openwhisk is not available in this release; write type: stdio",
-				v1alpha1.ContractAzure:     "contract azure is not available in this release; write type: stdio",
+				v1alpha1.ContractLambda: "contract lambda is not available in this release; write type: stdio",
 			})
 		}},
 		{"resources.limits.cpu", v1alpha1.DefaultCPU, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
