@@ -210,6 +210,17 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+func TestVersionIn(t *testing.T) {
+	for line, want := range map[string]string{
+		"kontain a97d08f (go1.26.8, linux/amd64)": "a97d08f", "kontain unknown (go1.26.8)": "",
+		"Python 3.11.7": "3.11.7", "v20.20.2": "20.20.2", "runc version 1.1.5+ds1": "1.1.5+ds1", "nothing": "", "": "",
+	} {
+		if got := versionIn(line); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestOnly(t *testing.T) {
 	all, err := options{}.wanted()
 	if err != nil || len(all) != len(groups) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -76,14 +77,9 @@ func (b *bench) versions(ctx context.Context) map[string]string {
 		if err != nil {
 			continue
 		}
-		name := command[0]
-		if name == b.kontain() {
-			name = "kontain"
-		}
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		words := strings.Fields(line)
-		if len(words) > 0 {
-			found[name] = strings.TrimPrefix(words[len(words)-1], "v")
+		if version := versionIn(line); version != "" {
+			found[filepath.Base(command[0])] = version
 		}
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -94,6 +90,19 @@ func (b *bench) versions(ctx context.Context) map[string]string {
 		}
 	}
 	return found
+}
+
+// versionIn returns the first word of a line that has a digit, as in "runc version
+// 1.1.5" and "v20.1.0". The name of a program is no such word, but may be the first of
+// the line.
+func versionIn(line string) string {
+	words := strings.Fields(line)
+	for i, word := range words {
+		if strings.ContainsAny(word, "0123456789") && !strings.HasPrefix(word, "(") && (i > 0 || len(words) == 1) {
+			return strings.TrimPrefix(word, "v")
+		}
+	}
+	return ""
 }
 
 // String is one line about the machine.
