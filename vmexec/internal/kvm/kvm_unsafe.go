@@ -4,6 +4,7 @@
 package kvm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -31,6 +32,7 @@ const (
 	ioSetCPUID2         = 0x4008ae90
 	ioGetXSave          = 0x9000aea4
 	ioSetXSave          = 0x5000aea5
+	ioSetGuestDebug     = 0x4048ae9b
 	ioSetXCRs           = 0x4188aea7
 	ioGetTSCKHz         = 0xaea3
 	ioSetDeviceAttr     = 0x4018aee1
@@ -41,7 +43,7 @@ const (
 func Requests() []uint32 {
 	return []uint32{
 		ioRun, ioGetXSave, ioSetXSave, ioSetMSRs, ioGetVCPUEvents, ioSetUserMemory, ioGetSregs, ioSetSregs, ioSetXCRs,
-		ioCreateVM, ioCreateVCPU, ioSetCPUID2, ioSetDeviceAttr,
+		ioCreateVM, ioCreateVCPU, ioSetCPUID2, ioSetDeviceAttr, ioSetGuestDebug,
 	}
 }
 
@@ -332,12 +334,31 @@ type vcpuEvents struct {
 
 // ExceptionPending reports whether KVM still has to deliver an exception to the
 // guest: the last Run was cut short between the instruction that caused it and
-// the guest's handler.
+// the guest's handler. When there is none, the next Run must load the registers.
 func (c *VCPU) ExceptionPending() (bool, error) {
 	var e vcpuEvents
 	_, err := ioctlPointer(c.fd, "KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, unsafe.Pointer(&e))
-	return e.injected|e.pending != 0, err
+	if err != nil || e.injected|e.pending != 0 {
+		return err == nil, err
+	}
+	// KVM does not tell of INT3 there. But it refuses to inject an exception where one is
+	// pending; one that it takes it forgets when the registers are loaded.
+	d := guestDebug{control: guestDebugInjectDB}
+	_, err = ioctlPointer(c.fd, "KVM_SET_GUEST_DEBUG", ioSetGuestDebug, unsafe.Pointer(&d))
+	if errors.Is(err, unix.EBUSY) {
+		return true, nil
+	}
+	return false, err
 }
+
+// guestDebug is struct kvm_guest_debug.
+type guestDebug struct {
+	control, _ uint32
+	_          [8]uint64
+}
+
+// guestDebugInjectDB is KVM_GUESTDBG_INJECT_DB.
+const guestDebugInjectDB = 1 << 18
 
 // TSCKHz returns the frequency of the guest's time stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) { return ioctl(c.fd, "KVM_GET_TSC_KHZ", ioGetTSCKHz, 0) }

@@ -25,6 +25,7 @@ func TestIoctlSizes(t *testing.T) {
 		{"KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, unsafe.Sizeof(vcpuEvents{})},
 		{"KVM_GET_XSAVE", ioGetXSave, XSaveSize},
 		{"KVM_SET_XSAVE", ioSetXSave, XSaveSize},
+		{"KVM_SET_GUEST_DEBUG", ioSetGuestDebug, unsafe.Sizeof(guestDebug{})},
 		{"KVM_SET_MSRS", ioSetMSRs, unsafe.Offsetof(msrTable{}.entries)},
 		{"KVM_SET_CPUID2", ioSetCPUID2, unsafe.Offsetof(cpuidTable{}.entries)},
 		{"KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, unsafe.Offsetof(cpuidTable{}.entries)},
