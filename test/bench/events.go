@@ -135,7 +135,7 @@ func (b *bench) events(ctx context.Context) (err error) {
 }
 
 func sinkName(f *function, tier string) string {
-	return strings.ToLower(f.language + "-" + strings.ReplaceAll(tier, " ", "-"))
+	return strings.ToLower(strings.NewReplacer(" ", "-", ".", "-", "_", "").Replace(f.language + "-" + tier))
 }
 
 // have says whether a platform can be used here; if not, the report says so.
