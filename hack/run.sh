@@ -147,6 +147,11 @@ quoted() {
 
 demo uppercase-go '{"text":"hello from a virtual machine"}' 200 'HELLO FROM A VIRTUAL MACHINE'
 demo jobsink-go '{"values":[3,4,8]}' 200 '"mean":5'
+demo http-go '{"name":"you"}' 200 '"request":1'
+demo http-go '{"name":"you"}' 200 '"request":1'
+demo http-go '{}' 422 'status 400'
+demo lambda-go '{"items":[{"price":2.5,"count":4}]}' 200 '"sum":10'
+demo lambda-go '{"items":[]}' 502 'an order without items'
 demo wordcount-c '{"text":"one two three\nfour"}' 200 '"words":4'
 demo audit-c '{"who":"you"}' 200 ''
 demo faulty '{"mode":"none"}' 200 '"ok":true'

@@ -10,6 +10,7 @@ import (
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/contract/azure"
 	"kontain.dev/eventing/pkg/contract/http"
+	"kontain.dev/eventing/pkg/contract/lambda"
 	"kontain.dev/eventing/pkg/contract/openwhisk"
 	"kontain.dev/eventing/pkg/contract/stdio"
 	"kontain.dev/eventing/pkg/dispatcher"
@@ -21,6 +22,7 @@ var contracts = map[v1alpha1.ContractType]func(contract.Config) (contract.Contra
 	v1alpha1.ContractHTTP:      http.New,
 	v1alpha1.ContractOpenWhisk: openwhisk.New,
 	v1alpha1.ContractAzure:     azure.New,
+	v1alpha1.ContractLambda:    lambda.New,
 }
 
 // NewContract makes the contract of a sink.

@@ -299,6 +299,19 @@ func (l *Listener) AcceptConn() (*Conn, error) {
 	return c, nil
 }
 
+// PutBack makes a connection that was accepted the next one to be accepted, as the
+// connections that are open in a snapshot are in its clones.
+func (l *Listener) PutBack(c *Conn) {
+	s := l.side
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accepts == nil {
+		s.accepts = map[uint16][]*Conn{}
+	}
+	s.accepts[l.port] = append([]*Conn{c}, s.accepts[l.port]...)
+	s.changed.Broadcast()
+}
+
 // Close does nothing: the port is served until the run ends.
 func (l *Listener) Close() error { return nil }
 

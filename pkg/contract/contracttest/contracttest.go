@@ -107,7 +107,13 @@ type Sink struct {
 // set: a snapshot, 64 MiB, 10 seconds. The error is why the sink is not ready.
 func (p *Place) New(t testing.TB, s dispatcher.Sink) (*Sink, error) {
 	t.Helper()
-	s.Namespace, s.Name, s.Snapshot, s.IdleTime = "default", "test", true, time.Minute
+	s.Snapshot = true
+	return p.make(t, s)
+}
+
+func (p *Place) make(t testing.TB, s dispatcher.Sink) (*Sink, error) {
+	t.Helper()
+	s.Namespace, s.Name, s.IdleTime = "default", "test", time.Minute
 	if s.Limits.Memory == 0 {
 		s.Limits.Memory = 64 << 20
 	}
@@ -159,6 +165,16 @@ func (p *Place) New(t testing.TB, s dispatcher.Sink) (*Sink, error) {
 func (p *Place) MustNew(t testing.TB, s dispatcher.Sink) *Sink {
 	t.Helper()
 	k, err := p.New(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// MustNewAnew is MustNew of a sink without a snapshot: each event starts the program.
+func (p *Place) MustNewAnew(t testing.TB, s dispatcher.Sink) *Sink {
+	t.Helper()
+	k, err := p.make(t, s)
 	if err != nil {
 		t.Fatal(err)
 	}

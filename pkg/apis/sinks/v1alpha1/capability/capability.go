@@ -36,11 +36,6 @@ func Table() []Row {
 			}
 			return errs
 		}},
-		{"contract.type", "stdio, http, openwhisk, azure", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return only(s.Contract.Type, "contract.type", map[v1alpha1.ContractType]string{
-				v1alpha1.ContractLambda: "contract lambda is not available in this release; write type: stdio",
-			})
-		}},
 		{"resources.limits.cpu", v1alpha1.DefaultCPU, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			cpu := s.Resources.Limits.CPU
 			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
