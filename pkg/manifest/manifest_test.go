@@ -338,7 +338,6 @@ func TestParseErrors(t *testing.T) {
 			[]string{
 				`x.yaml:5:10: spec.image: platform KM runs a program with the files of the machine it is on; write program, or another platform`,
 				`x.yaml:8:5: spec.env[0].valueFrom: values from a ConfigMap or Secret are not available in this release; write value: TEXT`,
-				`x.yaml:9:20: spec.contract.type: contract http is not available in this release; write type: stdio`,
 				`x.yaml:10:29: spec.resources.limits.cpu: a virtual machine has exactly one processor in this release; write cpu: "1"`,
 				`x.yaml:12:13: spec.platform: KM takes events by contract stdio only`,
 				`x.yaml:15:5: spec.snapshot.warmup: warmup goes with mode: Ready; without a snapshot nothing stays warm`,

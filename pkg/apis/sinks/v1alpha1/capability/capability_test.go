@@ -26,7 +26,6 @@ func TestCheck(t *testing.T) {
 		{"http", able + never + "contract: {type: http}", ""},
 		{"openwhisk", able + never + "contract: {type: openwhisk}", ""},
 		{"azure", able + never + "contract: {type: azure, azure: {function: f}}", ""},
-		{"lambda", able + never + "contract: {type: lambda}", "contract lambda is not available in this release; write type: stdio: contract.type"},
 		{"cpu", able + never + "resources: {limits: {cpu: 2}}", `a virtual machine has exactly one processor in this release; write cpu: "1": resources.limits.cpu`},
 		{"default isolation", "program: a\n" + never, ""},
 		{"Ready", able + "snapshot: {mode: Ready, storage: Memory}", ""},
