@@ -30,6 +30,8 @@ ARGS ?=
 TESTFLAGS ?=
 # Time for each fuzz target of `make fuzz`.
 FUZZTIME ?= 20s
+# Events of `make soak`.
+EVENTS ?= 1000000
 
 .PHONY: help
 help: ## Show this list
@@ -38,6 +40,7 @@ help: ## Show this list
 	@echo "  ARGS=--once        make run: end after the demo"
 	@echo "  TESTFLAGS='-run X' make test: further arguments of go test"
 	@echo "  FUZZTIME=1m        make fuzz: time for each target"
+	@echo "  EVENTS=100000      make soak: number of events"
 
 .PHONY: build
 build: build-go build-c ## Build the program and the samples into bin/
@@ -84,6 +87,11 @@ conformance: build ## Run the tests of Go's library and of CPython in machines (
 .PHONY: race
 race: need-go need-cc ## Run the tests of pkg/ with the race detector
 	$(GO) test -race -timeout 30m $(TESTFLAGS) ./pkg/...
+
+.PHONY: soak
+soak: need-go ## Send EVENTS (default 1000000) of every kind while workers are killed
+	@mkdir -p $(BIN)
+	KONTAIN_SOAK_EVENTS=$(EVENTS) KONTAIN_SOAK_JSON=$(abspath $(BIN))/soak.json $(GO) test -count 1 -v -timeout 24h -run '^TestSoak$$' ./test/e2e
 
 .PHONY: bench
 bench: build ## Measure events, peers, starts, guest speed and exits; writes bin/bench.json and .md

@@ -129,8 +129,14 @@ const firstRetry, lastRetry = 100 * time.Millisecond, 10 * time.Second
 func (p *pool) backsOff() bool { return p.failures > 0 && time.Now().Before(p.retry) }
 
 // failed notes that a machine could not be made, and tells every event that waits
-// for one. p.mu is held.
+// for one. When it was its process that died, another is tried first: that may have
+// been an accident. p.mu is held.
 func (p *pool) failed(err error) {
+	var died *worker.DiedError
+	if p.failures == 0 && errors.As(err, &died) {
+		p.failures, p.failure, p.retry = 1, err, time.Time{}
+		return
+	}
 	wait := lastRetry
 	if p.failures < 7 {
 		wait = min(lastRetry, firstRetry<<p.failures)

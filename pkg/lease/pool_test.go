@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"kontain.dev/eventing/pkg/worker"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -444,6 +445,35 @@ func TestPoolCannotMake(t *testing.T) {
 		run(t, get(t, p))
 		if p.stats().Failing != "" {
 			t.Errorf("%+v", p.stats())
+		}
+	})
+}
+
+// When the process of a machine dies while it starts, the events that wait for it get
+// another one, once.
+func TestPoolDied(t *testing.T) {
+	inPool(t, Spec{Tier: TierReset, Concurrency: 1}, 0, func(t *testing.T, y *yard, p *pool) {
+		clone := p.clone
+		die := 0
+		p.clone = func() (machine, error) {
+			if die--; die >= 0 {
+				return nil, fmt.Errorf("make it: %w", &worker.DiedError{How: "was killed"})
+			}
+			return clone()
+		}
+		run(t, get(t, p))
+		die = 1
+		run(t, get(t, p))
+		if p.stats().Failing != "" {
+			t.Errorf("%+v", p.stats())
+		}
+		die = 2
+		var died *worker.DiedError
+		if _, err := p.Lease(t.Context(), Request{}); !errors.As(err, &died) {
+			t.Errorf("%v", err)
+		}
+		if _, err := p.Lease(t.Context(), Request{}); !errors.As(err, &died) || die != 0 {
+			t.Errorf("%v, %d left", err, die)
 		}
 	})
 }

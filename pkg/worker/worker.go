@@ -121,7 +121,7 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	defer context.AfterFunc(ctx, p.kill)()
 	_ = p.sock.SetDeadline(time.Now().Add(startTime))
 	err = p.send(wire.KindSetup, setup)
-	if err == nil {
+	if err == nil || isEnd(err) { // a worker that has ended says how
 		err = p.awaitReady(&p.ready)
 	}
 	if err != nil || ctx.Err() != nil {

@@ -472,6 +472,15 @@ func TestStartFails(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		// One that ends before it was told anything has died, whoever notices first.
+		ends := c
+		ends.Worker = "/bin/false"
+		for range 20 {
+			var died *DiedError
+			if _, err := Start(t.Context(), ends); !errors.As(err, &died) || died.Began || !strings.Contains(died.How, "status 1") {
+				t.Errorf("%v", err)
+			}
+		}
 		other := *c.Program
 		other.Text = bytes.Replace(other.Text, []byte(`"types":"`), []byte(`"types":"x`), 1)
 		otherBuild := func(what string) {
