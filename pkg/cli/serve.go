@@ -222,11 +222,18 @@ func serve(ctx context.Context, s Streams, m machines, platform vmexec.Kind, con
 	return nil
 }
 
+// mostAnnounced is how many sinks anyone wants to read about.
+const mostAnnounced = 100
+
 // announce says where the sinks are, with a line to copy for each.
 func announce(w io.Writer, address string, sinks []dispatcher.Stats) {
 	base := "http://" + address
 	fmt.Fprintf(w, "listening on %s\n", base)
-	for _, sink := range sinks {
+	for i, sink := range sinks {
+		if i == mostAnnounced {
+			fmt.Fprintf(w, "\n… and %d more: %s/NAMESPACE/NAME\n", len(sinks)-i, base)
+			return
+		}
 		if sink.Generation == 0 {
 			fmt.Fprintf(w, "\n%s is not served: %s\n", sink.Sink, sink.Error)
 			continue

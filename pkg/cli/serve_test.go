@@ -29,8 +29,9 @@ type echoMachines struct{}
 func (echoMachines) Lease(context.Context, lease.Request) (lease.VM, error) {
 	return echoMachines{}, nil
 }
-func (echoMachines) Stats() lease.Stats { return lease.Stats{} }
-func (echoMachines) Close() error       { return nil }
+func (echoMachines) Prepare(context.Context) error { return nil }
+func (echoMachines) Stats() lease.Stats            { return lease.Stats{} }
+func (echoMachines) Close() error                  { return nil }
 
 func (echoMachines) Run(_ context.Context, std vmexec.IO) (*vmexec.Result, error) {
 	return &vmexec.Result{Stdout: std.Event}, nil

@@ -66,10 +66,15 @@ func key(namespace, name string) string { return namespace + "/" + name }
 
 // Options say where the stages of a sink come from.
 type Options struct {
-	// Source makes the source of machines of a generation. It may take long.
+	// Source makes the source of machines of a generation. It may take long. Its
+	// program need not have been started: see Ahead.
 	Source func(Sink) (lease.Source, error)
 	// Contract makes the contract of a generation.
 	Contract func(Sink) (contract.Contract, error)
+	// Ahead is how many sinks are made ready for their first event before it comes.
+	// All others, as sinks without events for their IdleTime, hold nothing until one
+	// does. A new generation of a sink that is awake is made ready in any case.
+	Ahead int
 	// Logger gets failures, changes, and what programs write to stderr.
 	Logger *slog.Logger
 }
@@ -154,16 +159,24 @@ func (d *Dispatcher) Update(sinks []Sink) error {
 	}
 	var errs []error
 	wanted := make(map[string]bool, len(sinks))
-	for _, spec := range sinks {
+	changed := 0
+	for i, spec := range sinks {
 		k := spec.Key()
 		if wanted[k] {
 			errs = append(errs, &SinkError{Sink: k, Err: errors.New("the sink is defined twice; only the first is used")})
 			continue
 		}
 		wanted[k] = true
-		if err := d.updateSink(k, spec); err != nil {
+		new, err := d.updateSink(k, spec, i < d.options.Ahead, changed < mostLogged)
+		if err != nil {
 			errs = append(errs, err)
 		}
+		if new {
+			changed++
+		}
+	}
+	if changed > mostLogged {
+		d.options.Logger.Info("more sinks are ready", "sinks", changed-mostLogged)
 	}
 	d.mu.Lock()
 	var removed []*sink
@@ -188,8 +201,12 @@ func (d *Dispatcher) isClosed() bool {
 	return d.closed
 }
 
-// updateSink brings one sink to spec. d.update is held.
-func (d *Dispatcher) updateSink(k string, spec Sink) error {
+// mostLogged is how many sinks that become ready at once have a line of the log each.
+const mostLogged = 100
+
+// updateSink brings one sink to spec, and says whether that is a new generation. With
+// ahead that is made ready for an event, and with log it is logged. d.update is held.
+func (d *Dispatcher) updateSink(k string, spec Sink, ahead, log bool) (changed bool, err error) {
 	d.mu.RLock()
 	s := d.sinks[k]
 	d.mu.RUnlock()
@@ -202,17 +219,20 @@ func (d *Dispatcher) updateSink(k string, spec Sink) error {
 		d.mu.Unlock()
 	}
 	if s.serves(spec) {
-		return nil
+		return false, nil
 	}
 	if spec.Pending != "" {
 		s.fail(errors.New(spec.Pending))
-		return nil
+		return false, nil
 	}
-	g, err := d.newGeneration(spec)
+	g, err := d.newGeneration(spec, ahead || s.awake())
 	if err != nil {
-		return &SinkError{Sink: k, Kept: s.fail(err), Err: err}
+		return false, &SinkError{Sink: k, Kept: s.fail(err), Err: err}
 	}
 	number := s.swap(g)
+	if !log {
+		return true, nil
+	}
 	m := g.source.Stats()
 	args := []any{"sink", k, "generation", number, "program", spec.Program, "isolation", m.Tier, "snapshot", m.Snapshot}
 	if spec.Image != "" {
@@ -222,10 +242,11 @@ func (d *Dispatcher) updateSink(k string, spec Sink) error {
 		args = append(args, "jail", m.Jail.String())
 	}
 	d.options.Logger.Info("sink ready", args...)
-	return nil
+	return true, nil
 }
 
-func (d *Dispatcher) newGeneration(spec Sink) (*generation, error) {
+// newGeneration makes a generation, and with ready one that waits for events.
+func (d *Dispatcher) newGeneration(spec Sink, ready bool) (*generation, error) {
 	c, err := d.options.Contract(spec)
 	if err != nil {
 		return nil, err
@@ -233,6 +254,11 @@ func (d *Dispatcher) newGeneration(spec Sink) (*generation, error) {
 	src, err := d.options.Source(spec)
 	if err != nil {
 		return nil, err
+	}
+	if ready {
+		if err := src.Prepare(d.kill); err != nil {
+			return nil, errors.Join(err, src.Close())
+		}
 	}
 	d.open.Add(1)
 	g := &generation{spec: spec, contract: c, source: src, refs: 1}

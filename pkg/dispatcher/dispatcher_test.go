@@ -36,6 +36,10 @@ type world struct {
 	sources atomic.Int64
 	running atomic.Int64
 	most    atomic.Int64
+
+	prepareErr error
+	asleep     bool
+	made       []*fakeSource
 }
 
 type fakeSource struct {
@@ -44,11 +48,18 @@ type fakeSource struct {
 	mu     sync.Mutex
 	vms    int
 	closed bool
+
+	asleep, prepared bool
 }
 
 type fakeVM struct{ s *fakeSource }
 
-func (s *fakeSource) Stats() lease.Stats { return lease.Stats{} }
+func (s *fakeSource) Stats() lease.Stats { return lease.Stats{Asleep: s.asleep} }
+
+func (s *fakeSource) Prepare(context.Context) error {
+	s.prepared = true
+	return s.w.prepareErr
+}
 
 func (s *fakeSource) Lease(context.Context, lease.Request) (lease.VM, error) {
 	if s.w.lease != nil {
@@ -107,7 +118,9 @@ func (w *world) options() Options {
 				}
 			}
 			w.sources.Add(1)
-			return &fakeSource{w: w, spec: s}, nil
+			made := &fakeSource{w: w, spec: s, asleep: w.asleep}
+			w.made = append(w.made, made)
+			return made, nil
 		},
 		Contract: func(s Sink) (contract.Contract, error) {
 			return stdio.New(s.Contract)
@@ -120,6 +133,54 @@ func testSink(name, program string) Sink {
 		Namespace: "ns", Name: name, Program: program,
 		Queue:    queue.Config{Concurrency: 2, Length: 2},
 		Contract: contract.Config{Reply: contract.ReplySettings{Type: "r", Source: "/r"}},
+	}
+}
+
+// Only the first sinks, and those that are awake, are made ready for an event ahead.
+func TestAhead(t *testing.T) {
+	w := &world{asleep: true}
+	o := w.options()
+	o.Ahead = 2
+	d := New(o)
+	update := func(program string, want error) {
+		t.Helper()
+		w.made = nil
+		if err := d.Update([]Sink{testSink("a", program), testSink("b", program), testSink("c", program), testSink("d", program)}); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	prepared := func() string {
+		var list []string
+		for _, s := range w.made {
+			if s.prepared {
+				list = append(list, s.spec.Name)
+			}
+		}
+		return strings.Join(list, " ")
+	}
+	update("one", nil)
+	if got := prepared(); got != "a b" || len(w.made) != 4 {
+		t.Errorf("%s of %d are prepared", got, len(w.made))
+	}
+	w.made[3].asleep = false // it has had an event
+	update("two", nil)
+	if got := prepared(); got != "a b d" {
+		t.Errorf("%s are prepared", got)
+	}
+	// One that cannot be made ready leaves the one before it serving.
+	w.prepareErr = errors.New("it does not start")
+	update("three", w.prepareErr)
+	for name, want := range map[string]string{"a": "two", "c": "three"} {
+		replies, f := d.Dispatch(t.Context(), "ns", name, testEvents(t, 1))
+		if f != nil || string(replies[0].Data()) != want {
+			t.Errorf("%s: %+v %v, want %s", name, replies, f, want)
+		}
+	}
+	if err := d.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := w.sources.Load(); n != 0 {
+		t.Errorf("%d sources are left", n)
 	}
 }
 

@@ -74,6 +74,14 @@ func (s *sink) serves(spec Sink) bool {
 	return true
 }
 
+// awake says whether what serves holds machines, or what they are made from: there
+// were events lately.
+func (s *sink) awake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current != nil && !s.current.source.Stats().Asleep
+}
+
 // fail notes why a new generation could not be made and says whether another
 // one serves.
 func (s *sink) fail(err error) bool {

@@ -57,7 +57,7 @@ func burst(b *testing.B, tier Tier, options Options, program string, events int)
 	options.Memory = NewMemory(uint64(events+1) * 16 << 20)
 	w := NewWorkers(host, options)
 	defer w.Close()
-	src, err := w.New(b.Context(), Spec{
+	src, err := w.New(Spec{
 		Program: program, Tier: tier, Snapshot: true, Concurrency: events, IdleTime: time.Nanosecond,
 		Limits: vmexec.Limits{Memory: 16 << 20, Wall: time.Minute},
 	}, slog.New(slog.DiscardHandler))

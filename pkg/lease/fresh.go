@@ -18,6 +18,9 @@ import (
 
 // Spec says what the machines of a sink run, and what two events may share.
 type Spec struct {
+	// Scope: sinks of different scopes, such as namespaces, share nothing.
+	Scope string
+
 	Program string   // absolute path of the executable on this host
 	Root    string   // absolute path of the folder that the guest sees as /; empty: the program alone
 	Name    string   // argv[0]; empty: the program's path in the guest
@@ -37,11 +40,12 @@ type Spec struct {
 	Secret bool
 	// Ready, when set, talks with a program that is started until it can take an
 	// event; the error is why it never will. Without it a program is ready when it
-	// reads stdin. It may be called for several machines at once.
-	Ready func(context.Context, *talk.Side) error
+	// reads stdin. It may be called for several machines at once. Tag stands for it.
+	Ready func(context.Context, *talk.Side) error `json:"-"`
 	// Warmup are events that are safe to run: each runs once in a machine of its own
-	// that is thrown away, so that it is known what memory an event needs.
-	Warmup []Warmup
+	// that is thrown away, so that it is known what memory an event needs. Tag stands
+	// for them.
+	Warmup []Warmup `json:"-"`
 	// Tier is VM or Reset; Reset needs a snapshot, and is VM without one.
 	Tier Tier
 	// Concurrency is the number of events that may hold a machine at once.
@@ -156,6 +160,9 @@ func (v *freshVM) Close() error {
 	defer v.f.memory.release(v.f.limits.Memory)
 	return v.VM.Close()
 }
+
+// Prepare does nothing: what machines are made from is there.
+func (f *fresh) Prepare(context.Context) error { return nil }
 
 // Stats counts the machines.
 func (f *fresh) Stats() Stats {

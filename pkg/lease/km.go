@@ -79,6 +79,9 @@ func inPlace(env, event []string) []string {
 	}), event...)
 }
 
+// Prepare does nothing: nothing is kept ready.
+func (s *kmSource) Prepare(context.Context) error { return nil }
+
 // Stats counts the monitors.
 func (s *kmSource) Stats() Stats {
 	return Stats{Tier: TierProcess, Alive: int(s.alive.Load()), Made: s.made.Load()}

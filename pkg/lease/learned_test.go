@@ -33,11 +33,15 @@ func TestLearnedOnDisk(t *testing.T) {
 			generation := func(events int) (learnedAtFirst bool, file string) {
 				w := NewWorkers(host, options)
 				defer w.Close()
-				src, err := w.New(t.Context(), spec, slog.New(slog.DiscardHandler))
+				src, err := w.New(spec, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
 				}
-				learnedAtFirst = src.(*cloned).frozen.learned()
+				if err := src.Prepare(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				made := src.(*source).made
+				learnedAtFirst = made.frozen.learned()
 				for range events {
 					if r, err := runOne(t.Context(), src, nil, generate(1)); err != nil || r.ExitStatus() != 0 {
 						t.Fatalf("%+v, %v", r, err)
@@ -46,7 +50,7 @@ func TestLearnedOnDisk(t *testing.T) {
 				if err := src.Close(); err != nil { // waits until it is saved
 					t.Error(err)
 				}
-				return learnedAtFirst, src.(*cloned).file
+				return learnedAtFirst, made.file
 			}
 			pages := func(file string) int {
 				t.Helper()

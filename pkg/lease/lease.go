@@ -43,6 +43,9 @@ type Source interface {
 	// *vmexec.ProgramError when the program is to blame, ErrTimeout, or that of
 	// a context that is done.
 	Lease(ctx context.Context, r Request) (VM, error)
+	// Prepare gets ready what an event needs, so that the first one need not wait for
+	// it: what machines are made from, and one machine. The errors are those of Lease.
+	Prepare(ctx context.Context) error
 	// Stats returns a snapshot of the source.
 	Stats() Stats
 	// Close frees what machines are made from. Every VM must be closed before.
@@ -65,8 +68,11 @@ const (
 type Stats struct {
 	// Tier is the tier in use.
 	Tier Tier `json:"tier"`
-	// Snapshot says whether machines come from a snapshot. NoSnapshot is why
-	// not, when the sink asked for one.
+	// Asleep: nothing is held for the sink, until an event comes. What follows is then
+	// of the last time that it was awake.
+	Asleep bool `json:"asleep,omitempty"`
+	// Snapshot says whether machines come from a snapshot; before the first one is made,
+	// whether they shall. NoSnapshot is why not, when the sink asked for one.
 	Snapshot   bool   `json:"snapshot"`
 	NoSnapshot string `json:"noSnapshot,omitempty"`
 	// Start is how long the program ran up to the snapshot.

@@ -87,7 +87,7 @@ func places(t *testing.T) map[string]Options {
 // newSource makes a Source, which the test closes.
 func newSource(t *testing.T, w *Workers, spec Spec, log *slog.Logger) Source {
 	t.Helper()
-	src, err := w.New(t.Context(), spec, log)
+	src, err := w.New(spec, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestRefused(t *testing.T) {
 	host := open(t, vmexec.KVM)
 	for place, options := range places(t) {
 		w := NewWorkers(host, options)
-		_, err := w.New(t.Context(), Spec{Program: "/etc/passwd", Snapshot: true, Tier: TierVM}, slog.New(slog.DiscardHandler))
+		_, err := w.New(Spec{Program: "/etc/passwd", Snapshot: true, Tier: TierVM}, slog.New(slog.DiscardHandler))
 		var pe *vmexec.ProgramError
 		if !errors.As(err, &pe) {
 			t.Errorf("%s: %v", place, err)
@@ -301,7 +301,7 @@ func TestRefused(t *testing.T) {
 	}
 	w := NewWorkers(host, Options{})
 	defer w.Close()
-	if _, err := w.New(t.Context(), Spec{Program: buildGo(t), Tier: TierProcess}, nil); err == nil || !strings.Contains(err.Error(), "worker processes") {
+	if _, err := w.New(Spec{Program: buildGo(t), Tier: TierProcess}, nil); err == nil || !strings.Contains(err.Error(), "worker processes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -320,7 +320,7 @@ func TestWorkerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its process, as an operator or the kernel might.
-	if err := unix.Kill(vm.(*leased).machine.(*process).PID(), unix.SIGKILL); err != nil {
+	if err := unix.Kill(vm.(*lent).VM.(*leased).machine.(*process).PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	r, err := vm.Run(t.Context(), vmexec.IO{Event: []byte("b")})

@@ -125,6 +125,14 @@ func (p *pool) wants() (more, urgent bool) {
 // could not be made; it doubles with each failure.
 const firstRetry, lastRetry = 100 * time.Millisecond, 10 * time.Second
 
+// backOff is how long nothing is tried after so many failures before the last one.
+func backOff(failures int) time.Duration {
+	if failures < 7 {
+		return min(lastRetry, firstRetry<<failures)
+	}
+	return lastRetry
+}
+
 // backsOff says whether it is too early to try to make a machine. p.mu is held.
 func (p *pool) backsOff() bool { return p.failures > 0 && time.Now().Before(p.retry) }
 
@@ -137,12 +145,8 @@ func (p *pool) failed(err error) {
 		p.failures, p.failure, p.retry = 1, err, time.Time{}
 		return
 	}
-	wait := lastRetry
-	if p.failures < 7 {
-		wait = min(lastRetry, firstRetry<<p.failures)
-	}
+	p.failure, p.retry = err, time.Now().Add(backOff(p.failures))
 	p.failures++
-	p.failure, p.retry = err, time.Now().Add(wait)
 	p.refill = false // until the next event
 	for p.waiters.Len() > p.returning+p.making && p.serve(handover{err: err}) {
 	}

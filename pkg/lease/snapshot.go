@@ -21,47 +21,6 @@ import (
 // startTimeout is how long a program may run until it waits for its event.
 const startTimeout = 20 * time.Second
 
-// New returns the Source that spec asks for. With a snapshot it runs the program
-// until that waits for its event, at most 20 seconds. A program that ends or is
-// stopped before, or that no snapshot can be taken of, is started anew for each
-// event instead: log and Stats say so. The error is a *vmexec.ProgramError when
-// the program cannot run at all.
-func (w *Workers) New(ctx context.Context, spec Spec, log *slog.Logger) (Source, error) {
-	if spec.Tier == TierProcess && w.worker == "" {
-		return nil, errors.New("isolation Process needs worker processes")
-	}
-	f, err := newFresh(w.host, w.memory, spec)
-	if err != nil {
-		return nil, err
-	}
-	if !spec.Snapshot {
-		return w.newStarted(spec, f)
-	}
-	s, err := w.newCloned(ctx, spec, f, log)
-	if err == nil {
-		return s, nil
-	}
-	var pe *vmexec.ProgramError
-	var none *vmexec.NoWaitError
-	isNone := errors.As(err, &none)
-	if ctx.Err() != nil || errors.As(err, &pe) || isNone && spec.Ready != nil && !none.Talked {
-		// A program that is not ready once would not be for each event either.
-		return nil, errors.Join(withStderr(err, none), f.Close())
-	}
-	f.noSnapshot = err.Error()
-	todo := "let the program read stdin once its set-up is done, or write snapshot: {mode: Never}"
-	if spec.Ready != nil {
-		todo = "see what the program says on stderr, and whether the contract is the right one"
-	}
-	args := []any{"program", spec.Program, "reason", f.noSnapshot, "todo", todo}
-	if isNone && len(none.Result.Stderr) > 0 {
-		args = append(args, "stderr", tail(none.Result.Stderr))
-	}
-	log.Warn("there is no snapshot, so the program is started anew for each event", args...)
-	spec.Snapshot = false
-	return w.newStarted(spec, f)
-}
-
 // withStderr adds the end of what the program wrote to stderr.
 func withStderr(err error, none *vmexec.NoWaitError) error {
 	if none == nil || len(none.Result.Stderr) == 0 {
@@ -71,43 +30,28 @@ func withStderr(err error, none *vmexec.NoWaitError) error {
 	return fmt.Errorf("%w; stderr ends: %s", err, strings.Join(lines[max(0, len(lines)-3):], " | "))
 }
 
-// newStarted returns the source of a program that each event starts.
-func (w *Workers) newStarted(spec Spec, f *fresh) (Source, error) {
-	if w.worker == "" {
-		return f, nil
-	}
-	if spec.Tier == TierReset {
-		spec.Tier = TierVM
-	}
-	e, err := newOutside(w, f, spec)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	s := &cloned{fresh: f, frozen: e.unfrozen(), engine: e}
-	s.pool = newPool(w, s.frozen.machine, nil, spec, true)
-	return s, nil
-}
-
-func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
+// newCloned returns the snapshot of a program, and a machine of it whose memory is
+// reserved.
+func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, machine, error) {
 	// What the program's start needs is enough for the first machine, later.
 	if err := w.memory.await(ctx, spec.Limits.Memory, time.Now().Add(startTimeout)); err != nil {
-		return nil, fmt.Errorf("start the program: %w", err)
+		return nil, nil, fmt.Errorf("start the program: %w", err)
 	}
-	c, err := w.newReserved(ctx, spec, f, log)
+	c, first, err := w.newReserved(ctx, spec, f, log)
 	if err != nil {
 		w.memory.release(spec.Limits.Memory)
-		return nil, err
+		return nil, nil, err
 	}
-	return c, nil
+	return c, first, nil
 }
 
 // newReserved is newCloned with the memory of a machine reserved.
-func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, error) {
-	s := &cloned{fresh: f, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, ready: spec.Ready, reset: spec.Tier == TierReset}}
+func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, machine, error) {
+	s := &cloned{fresh: f, program: spec.Program, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, ready: spec.Ready, reset: spec.Tier == TierReset}}
 	if w.worker != "" {
 		e, err := newOutside(w, f, spec)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s.engine = e
 	}
@@ -116,9 +60,8 @@ func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slo
 		first, err = s.start(ctx, spec, log)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.engine.Close())
+		return nil, nil, errors.Join(err, s.engine.Close())
 	}
-	s.pool = newPool(w, s.frozen.machine, first, spec, s.frozen.learned())
 	if s.key != "" {
 		save := func() { s.saving.Go(func() { s.save(w.store, spec.Tag, log) }) }
 		if s.file == "" {
@@ -128,13 +71,13 @@ func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slo
 		// the first event after a restart has it at hand.
 		var kept atomic.Bool
 		kept.Store(s.frozen.learned())
-		s.pool.onGood = func() {
+		s.onGood = func() {
 			if !kept.Load() && s.frozen.learned() && kept.CompareAndSwap(false, true) {
 				save()
 			}
 		}
 	}
-	return s, nil
+	return s, first, nil
 }
 
 // fromDisk takes the snapshot from disk when there is one that fits, and returns a
@@ -197,6 +140,7 @@ func (s *cloned) start(ctx context.Context, spec Spec, log *slog.Logger) (machin
 	if len(stderr) > 0 {
 		log.Info("stderr of the start", "program", spec.Program, "text", tail(stderr))
 	}
+	log.Info("the program was started", "program", spec.Program, "took", f.took())
 	s.frozen = f
 	if !f.learned() {
 		s.warmUp(ctx, spec, log)
@@ -285,15 +229,16 @@ func tail(b []byte) string {
 	return strings.ToValidUTF8(string(b[max(0, len(b)-most):]), "\uFFFD")
 }
 
-// cloned hands out machines made from a snapshot or, in worker processes, also of a
-// program.
+// cloned is what machines are made from: a snapshot or a program.
 type cloned struct {
 	fresh      *fresh
-	engine     engine
-	frozen     frozen
+	program    string // path on this host
+	engine     engine // nil: each event has the program started, in this process
+	frozen     frozen // nil with engine
 	isSnapshot bool
-	pool       *pool
 	warmup     string // what went wrong with it
+
+	onGood func() // called after each event that ended well; may be nil
 
 	key    string // of the file; empty when there is to be none
 	loaded time.Duration
@@ -305,24 +250,21 @@ type cloned struct {
 	noFile string
 }
 
-// Lease returns a machine that waits for its event.
-func (s *cloned) Lease(ctx context.Context, r Request) (VM, error) { return s.pool.Lease(ctx, r) }
-
-// Stats describes the pool.
-func (s *cloned) Stats() Stats {
-	st := s.pool.stats()
+// describe adds what is known of a snapshot to the statistics of its machines.
+func (s *cloned) describe(st *Stats) {
 	st.Snapshot, st.NoSnapshot = s.isSnapshot, s.fresh.noSnapshot
 	st.Start, st.Load, st.Warmup, st.Jail = s.frozen.took(), s.loaded, s.warmup, s.frozen.jail()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.File, st.NoFile = s.file, s.noFile
-	return st
 }
 
-// Close closes the machines, then what they were made from.
+// Close frees it, once its machines are closed.
 func (s *cloned) Close() error {
+	if s.engine == nil {
+		return s.fresh.Close()
+	}
 	s.engine.stop()
-	err := s.pool.Close()
 	s.saving.Wait()
-	return errors.Join(err, s.frozen.Close(), s.engine.Close(), s.fresh.Close())
+	return errors.Join(s.frozen.Close(), s.engine.Close(), s.fresh.Close())
 }

@@ -24,6 +24,7 @@ type Workers struct {
 	memory *Memory
 	worker string // path of kontain-worker; empty: machines are in this process
 	makers int    // goroutines that make machines, and as many that close them
+	shelf  shelf
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -58,6 +59,7 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	}
 	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
+	w.shelf.w, w.shelf.items, w.shelf.checked = w, map[string]*item{}, map[string]struct{}{}
 	w.makers = 1
 	if w.worker != "" {
 		w.makers = min(runtime.GOMAXPROCS(0), maxMakers)
@@ -74,6 +76,7 @@ const maxMakers = 16
 
 // Close ends the workers. Every Source must be closed before.
 func (w *Workers) Close() {
+	w.shelf.making.Wait() // for nobody any more: it was told to end
 	w.mu.Lock()
 	w.closed = true
 	w.woken.Broadcast()

@@ -29,11 +29,11 @@ import (
 // Bounds of what Load reads.
 const (
 	// MaxFileBytes is the size of one file.
-	MaxFileBytes = 1 << 20
+	MaxFileBytes = 32 << 20
 	// MaxFiles is the number of manifests in a folder.
-	MaxFiles = 1000
+	MaxFiles = 20000
 	// MaxSinks is the number of sinks in all files together.
-	MaxSinks = 1000
+	MaxSinks = 20000
 
 	// maxErrors is how many errors are worth reading at once.
 	maxErrors = 100

@@ -545,7 +545,7 @@ func TestParseErrors(t *testing.T) {
 			"large",
 			strings.Repeat("#", MaxFileBytes+1),
 			[]string{
-				`x.yaml: larger than 1048576 bytes`,
+				fmt.Sprintf("x.yaml: larger than %d bytes", MaxFileBytes),
 			},
 		},
 	} {
@@ -659,7 +659,7 @@ func TestLoadErrors(t *testing.T) {
 		want := strings.ReplaceAll(strings.Join([]string{
 			`DIR/b.yaml:5:18: metadata.name: the sink default/uppercase is already defined at DIR/a.yaml:3`,
 			`DIR/c.yaml:1:7: kind: "Pod" of apiVersion "v1" is not read here, only KontainSink of apiVersion sinks.kontain.dev/v1alpha1`,
-			`DIR/d.yaml: larger than 1048576 bytes`,
+			fmt.Sprintf("DIR/d.yaml: larger than %d bytes", MaxFileBytes),
 		}, "\n"), "DIR", dir)
 		if err == nil || err.Error() != want {
 			t.Errorf("unexpected error (-want +got):\n%s", cmp.Diff(want, fmt.Sprint(err)))
@@ -703,7 +703,7 @@ func TestLoadErrors(t *testing.T) {
 		for i := range MaxFiles + 1 {
 			write(t, dir, fmt.Sprintf("%d.yaml", i), "")
 		}
-		want := dir + ": holds 1001 manifests, more than 1000"
+		want := fmt.Sprintf("%s: holds %d manifests, more than %d", dir, MaxFiles+1, MaxFiles)
 		if _, err := Load(dir); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

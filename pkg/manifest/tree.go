@@ -18,7 +18,8 @@ import (
 )
 
 // maxDepth and maxNodes bound a file after its aliases are expanded, so that a
-// small file cannot unfold into a large one.
+// small file cannot unfold into a large one. A file may have maxNodes for each MiB
+// that it has begun.
 const (
 	maxDepth = 64
 	maxNodes = 100_000
@@ -82,10 +83,11 @@ var syntaxLine = regexp.MustCompile(`^line ([0-9]{1,9}): (.*)$`)
 // stops at what is not YAML.
 func parse(data []byte, bad report, each func(root *node, flawed bool)) {
 	flawed := false
-	b := builder{left: maxNodes, bad: func(line, column int, path, message string) {
+	b := builder{most: maxNodes * (1 + len(data)>>20), bad: func(line, column int, path, message string) {
 		flawed = true
 		bad(line, column, path, message)
 	}}
+	b.left = b.most
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -123,7 +125,8 @@ func parse(data []byte, bad report, each func(root *node, flawed bool)) {
 // builder turns the YAML library's nodes into ours.
 type builder struct {
 	bad     report
-	left    int  // nodes that may still be built
+	most    int  // nodes that may be built
+	left    int  // of them
 	stopped bool // a bound was hit and reported
 }
 
@@ -139,7 +142,7 @@ func (b *builder) build(y *yaml.Node, path string, depth int) *node {
 	}
 	if b.left--; b.left < 0 {
 		b.stopped = true
-		b.bad(y.Line, y.Column, "", fmt.Sprintf("more than %d values once aliases are expanded", maxNodes))
+		b.bad(y.Line, y.Column, "", fmt.Sprintf("more than %d values once aliases are expanded", b.most))
 		return nil
 	}
 	n := &node{line: y.Line, column: y.Column}

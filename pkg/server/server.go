@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,15 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 128 << 10
 	lastWords         = 2 * time.Second // for responses to killed events
+
+	// ahead is how many sinks are made ready before their first event. With few sinks
+	// it is then as fast as any other. With thousands their programs would have to be
+	// started, and their machines made, for events that may never come.
+	ahead = 32
+
+	// manySinks is from how many on what reading them took is worth to be given back
+	// to the kernel at once: with ten thousand it is as much as all else.
+	manySinks = 1000
 )
 
 // Config says what to serve and how. A zero field means its default.
@@ -143,7 +153,7 @@ func New(c Config) (*Server, error) {
 			if err != nil {
 				return nil, err
 			}
-			return workers.New(context.Background(), spec, c.Logger.With("sink", s.Key()))
+			return workers.New(spec, c.Logger.With("sink", s.Key()))
 		}
 	}
 	if c.Listen == "" {
@@ -173,7 +183,7 @@ func New(c Config) (*Server, error) {
 		readyCh:  make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
-	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: NewContract, Logger: c.Logger})
+	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: NewContract, Ahead: ahead, Logger: c.Logger})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)
@@ -278,6 +288,9 @@ func (s *Server) reload(ctx context.Context) ([]dispatcher.Sink, error) {
 		s.config.Logger.Info("the error is gone; all sinks are served")
 	}
 	s.lastError = text
+	if len(sinks) >= manySinks {
+		debug.FreeOSMemory()
+	}
 	return sinks, err
 }
 

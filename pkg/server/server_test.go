@@ -40,6 +40,7 @@ type fakeSource struct {
 }
 
 func (f fakeSource) Lease(context.Context, lease.Request) (lease.VM, error) { return f, nil }
+func (f fakeSource) Prepare(context.Context) error                          { return nil }
 func (f fakeSource) Stats() lease.Stats                                     { return lease.Stats{} }
 func (f fakeSource) Close() error                                           { return nil }
 func (f fakeSource) Run(ctx context.Context, _ vmexec.IO) (*vmexec.Result, error) {

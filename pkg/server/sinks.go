@@ -134,7 +134,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 		return lease.Spec{}, fmt.Errorf("its image %s is not fetched; `kontain serve` does that and makes the snapshot", s.Image)
 	}
 	spec := lease.Spec{
-		Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
+		Scope: s.Namespace, Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
 		Snapshot: s.Snapshot, Disk: s.Disk, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
 	c, err := NewContract(s)
@@ -200,7 +200,8 @@ func warmups(c contract.Contract, events [][]byte) ([]lease.Warmup, error) {
 }
 
 // snapshotTag stands for what of a manifest a snapshot depends on beside the
-// program and its limits: what is said to it before, and what warms it up.
+// program and its limits: what is said to it before, and what warms
+// it up. What one namespace's programs have in memory is not for another's.
 func snapshotTag(s dispatcher.Sink, c contract.Contract) (string, error) {
 	said, err := json.Marshal(s.Contract.Spec)
 	if err != nil {
@@ -215,7 +216,7 @@ func snapshotTag(s dispatcher.Sink, c contract.Contract) (string, error) {
 	for _, w := range s.Warmup {
 		fmt.Fprintf(h, "%d:%s", len(w), w)
 	}
-	return string(s.Contract.Spec.Type) + "/" + hex.EncodeToString(h.Sum(nil)[:16]), nil
+	return s.Namespace + "/" + string(s.Contract.Spec.Type) + "/" + hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // fileID returns a text that changes when the file does, as when a program is

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -153,4 +154,11 @@ func (s *server) goroutines() map[string]int {
 		}
 	}
 	return list
+}
+
+func longest(d []time.Duration) time.Duration { return slices.Max(d).Round(10 * time.Microsecond) }
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	return d[len(d)/2].Round(10 * time.Microsecond)
 }

@@ -142,8 +142,9 @@ func (p *Place) make(t testing.TB, s dispatcher.Sink) (*Sink, error) {
 			if err != nil {
 				return nil, err
 			}
-			return p.workers.New(t.Context(), spec, slog.New(slog.NewTextHandler(k.log, nil)))
+			return p.workers.New(spec, slog.New(slog.NewTextHandler(k.log, nil)))
 		},
+		Ahead:  1, // so that what fails at the start fails here
 		Logger: slog.New(slog.NewTextHandler(k.log, nil)),
 	})
 	err := k.d.Update([]dispatcher.Sink{s})
