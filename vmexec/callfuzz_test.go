@@ -108,7 +108,10 @@ func TestSyscallFuzz(t *testing.T) {
 func testSyscallFuzz(t *testing.T, h *vmexec.Host, elf []byte) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()
-	for name, text := range map[string]string{"data/one": "first", "data/sub/two": strings.Repeat("second", 3000), "fuzz": string(elf)} {
+	for name, text := range map[string]string{
+		"data/one": "first", "data/sub/two": strings.Repeat("second", 3000), "fuzz": string(elf),
+		"data/script": "#!/fuzz stop\n", "data/loop": "#!/data/loop\n", "data/broken": string(elf[:len(elf)/2]),
+	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -137,7 +140,10 @@ func testSyscallFuzz(t *testing.T, h *vmexec.Host, elf []byte) {
 	}
 	defer s.Close()
 
-	f := callFuzzer{h: h, s: s, limits: l, ends: map[string]int{}}
+	f := callFuzzer{h: h, s: s, limits: l, ends: map[string]int{}, some: map[string]uint64{}}
+	for _, name := range []string{"execve", "execveat", "connect", "accept4", "sendmsg", "recvmsg", "setsockopt"} {
+		f.some[name] = 0
+	}
 	defer f.close(t)
 	if seed, err := strconv.ParseUint(os.Getenv("KONTAIN_FUZZ_SEED"), 10, 64); err == nil {
 		f.series(t, seed)
@@ -155,7 +161,12 @@ func testSyscallFuzz(t *testing.T, h *vmexec.Host, elf []byte) {
 		f.series(t, seed)
 	}
 	f.close(t)
-	t.Logf("%d series, %d calls: %v", seed, f.calls, f.ends)
+	t.Logf("%d series, %d calls, among them %v: %v", seed, f.calls, f.some, f.ends)
+	for name, n := range f.some {
+		if n == 0 {
+			t.Errorf("no call of %s was made", name)
+		}
+	}
 	if after := hostNow(t, dir); after != state {
 		t.Errorf("the process was changed: before %+v\nafter %+v", state, after)
 	}
@@ -182,6 +193,7 @@ type callFuzzer struct {
 	vm     *vmexec.VM
 	ends   map[string]int
 	calls  uint64
+	some   map[string]uint64 // of those that most easily are not made at all
 }
 
 func (f *callFuzzer) close(t *testing.T) {
@@ -221,8 +233,11 @@ func (f *callFuzzer) series(t *testing.T, seed uint64) {
 		how += " " + unix.SignalName(unix.Signal(r.Death.Signal))
 	}
 	f.ends[how]++
-	for _, n := range r.Stats.Syscalls {
+	for name, n := range r.Stats.Syscalls {
 		f.calls += n
+		if _, ok := f.some[name]; ok {
+			f.some[name] += n
+		}
 	}
 	ordinary := []vmexec.Reason{
 		vmexec.Exited, vmexec.Signaled, vmexec.WallLimit, vmexec.CPULimit, vmexec.MemoryLimit, vmexec.OutputLimit, vmexec.Deadlock,

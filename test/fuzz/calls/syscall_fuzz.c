@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -14,15 +15,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // What a call takes, one letter an argument:
 //   d descriptor  p path  b buffer  B buffer to read from  l length  i small number  f flags
 //   t timespec  s structure  v iovec  m signal mask  g signal  n process or thread
 //   a page of memory  w futex word  o offset  e epoll event  x anything
+//   D socket  S address  L its length  M message  V level and N name of an option
 struct call {
 	int nr;
 	const char *args;
@@ -73,6 +79,13 @@ static const struct call calls[] = {
     {SYS_pidfd_send_signal, "dgsi"}, {SYS_pidfd_open, "nf"}, {SYS_pidfd_getfd, "ddi"}, {SYS_close_range, "ddi"}, {SYS_openat2, "dpsl"},
     {SYS_faccessat2, "dpif"}, {SYS_process_madvise, "dviif"}, {SYS_epoll_pwait2, "dsitmi"}, {449 /* futex_waitv */, "siit" "i"},
     {452 /* fchmodat2 */, "dpff"}, {SYS_kill, "ng"}, {SYS_pause, ""},
+    // With sockets that are live, and arguments that they understand.
+    {SYS_connect, "DSL"}, {SYS_connect, "DSL"}, {SYS_bind, "DSL"}, {SYS_listen, "Di"}, {SYS_accept4, "Dssf"}, {SYS_accept, "Dss"},
+    {SYS_sendto, "DBlfSL"}, {SYS_sendto, "DBlfSL"}, {SYS_recvfrom, "Dblfss"}, {SYS_sendmsg, "DMf"}, {SYS_sendmsg, "DMf"},
+    {SYS_recvmsg, "DMf"}, {SYS_recvmsg, "DMf"}, {SYS_sendmmsg, "DMif"}, {SYS_recvmmsg, "DMift"}, {SYS_shutdown, "Di"},
+    {SYS_setsockopt, "DVNsL"}, {SYS_setsockopt, "DVNsL"}, {SYS_getsockopt, "DVNss"}, {SYS_getsockname, "Dss"}, {SYS_getpeername, "Dss"},
+    {SYS_read, "Dbl"}, {SYS_write, "DBl"}, {SYS_ioctl, "Dxs"}, {SYS_sendfile, "Ddsl"}, {SYS_splice, "dsDslf"}, {SYS_splice, "Dsdslf"},
+    {SYS_epoll_ctl, "diDe"}, {SYS_dup2, "DD"}, {SYS_close, "D"},
 };
 #define NCALLS (sizeof calls / sizeof *calls)
 
@@ -116,8 +129,74 @@ static int writable(char *p, int n) {
 	return p >= arena && p + n <= arena + PAGES * 4096 && syscall(SYS_mincore, (long)p & -4096, 4096 + (((long)p & 4095) + n > 4096) * 4096, vec) == 0;
 }
 
+enum { SOCKETS = 24 };
+static int sockets[SOCKETS]; // live ones, all of which do not wait
+static unsigned nsockets;
+
+static void keep(int fd) {
+	if (fd >= 0 && fd < 1000)
+		sockets[nsockets++ % SOCKETS] = fd;
+}
+
+// address makes one of a socket that may be there, or nonsense, and returns its length.
+static socklen_t address(void *p) {
+	struct sockaddr_storage *a = p;
+	socklen_t n = sizeof *a;
+	memset(a, 0, sizeof *a);
+	switch (below(8)) {
+	case 0: case 1: // where a socket is
+		if (getsockname(sockets[below(SOCKETS)], p, &n) == 0 && n <= sizeof *a)
+			return n;
+		return 0;
+	case 2: case 3:
+		*(struct sockaddr_in *)p = (struct sockaddr_in){AF_INET, below(2) ? below(4) : rnd(), {htonl(below(3) ? INADDR_LOOPBACK : rnd())}, {0}};
+		return sizeof(struct sockaddr_in);
+	case 4:
+		*(struct sockaddr_in6 *)p = (struct sockaddr_in6){AF_INET6, below(2) ? below(4) : rnd(), rnd(), IN6ADDR_LOOPBACK_INIT, below(3)};
+		return sizeof(struct sockaddr_in6) - (below(8) ? 0 : 4);
+	case 5: case 6: {
+		struct sockaddr_un *u = p;
+		u->sun_family = AF_UNIX;
+		strcpy(u->sun_path + below(2), below(2) ? "/tmp/s" : "x");
+		return 3 + below(10);
+	}
+	}
+	for (int i = 0; i < 16; i++)
+		((uint64_t *)p)[i] = below(3) ? odd() : below(20);
+	return below(130);
+}
+
+// message fills in a struct msghdr, or several, and what hangs on it.
+static void message(char *p) {
+	struct mmsghdr *m = (struct mmsghdr *)p;
+	struct iovec *v = (struct iovec *)(p + 256);
+	char *control = p + 320;
+	memset(p, 0, 1024);
+	for (int i = 0; i < 3; i++) {
+		v[i] = (struct iovec){below(20) ? arena + below(4096) : (char *)odd(), below(20) ? below(3000) : odd()};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = v, .msg_iovlen = below(20) ? below(4) : odd()};
+		if (below(3) == 0)
+			m[i].msg_hdr.msg_name = p + 800, m[i].msg_hdr.msg_namelen = address(p + 800);
+		if (below(2)) {
+			m[i].msg_hdr.msg_control = control;
+			m[i].msg_hdr.msg_controllen = below(6) ? 64 + below(64) : odd();
+		}
+	}
+	for (struct cmsghdr *c = (struct cmsghdr *)control; (char *)c < control + 128; c = (struct cmsghdr *)((char *)c + 32)) {
+		static const int kinds[][2] = {{SOL_SOCKET, SCM_RIGHTS}, {SOL_SOCKET, SCM_RIGHTS}, {SOL_SOCKET, SCM_CREDENTIALS}, {IPPROTO_IP, IP_TTL},
+		    {IPPROTO_IP, IP_TOS}, {IPPROTO_IPV6, IPV6_HOPLIMIT}, {IPPROTO_IPV6, IPV6_TCLASS}, {IPPROTO_IP, IP_PKTINFO}};
+		unsigned k = below(9);
+		c->cmsg_level = k < 8 ? kinds[k][0] : (int)odd(), c->cmsg_type = k < 8 ? kinds[k][1] : (int)odd();
+		c->cmsg_len = below(8) ? CMSG_LEN(4 * below(4)) : odd();
+		int *fds = (int *)CMSG_DATA(c);
+		for (int i = 0; i < 3; i++)
+			fds[i] = below(3) ? sockets[below(SOCKETS)] : (int)below(70);
+	}
+}
+
 static int64_t brief(void) { return below(20) ? below(2000000) : (int64_t)odd(); }
 static uint64_t structure(void);
+static __thread socklen_t length; // of the address made last
 
 static uint64_t make(char kind) {
 	char *p;
@@ -157,6 +236,19 @@ static uint64_t make(char kind) {
 				((uint64_t *)p)[2 * i + 1] = below(8) ? below(9000) : odd();
 			}
 		return (uint64_t)p;
+	case 'D': return below(12) ? (uint64_t)sockets[below(SOCKETS)] : make('d');
+	case 'S': case 'M':
+		p = arena + (rnd() % ((PAGES - 1) * 4096) & ~7ull);
+		if (below(12) == 0 || !writable(p, 1024))
+			return (uint64_t)where();
+		if (kind == 'S')
+			length = address(p);
+		else
+			message(p);
+		return (uint64_t)p;
+	case 'L': return below(10) ? (below(2) && length ? length : below(130)) : odd();
+	case 'V': return below(8) ? (uint64_t)((const int[]){SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6})[below(4)] : odd();
+	case 'N': return below(12) ? below(76) : odd();
 	case 'l': return below(8) ? below(3 * 4096) : odd();
 	case 'i': return below(10) ? below(24) : odd();
 	case 'f': return below(3) ? (1ull << below(24)) | (below(2) ? 1ull << below(24) : 0) | below(4) : odd();
@@ -188,6 +280,68 @@ static uint64_t structure(void) {
 
 static void nothing(int s) { (void)s; }
 
+// live makes sockets that are connected, that listen, and that anybody can send to.
+static void live(void) {
+	int p[2];
+	switch (below(5)) {
+	case 0: case 1: {
+		int domain = below(2) ? AF_INET : AF_INET6;
+		struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+		socklen_t n = sizeof a;
+		if (domain == AF_INET)
+			*(struct sockaddr_in *)&a = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}}, n = sizeof(struct sockaddr_in);
+		int type = below(3) ? SOCK_STREAM : SOCK_DGRAM;
+		int l = socket(domain, type | SOCK_NONBLOCK, 0), c = socket(domain, type | SOCK_NONBLOCK, 0);
+		bind(l, (struct sockaddr *)&a, n);
+		listen(l, 2);
+		getsockname(l, (struct sockaddr *)&a, &n);
+		connect(c, (struct sockaddr *)&a, n);
+		keep(l), keep(c);
+		if (below(2))
+			keep(accept4(l, NULL, NULL, SOCK_NONBLOCK));
+		break;
+	}
+	case 2: case 3:
+		if (socketpair(AF_UNIX, ((const int[]){SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET})[below(3)] | SOCK_NONBLOCK, 0, p) == 0)
+			keep(p[0]), keep(p[1]);
+		break;
+	case 4: {
+		struct sockaddr_un u = {AF_UNIX, {0}};
+		sprintf(u.sun_path + 1, "live%u", below(4));
+		int l = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), c = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		bind(l, (struct sockaddr *)&u, 8);
+		listen(l, 1);
+		connect(c, (struct sockaddr *)&u, 8);
+		keep(l), keep(c), keep(socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, 0));
+	}
+	}
+}
+
+// execute has a child execute something. What is started ends at once; see main.
+static void execute(void) {
+	static char *const good[] = {"/fuzz", "stop", NULL};
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	if (syscall(SYS_fork) != 0)
+		return;
+	alarm(1);
+	char **list = (char **)arena; // half-valid arguments
+	if (below(3) && writable(arena, 512)) {
+		for (int i = 0; i < 63; i++)
+			list[i] = below(12) ? (char *)paths[below(sizeof paths / sizeof *paths)] : where();
+		list[1 + below(63)] = NULL;
+	} else
+		list = (char **)good;
+	char **env = below(3) ? list : (char **)make('s');
+	for (int i = 0; i < 4; i++)
+		if (below(2)) {
+			static const char *const programs[] = {"/fuzz", "/fuzz", "/data/script", "/data/loop", "/data/one", "/proc/self/exe", "/dev/fd/0", "/data/broken"};
+			syscall(SYS_execve, below(6) ? programs[below(8)] : (char *)make('p'), below(4) ? (char **)good : list, env);
+		} else
+			syscall(SYS_execveat, make('d'), below(2) ? "" : (char *)make('p'), list, env, below(2) ? 0x1000 /* AT_EMPTY_PATH */ : make('f'));
+	_exit(0);
+}
+
 // refresh undoes what would keep the rest from being interesting.
 static void refresh(void) {
 	uint64_t none = 0;
@@ -202,6 +356,10 @@ static void refresh(void) {
 	setitimer(ITIMER_REAL, &it, NULL);
 	if (mmap(arena, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		_exit(3);
+	if (below(2))
+		live();
+	if (below(8) == 0)
+		execute();
 	int p[2];
 	if (pipe2(p, O_NONBLOCK) == 0)
 		last_fd = p[1] < 900 ? p[1] : last_fd;
@@ -258,12 +416,17 @@ static void *second(void *arg) {
 	return NULL;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+	(void)argv;
 	struct utsname u;
+	if (argc > 1) // execute has made a call that succeeds
+		return 0;
 	if (uname(&u) != 0 || strstr(u.release, "kontain") == NULL) {
 		fprintf(stderr, "syscall_fuzz runs in a machine only\n");
 		return 2;
 	}
+	state = 1;
+	memset(sockets, -1, sizeof sockets);
 	arena = mmap(NULL, (PAGES + 2) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	guard_end = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	munmap(guard_end + 4096, 4096);
@@ -282,6 +445,8 @@ int main(void) {
 	syscall(SYS_socket, 2, 1 | O_NONBLOCK, 0);
 	syscall(SYS_socket, 2, 2 | O_NONBLOCK, 0);
 	syscall(SYS_inotify_init1, O_NONBLOCK);
+	for (int i = 0; i < 4; i++)
+		live();
 	mkdir("/tmp/d", 0700);
 	symlink("a", "/tmp/link");
 	last_fd = open("/data/one", O_RDONLY);
