@@ -183,8 +183,9 @@ func (vm *VM) loadProgram() error {
 		return fmt.Errorf("working directory %s: %w", p.spec.Dir, unix.Errno(errno))
 	}
 	proc.Cwd = cwd
+	exe, _ := vm.fs.Resolve(vm.fs.Root(), p.exe.path, 0) // none if it has been removed since
 	proc.Threads[0].Begin(task.Image{
-		Name: path.Base(p.execFn), Exe: p.exe.path, Program: st,
+		Name: path.Base(p.execFn), Exe: exe, Program: st,
 	})
 	return nil
 }

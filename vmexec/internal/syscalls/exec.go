@@ -23,7 +23,7 @@ import (
 )
 
 func execCalls() []Entry {
-	const note = "x86-64 ELF files and scripts; set-user-ID bits have no effect, and a program that runs can be written to"
+	const note = "x86-64 ELF files and scripts; set-user-ID bits have no effect"
 	return []Entry{
 		{Nr: unix.SYS_EXECVE, Name: "execve", Support: Full, Note: note, Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return execAt(t, unix.AT_FDCWD, a[0], a[1], a[2], 0)
@@ -35,7 +35,7 @@ func execCalls() []Entry {
 }
 
 // execAt is execveat(2). Errors: those of path resolution, EACCES, E2BIG, EFAULT,
-// EINVAL, ELIBBAD, ELOOP, ENOEXEC, ENOMEM.
+// EINVAL, ELIBBAD, ELOOP, ENOEXEC, ENOMEM, ETXTBSY.
 func execAt(t *task.Thread, dirfd int32, pathAddr, argv, envp uint64, flags int32) (uint64, abi.Errno) {
 	if flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 {
 		return 0, abi.EINVAL
@@ -122,7 +122,7 @@ func (e *execution) open(dirfd int32, name string, flags int32) abi.Errno {
 }
 
 // openExecutable opens a file to be run. Errors: those of path resolution; EACCES for
-// what is no regular file, or may not be executed.
+// what is no regular file, or may not be executed; ETXTBSY for what is open for writing.
 func openExecutable(t *task.Thread, base vfs.Path, name string, fl vfs.Flag) (*executable, abi.Errno) {
 	fs := t.K.FS
 	where, errno := fs.Resolve(base, name, fl)
@@ -139,6 +139,9 @@ func openExecutable(t *task.Thread, base vfs.Path, name string, fl vfs.Flag) (*e
 		return nil, abi.EACCES
 	}
 	if errno := fs.Access(where, unix.X_OK); errno != 0 {
+		return nil, errno
+	}
+	if errno := fs.NotWritten(where); errno != 0 {
 		return nil, errno
 	}
 	f, errno := fs.OpenAt(where, unix.O_RDONLY)
@@ -315,6 +318,6 @@ func (e *execution) run() abi.Errno {
 		}
 		return abi.ENOMEM
 	}
-	t.Exec(space, task.Image{Name: path.Base(e.comm), Exe: e.exe.where.String(), Program: st})
+	t.Exec(space, task.Image{Name: path.Base(e.comm), Exe: e.exe.where, Program: st})
 	return abi.ENORETURN
 }

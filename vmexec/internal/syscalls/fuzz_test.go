@@ -413,7 +413,8 @@ func fuzzProgram(t *testing.T, lower vfs.Lower, data []byte) task.Outcome {
 	}
 	p := k.Init
 	p.Cwd = k.FS.Root()
-	p.Exe = "/a"
+	exe, _ := k.FS.Resolve(k.FS.Root(), "/a", 0)
+	p.SetExe(exe)
 	pipes := &pipeAccount{account{t: t, name: "pipes", mem: mem}}
 	p.FDs.System().Memory = pipes
 	released := 0

@@ -73,7 +73,7 @@ const pageSize = 4096
 
 type procProcess struct{ p *Process }
 
-func (p procProcess) Exe() string             { return p.p.Exe }
+func (p procProcess) Exe() vfs.Path           { return p.p.Exe }
 func (p procProcess) Auxv() []byte            { return p.p.Program.Auxv }
 func (p procProcess) Cwd() vfs.Path           { return p.p.Cwd }
 func (p procProcess) Table() *fd.Table        { return p.p.FDs }

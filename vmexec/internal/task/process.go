@@ -40,8 +40,8 @@ type Process struct {
 	MM        *mm.MM
 	FDs       *fd.Table
 	*Place
-	Name    string // at most 15 bytes
-	Exe     string // absolute path in the guest's tree
+	Name    string   // at most 15 bytes
+	Exe     vfs.Path // what it runs; see SetExe
 	Program start.Started
 	Rlimits [16]unix.Rlimit
 	Timers  itimer.Set // of setitimer and timer_create
@@ -210,10 +210,11 @@ func (k *Kernel) NewProcess(maker *Thread, c CloneSpec) (*Thread, abi.Errno) {
 		}
 	}
 	p := &Process{
-		K: k, PGID: old.PGID, SID: old.SID, MM: space, FDs: old.FDs, Place: old.Place, Name: old.Name, Exe: old.Exe,
+		K: k, PGID: old.PGID, SID: old.SID, MM: space, FDs: old.FDs, Place: old.Place, Name: old.Name,
 		Program: old.Program, Rlimits: old.Rlimits, parent: old, exitSignal: c.ExitSignal, actions: old.actions,
 		vforked: c.Vfork, Attr: old.Attr,
 	}
+	p.SetExe(old.Exe)
 	if c.Sibling {
 		p.parent, p.exitSignal = old.parent, old.exitSignal
 	}
@@ -340,6 +341,7 @@ func (p *Process) end(status uint32) {
 		t.drop()
 	}
 	p.Timers.Clear()
+	p.SetExe(vfs.Path{})
 	p.pending = sigQueue{}
 	p.stopped, p.stopNews, p.contNews = false, false, false
 	p.faults += p.MM.Faults

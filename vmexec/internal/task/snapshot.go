@@ -157,7 +157,7 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 	places, acts := map[*Place]*Place{}, map[*actions]*actions{}
 	for _, o := range old {
 		p := &Process{
-			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: &mm.MM{}, Place: places[o.Place], Name: o.Name, Exe: o.Exe,
+			K: n, PID: number(o.PID), PGID: number(o.PGID), SID: number(o.SID), MM: &mm.MM{}, Place: places[o.Place], Name: o.Name,
 			Program: o.Program, Rlimits: o.Rlimits, DeathSignal: o.DeathSignal, Subreaper: o.Subreaper, Executed: o.Executed, Attr: o.Attr,
 			exitSignal: o.exitSignal, actions: acts[o.actions], pending: o.pending.clone(),
 			stopped: o.stopped, stopSig: o.stopSig, stopNews: o.stopNews, contNews: o.contNews, vforked: o.vforked, zombie: o.zombie, status: o.status,
@@ -165,6 +165,9 @@ func (k *Kernel) cloneProcesses(n *Kernel, c CloneConfig) error {
 		}
 		if !p.zombie {
 			p.MM = c.Space(o.MM)
+		}
+		if c.Path != nil {
+			p.Exe = c.Path(o.Exe) // the image counts it
 		}
 		if p.Place == nil {
 			p.Place = &Place{Umask: o.Umask}

@@ -7,7 +7,7 @@ import "kontain.dev/eventing/vmexec/internal/fd"
 
 // Open files are carried over to a clone by fd.CloneContext, whose Owner must be
 // the clone's *FS. A copy is as good as the file it was made of: the image counts
-// the holds of both. Files that were opened after the freeze cannot be copied.
+// the holds and the writers of both. Files that were opened after the freeze cannot be copied.
 
 var _ = []fd.Cloner{(*file)(nil), (*dirFile)(nil), (*textFile)(nil), (*pathFile)(nil), (*device)(nil), (*zeroDevice)(nil), (*FIFO)(nil)}
 
@@ -30,7 +30,7 @@ func (fs *FS) CloneMapper(m Mapper) Mapper {
 	switch m := m.(type) {
 	case *file:
 		if h, ok := m.to(fs); ok {
-			return &file{h}
+			return &file{handle: h}
 		}
 	case *zeroDevice:
 		if h, ok := m.to(fs); ok {
@@ -62,7 +62,7 @@ func (h *handle) to(fs *FS) (handle, bool) {
 // CloneFile implements fd.Cloner.
 func (f *file) CloneFile(c *fd.CloneContext) fd.File {
 	if h, ok := f.in(c); ok {
-		return &file{h}
+		return &file{h, f.writer}
 	}
 	return nil
 }

@@ -140,9 +140,29 @@ type Truncater interface {
 }
 
 // file is an open regular file.
-type file struct{ handle }
+type file struct {
+	handle
+	writer bool // it is counted in inodeState.writers
+}
 
-func newFile(fs *FS, d *dentry, flags int) *file { return &file{newHandle(fs, d, flags)} }
+// newFile opens a file. Preconditions: one to be written to is not run.
+func newFile(fs *FS, d *dentry, flags int) *file {
+	f := &file{handle: newHandle(fs, d, flags)}
+	if f.canWrite() {
+		f.writer = true
+		fs.addWriters(d.inode, 1)
+	}
+	return f
+}
+
+// Release gives up the file.
+func (f *file) Release() {
+	if f.writer {
+		f.writer = false
+		f.fs.addWriters(f.d.inode, -1)
+	}
+	f.handle.Release()
+}
 
 // Read reads as read(2) or pread(2).
 func (f *file) Read(dst fd.Buffers, off int64) (int, abi.Errno) {

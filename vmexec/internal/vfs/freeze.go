@@ -65,6 +65,9 @@ func (fs *FS) Freeze() *Frozen {
 	for in, n := range fs.holds {
 		fs.mut(in).holds += n
 	}
+	for in, n := range fs.writers {
+		fs.mut(in).writers += n
+	}
 	z := &Frozen{
 		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
 		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, cookie: fs.cookie, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
@@ -82,7 +85,7 @@ func (fs *FS) Freeze() *Frozen {
 	maps.DeleteFunc(z.links, func(_ lowerID, in *inode) bool { return in == nil })
 	fs.open.closeAll()
 	fs.base, fs.layer = z, &layer{below: fs.layer}
-	fs.inodes, fs.names, fs.links, fs.holds = nil, nil, nil, nil
+	fs.inodes, fs.names, fs.links, fs.holds, fs.writers = nil, nil, nil, nil, nil
 	fs.found, fs.sweepAt, fs.sweeps = nil, 0, 0
 	return z
 }
@@ -153,7 +156,7 @@ func firstGeneration() uint64 { return 0 }
 // at a name of the lower root is one, since what is known of it is charged.
 func (fs *FS) Changed() bool {
 	z := fs.base
-	return z == nil || len(fs.inodes)|len(fs.names)|len(fs.links)|len(fs.holds) != 0 ||
+	return z == nil || len(fs.inodes)|len(fs.names)|len(fs.links)|len(fs.holds)|len(fs.writers) != 0 ||
 		fs.nextIno != z.nextIno || fs.meta != z.meta || fs.pages != z.pages || fs.metaPgs != z.metaPgs
 }
 
@@ -179,7 +182,7 @@ func (fs *FS) Reset() {
 		fs.open.closeOwn(fs.layer)
 	}
 	fs.inodes, fs.names = emptied(fs.inodes), emptied(fs.names)
-	fs.links, fs.holds = emptied(fs.links), emptied(fs.holds)
+	fs.links, fs.holds, fs.writers = emptied(fs.links), emptied(fs.holds), emptied(fs.writers)
 	fs.found, fs.sweepAt, fs.sweeps = nil, 0, 0
 	if b, ok := fs.budget.(*fixedBudget); ok {
 		b.Release(fs.pages + fs.metaPgs - z.Pages())

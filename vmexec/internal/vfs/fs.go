@@ -93,13 +93,15 @@ type FS struct {
 
 	// base is the image that the tree started as or last became; nil before the
 	// first freeze. The maps have what was changed since: states, the inodes of lower
-	// files that have several names, and further holds on files of the image.
-	base   *Frozen
-	layer  *layer
-	inodes map[*inode]*inodeState
-	names  map[*dentry]*dentryState
-	links  map[lowerID]*inode
-	holds  map[*inode]int
+	// files that have several names, and further holds on files of the image, and who
+	// writes or runs them.
+	base    *Frozen
+	layer   *layer
+	inodes  map[*inode]*inodeState
+	names   map[*dentry]*dentryState
+	links   map[lowerID]*inode
+	holds   map[*inode]int
+	writers map[*inode]int
 
 	fifos     map[*inode]*fd.Pipe    // of named pipes that are open
 	shared    map[*inode]SharedPages // of files that are mapped shared

@@ -68,7 +68,10 @@ type inodeState struct {
 
 	meta  int64 // bytes charged for the description
 	holds int   // open files and mappings
-	dead  bool  // directory that was removed
+	// How many open files write to it, or, below zero, how many processes run it:
+	// it is never both.
+	writers int
+	dead    bool // directory that was removed
 
 	linkable bool // O_TMPFILE: it has had no name, and may get one
 
@@ -275,6 +278,33 @@ func (fs *FS) addHold(in *inode, n int) {
 		fs.holds = map[*inode]int{}
 	}
 	fs.holds[in] = n
+}
+
+// writing returns inodeState.writers of a file as it is now.
+func (fs *FS) writing(in *inode) int { return fs.st(in).writers + fs.writers[in] }
+
+// addWriters changes it. As with holds, what differs from the image is counted apart.
+func (fs *FS) addWriters(in *inode, n int) {
+	if in.owner == fs.layer {
+		in.first.writers += n
+		return
+	}
+	if n += fs.writers[in]; n == 0 {
+		delete(fs.writers, in)
+		return
+	}
+	if fs.writers == nil {
+		fs.writers = map[*inode]int{}
+	}
+	fs.writers[in] = n
+}
+
+// notRun is ETXTBSY for a file that a process runs.
+func (fs *FS) notRun(in *inode) abi.Errno {
+	if fs.writing(in) < 0 {
+		return abi.ETXTBSY
+	}
+	return 0
 }
 
 // maybeFree gives back what a file without name or user holds.

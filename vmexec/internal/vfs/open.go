@@ -122,7 +122,11 @@ func (fs *FS) Memfd(name string, mode, seals uint32) (fd.File, abi.Errno) {
 	in := fs.newInode(fs.memSuper, unix.S_IFREG|mode&permMask)
 	in.first.meta, in.first.nlink, in.noLink = cost, 0, true
 	in.memfd, in.first.seals = true, seals
-	return newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR|largefile), 0
+	f := newFile(fs, fs.newDentry(nil, "memfd:"+name, in), unix.O_RDWR|largefile)
+	// As in Linux, where programs run what they have just written so.
+	f.writer = false
+	fs.addWriters(in, -1)
+	return f, 0
 }
 
 // CheckFlags returns EINVAL for flags of open(2) that do not go together. Linux looks for
@@ -190,6 +194,11 @@ func (fs *FS) openFound(p Path, flags int) (fd.File, abi.Errno) {
 	}
 	if errno := fs.deliver(in); errno != 0 {
 		return nil, errno
+	}
+	if write || flags&unix.O_TRUNC != 0 {
+		if errno := fs.notRun(in); errno != 0 {
+			return nil, errno
+		}
 	}
 	if flags&unix.O_TRUNC != 0 {
 		if errno := fs.sealedSize(in, 0); errno != 0 {

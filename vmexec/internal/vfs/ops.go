@@ -535,6 +535,9 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
+	if errno := fs.notRun(in); errno != 0 {
+		return errno
+	}
 	if errno := fs.deliver(in); errno != 0 {
 		return errno
 	}

@@ -71,7 +71,7 @@ func netFile(name string) dynEntry {
 
 // Process is one process of the guest.
 type Process interface {
-	Exe() string       // absolute path of the program
+	Exe() Path         // the program
 	Cmdline() []string // argv
 	Environ() []string // as the program was started with
 	Auxv() []byte      // the auxiliary vector as it lies in memory
@@ -316,7 +316,11 @@ func processDir(pid int) table {
 			if p == nil {
 				return "", abi.ENOENT
 			}
-			return text(p), 0
+			s := text(p)
+			if s == "" {
+				return "", abi.ENOENT
+			}
+			return s, 0
 		})
 		e.jump = func(fs *FS) (*dentry, abi.Errno) {
 			p := fs.process(pid)
@@ -360,9 +364,11 @@ func processDir(pid int) table {
 		comm,
 		magic("cwd", func(p Process) string { return p.Cwd().String() }, func(_ *FS, p Process) (*dentry, abi.Errno) { return p.Cwd().d, 0 }),
 		magic("root", func(Process) string { return "/" }, func(fs *FS, _ Process) (*dentry, abi.Errno) { return fs.root, 0 }),
-		magic("exe", Process.Exe, func(fs *FS, p Process) (*dentry, abi.Errno) {
-			to, errno := fs.Resolve(fs.Root(), p.Exe(), 0)
-			return to.d, errno
+		magic("exe", func(p Process) string { return p.Exe().String() }, func(_ *FS, p Process) (*dentry, abi.Errno) {
+			if to := p.Exe().d; to != nil {
+				return to, 0
+			}
+			return nil, abi.ENOENT
 		}),
 		folder("fd", fdDir(pid)),
 		folder("fdinfo", fdInfoDir(pid)),

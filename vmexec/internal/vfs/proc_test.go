@@ -19,6 +19,7 @@ type facts struct {
 	comm  string
 	table *fd.Table
 	cwd   Path
+	exe   Path
 }
 
 func (f *facts) Self() (pid, tid int) { return 7, 8 }
@@ -33,7 +34,7 @@ func (f *facts) Process(pid int) Process {
 func (f *facts) System() System {
 	return System{MemTotal: 64 << 20, MemFree: 1 << 20, Uptime: 12_345_678_900, Release: "6.1", Version: "#1", CPUModel: "Test"}
 }
-func (f *facts) Exe() string       { return "/opt/app" }
+func (f *facts) Exe() Path         { return f.exe }
 func (f *facts) Cmdline() []string { return []string{"app", "-v", ""} }
 func (f *facts) Environ() []string { return []string{"A=1"} }
 func (f *facts) Auxv() []byte      { return make([]byte, 16) }
@@ -70,6 +71,7 @@ func procFS(t *testing.T) (*FS, *facts) {
 	}
 	t.Cleanup(fs.Close)
 	info.cwd, _ = fs.Resolve(fs.Root(), "/tmp", 0)
+	info.exe, _ = fs.Resolve(fs.Root(), "/opt/app", 0)
 	return fs, info
 }
 
