@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -20,6 +21,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/loader"
 	"kontain.dev/eventing/vmexec/internal/start"
 	"kontain.dev/eventing/vmexec/internal/vfs"
+	"kontain.dev/eventing/vmexec/talk"
 )
 
 // ProgramSpec says what to run.
@@ -29,6 +31,10 @@ type ProgramSpec struct {
 	Args []string // argv, including argv[0]; Path alone when empty
 	Env  []string // NAME=value
 	Dir  string   // working directory in Root; "/" when empty
+	// Streams are descriptors that the program begins with as ends of pipes, whose other
+	// ends are the host's in a run with a Line or Talk: talk.Side.Stream. It reads 0, and
+	// writes 3 and more, up to talk.MaxStream. They are in ascending order.
+	Streams []int
 	// Secret: something that the program is given, such as a value of Env, must not
 	// come to rest anywhere. Snapshots of the program are never written to disk.
 	Secret bool
@@ -76,6 +82,11 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 	for _, s := range append(append([]string(nil), spec.Args...), spec.Env...) {
 		if strings.IndexByte(s, 0) >= 0 {
 			return nil, &ProgramError{Path: spec.Path, Reason: "an argument or an environment variable contains a zero byte"}
+		}
+	}
+	for i, n := range spec.Streams {
+		if n < 0 || n > talk.MaxStream || n == 1 || n == 2 || i > 0 && n <= spec.Streams[i-1] {
+			return nil, fmt.Errorf("vmexec: the descriptors %v cannot be streams", spec.Streams)
 		}
 	}
 	for _, s := range spec.Env {

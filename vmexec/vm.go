@@ -311,6 +311,29 @@ func (vm *VM) install(files ...fd.File) error {
 			return fmt.Errorf("install standard descriptor %d: %w", i, unix.Errno(errno))
 		}
 	}
+	return vm.installStreams()
+}
+
+// installStreams gives the program the descriptors that are pipes to the host. Those
+// below are installed.
+func (vm *VM) installStreams() error {
+	p := vm.kernel.Init
+	for _, n := range vm.program.spec.Streams {
+		r, w := fd.NewPipe(p.FDs.System(), 0)
+		var end fd.File = w
+		if n == 0 {
+			end = r
+			vm.kernel.Net.AddWriter(talk.StreamID(n), w)
+		} else {
+			vm.kernel.Net.AddReader(talk.StreamID(n), r)
+		}
+		d := fd.NewDescription(end)
+		errno := p.FDs.InstallAt(d, false, int32(n))
+		d.Unref()
+		if errno != 0 {
+			return fmt.Errorf("install descriptor %d: %w", n, unix.Errno(errno))
+		}
+	}
 	return nil
 }
 

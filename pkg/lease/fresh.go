@@ -27,6 +27,7 @@ type Spec struct {
 	Args    []string // arguments after the program's name
 	Env     []string // NAME=value
 	Dir     string   // working directory in the guest; empty: /
+	Streams []int    // descriptors that Ready and Talk reach; see vmexec.ProgramSpec
 	Limits  vmexec.Limits
 
 	// Snapshot asks for machines made from a snapshot of the program where it
@@ -119,7 +120,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 		Path: path,
 		Args: append([]string{name}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
-		Dir: spec.Dir,
+		Dir: spec.Dir, Streams: spec.Streams,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())

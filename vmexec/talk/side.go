@@ -92,8 +92,8 @@ func (s *Side) Hear(m Message) error {
 		return nil
 	}
 	if c == nil {
-		// One of the snapshot that nobody has asked for yet.
-		if s.started || m.Conn >= firstDial || len(s.conns) >= maxConns {
+		// One of the snapshot, or of the start, that nobody has asked for yet.
+		if s.started && !isStream(m.Conn) || m.Conn >= firstDial || len(s.conns) >= maxConns {
 			return fmt.Errorf("a message of connection %d, which there is not", m.Conn)
 		}
 		c = s.add(m.Conn, m.Port)
@@ -248,16 +248,39 @@ func (s *Side) Prepare(port uint16) error {
 	return nil
 }
 
+// MaxStream is the highest descriptor that may be a stream.
+const MaxStream = 15
+
+// StreamID is the number of the connection that is a descriptor of the program.
+func StreamID(fd int) ID { return prepared - 2*ID(MaxStream+1-fd) }
+
+// isStream says whether a connection is there from the start of the program.
+func isStream(id ID) bool { return id >= StreamID(0) && id <= StreamID(MaxStream) }
+
+// Stream returns the host's end of a descriptor that the program was started with; see
+// vmexec.ProgramSpec. Of 0 it can be written, of others it can be read.
+func (s *Side) Stream(fd int) *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known(StreamID(fd))
+}
+
+// known returns a connection that the program has, also when it was not heard of yet.
+// s.mu is held.
+func (s *Side) known(id ID) *Conn {
+	c := s.conns[id]
+	if c == nil {
+		c = s.add(id, 0)
+		c.isUp = true
+	}
+	return c
+}
+
 // Prepared returns the connection that was prepared.
 func (s *Side) Prepared() *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.conns[prepared]
-	if c == nil {
-		c = s.add(prepared, 0)
-		c.isUp = true
-	}
-	return c
+	return s.known(prepared)
 }
 
 // Listen serves a port of the VM's loopback interface to programs. In a clone a port

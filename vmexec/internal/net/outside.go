@@ -43,10 +43,12 @@ type outsideConn struct {
 	stack    *Stack
 	id       talk.ID
 	port     uint16
-	accepted bool    // a program opened it
-	s        *Socket // nil: no program listens yet
-	out      []byte  // what the program has not taken yet
-	end      bool    // nothing more comes from the host
+	accepted bool           // a program opened it
+	s        *Socket        // nil: no program listens yet, or it is a pipe
+	w        *fd.PipeWriter // the program's descriptor is the other end
+	r        *fd.PipeReader // or of this
+	out      []byte         // what the program has not taken yet
+	end      bool           // nothing more comes from the host
 	endTold  bool
 	inEnd    bool // nothing more comes from the program
 	credit   int  // bytes that may be sent to the host
@@ -63,6 +65,26 @@ type outsidePort struct {
 
 	entry  waitq.Entry `snapshot:"-"`
 	posted bool        `snapshot:"-"`
+}
+
+// AddWriter makes the end of a pipe, which a program reads, a connection of that
+// number.
+func (st *Stack) AddWriter(id talk.ID, w *fd.PipeWriter) {
+	st.addPipe(&outsideConn{stack: st, id: id, w: w})
+}
+
+// AddReader is AddWriter for a pipe that a program writes.
+func (st *Stack) AddReader(id talk.ID, r *fd.PipeReader) {
+	st.addPipe(&outsideConn{stack: st, id: id, r: r})
+}
+
+func (st *Stack) addPipe(c *outsideConn) {
+	o := &st.outside
+	if o.conns == nil {
+		o.conns = map[talk.ID]*outsideConn{}
+	}
+	c.credit = window
+	o.conns[c.id] = c
 }
 
 // Attach makes hear the one that is told what programs do on connections with the
@@ -141,11 +163,8 @@ func (st *Stack) Tell(m talk.Message) {
 	case m.Op == talk.Taken:
 		c.credit += int(m.N)
 	case m.Op == talk.Close:
-		c.entry.Remove()
-		if c.s != nil {
-			c.s.Release()
-		}
-		delete(o.conns, c.id)
+		c.end = true
+		c.release()
 		return
 	}
 	c.pump()
@@ -272,26 +291,91 @@ func (c *outsideConn) pump() {
 	if o.hear == nil {
 		return
 	}
-	if c.s == nil {
+	if c.s == nil && !c.isPipe() {
 		if c.dial(); c.s == nil {
 			return // until a program listens
 		}
 	}
-	if c.s.attempt && c.s.state == connected {
+	if c.s != nil && c.s.attempt && c.s.state == connected {
 		c.up()
 	}
-	if c.s.state != connecting && !(c.send() && c.receive()) {
+	if (c.s == nil || c.s.state != connecting) && !(c.send() && c.receive()) {
 		c.drop()
 		return
 	}
 	c.entry.Remove()
-	c.s.q.Insert(&c.entry, c)
+	if q := c.queue(); q != nil {
+		q.Insert(&c.entry, c)
+	}
+}
+
+func (c *outsideConn) isPipe() bool { return c.w != nil || c.r != nil }
+
+// queue is woken when more can be moved.
+func (c *outsideConn) queue() *waitq.Queue {
+	switch {
+	case c.s != nil:
+		return &c.s.q
+	case c.w != nil && !c.endTold:
+		return c.w.Queue()
+	case c.r != nil && !c.inEnd:
+		return c.r.Queue()
+	}
+	return nil
+}
+
+// write gives bytes to the program.
+func (c *outsideConn) write(b []byte) (int, abi.Errno) {
+	switch {
+	case c.w != nil:
+		return c.w.Write(fd.Buffers{b}, fd.CurrentOffset)
+	case c.r != nil:
+		return 0, abi.EPIPE
+	}
+	n, _, errno := c.s.Send(fd.Buffers{b}, &Message{})
+	return n, errno
+}
+
+// read takes bytes of the program; 0 at their end.
+func (c *outsideConn) read(b []byte) (int, abi.Errno) {
+	switch {
+	case c.r != nil:
+		return c.r.Read(fd.Buffers{b}, fd.CurrentOffset)
+	case c.w != nil:
+		return 0, abi.EAGAIN
+	}
+	r, errno := c.s.Recv(fd.Buffers{b}, false, 0)
+	return r.N, errno
+}
+
+// closeWrite tells the program that no more comes.
+func (c *outsideConn) closeWrite() {
+	switch {
+	case c.w != nil:
+		c.w.Release()
+	case c.s != nil:
+		c.s.Shutdown(unix.SHUT_WR)
+	}
+}
+
+// release closes the host's end.
+func (c *outsideConn) release() {
+	c.entry.Remove()
+	switch {
+	case c.s != nil:
+		c.s.Release()
+	case c.w != nil && !c.endTold:
+		c.w.Release()
+	case c.r != nil:
+		c.r.Release()
+	}
+	delete(c.stack.outside.conns, c.id)
 }
 
 // send gives the program what it takes. False: the connection is broken.
 func (c *outsideConn) send() bool {
 	for len(c.out) > 0 {
-		n, _, errno := c.s.Send(fd.Buffers{c.out}, &Message{})
+		n, errno := c.write(c.out)
 		c.out = c.out[n:]
 		switch errno {
 		case abi.OK:
@@ -305,7 +389,7 @@ func (c *outsideConn) send() bool {
 	c.out = nil
 	if c.end && !c.endTold {
 		c.endTold = true
-		c.s.Shutdown(unix.SHUT_WR)
+		c.closeWrite()
 	}
 	return true
 }
@@ -318,18 +402,18 @@ func (c *outsideConn) receive() bool {
 		if o.buf == nil {
 			o.buf = make([]byte, piece)
 		}
-		r, errno := c.s.Recv(fd.Buffers{o.buf[:min(piece, c.credit)]}, false, 0)
+		n, errno := c.read(o.buf[:min(piece, c.credit)])
 		switch {
 		case errno == abi.EAGAIN:
 			return true
 		case errno != abi.OK:
 			return false
-		case r.N == 0:
+		case n == 0:
 			c.inEnd = true
 			o.hear(talk.Message{Op: talk.End, Conn: c.id})
 		default:
-			c.credit -= r.N
-			o.hear(talk.Message{Op: talk.Data, Conn: c.id, Data: o.buf[:r.N]})
+			c.credit -= n
+			o.hear(talk.Message{Op: talk.Data, Conn: c.id, Data: o.buf[:n]})
 		}
 	}
 	return true
@@ -337,13 +421,8 @@ func (c *outsideConn) receive() bool {
 
 // drop ends a connection that is broken.
 func (c *outsideConn) drop() {
-	o := &c.stack.outside
-	c.entry.Remove()
-	if c.s != nil {
-		c.s.Release()
-	}
-	delete(o.conns, c.id)
-	o.hear(talk.Message{Op: talk.Close, Conn: c.id})
+	c.release()
+	c.stack.outside.hear(talk.Message{Op: talk.Close, Conn: c.id})
 }
 
 // clone returns the copy of what is outside, for a network that is a copy.
@@ -353,9 +432,16 @@ func (o *outside) clone(n *Stack, c *fd.CloneContext) outside {
 		out.conns = make(map[talk.ID]*outsideConn, len(o.conns))
 	}
 	for id, e := range o.conns {
-		out.conns[id] = &outsideConn{
+		x := &outsideConn{
 			stack: n, id: e.id, port: e.port, accepted: e.accepted, s: e.s.clone(c), out: slices.Clone(e.out), end: e.end, endTold: e.endTold, inEnd: e.inEnd,
 		}
+		if e.w != nil {
+			x.w, _ = e.w.CloneFile(c).(*fd.PipeWriter)
+		}
+		if e.r != nil {
+			x.r, _ = e.r.CloneFile(c).(*fd.PipeReader)
+		}
+		out.conns[id] = x
 	}
 	if len(o.ports) > 0 {
 		out.ports = make(map[uint16]*outsidePort, len(o.ports))
