@@ -63,6 +63,12 @@ type Talker interface {
 	Talk(ctx context.Context, s *talk.Side, e *event.Event) (reply.Outcome, error)
 }
 
+// Streamer is a Talker that talks on descriptors which its programs begin with.
+type Streamer interface {
+	// Streams are those descriptors; see vmexec.ProgramSpec.
+	Streams() []int
+}
+
 // LogCleaner is a contract whose programs write to their logs what only their
 // platform reads.
 type LogCleaner interface {

@@ -144,6 +144,9 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	if t, ok := c.(contract.Talker); ok {
 		spec.Ready = t.Ready
 	}
+	if t, ok := c.(contract.Streamer); ok {
+		spec.Streams = t.Streams()
+	}
 	// Under the Kontain monitor there is no file with the event, of which contract stdio
 	// tells.
 	if s.Platform != platformKM {

@@ -61,7 +61,7 @@ func New(c contract.Config) (contract.Contract, error) {
 		}
 		return &proxy{a, code}, nil
 	case v1alpha1.OpenWhiskActionLoop:
-		return nil, errors.New("protocol ActionLoop is not available in this release; write protocol: HTTP")
+		return &loop{a}, nil
 	}
 	return nil, fmt.Errorf("there is no protocol %q", a.spec.Protocol)
 }
