@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -96,8 +97,11 @@ func event(t testing.TB, vm *vmexec.VM, in string) []byte {
 	if r.Reason != vmexec.Exited || r.Status != 0 {
 		t.Fatalf("event %q: %s: %s\nstdout: %.2000s\nstderr: %.2000s", in, r.Reason, r.Message, r.Stdout, r.Stderr)
 	}
-	return r.Stdout
+	return eventTime.ReplaceAll(r.Stdout, []byte("${1}when the event came"))
 }
+
+// eventTime is the change time of the event's file, which is that of its coming.
+var eventTime = regexp.MustCompile(`(file /etc/jobsink-event/event:.* changed )[0-9.]+`)
 
 func reset(t testing.TB, vm *vmexec.VM) {
 	t.Helper()

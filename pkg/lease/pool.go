@@ -503,11 +503,11 @@ func (l *leased) run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) 
 }
 
 // mayRunAgain says whether a machine with this result may be reset: only after
-// a program that did its work and accepted or refused the event. What crashed,
+// a program that did its work and accepted or refused the event, or answered it. What crashed,
 // also by its language's own handling of a fault, failed, or was stopped by a
 // limit is not used again.
 func mayRunAgain(r *vmexec.Result) bool {
-	return r.Reason == vmexec.Exited && (r.Status == 0 || r.Status == exitPermanent)
+	return r.Reason == vmexec.Answered || r.Reason == vmexec.Exited && (r.Status == 0 || r.Status == exitPermanent)
 }
 
 // Close resets the machine for another event, or destroys it.

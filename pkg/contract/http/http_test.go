@@ -13,6 +13,7 @@ import (
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/contract/contracttest"
 	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -35,8 +36,12 @@ func TestServer(t *testing.T) {
 						t.Errorf("event %d: %s\nwant %s", i, got, want)
 					}
 				}
-				if st := k.Stats(); !st.Machines.Snapshot {
+				st := k.Stats()
+				if !st.Machines.Snapshot {
 					t.Errorf("there is no snapshot: %+v", st.Machines)
+				}
+				if tier == lease.TierReset && st.Machines.Resets == 0 {
+					t.Errorf("no machine was reset: %+v", st.Machines)
 				}
 			})
 		}
