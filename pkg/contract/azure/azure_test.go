@@ -50,6 +50,19 @@ func TestHandler(t *testing.T) {
 	})
 }
 
+// TestAnew starts the program for each event.
+func TestAnew(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/handler")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		k := p.MustNewAnew(t, sink(program, v1alpha1.AzureContract{Function: "work", Binding: "order"}))
+		for range 2 {
+			if got := k.Data(t, "1", `"count"`); got != counted {
+				t.Errorf("%s, want %s", got, counted)
+			}
+		}
+	})
+}
+
 func TestForwarding(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/handler")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {

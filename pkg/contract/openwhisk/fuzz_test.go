@@ -4,9 +4,13 @@
 package openwhisk
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"testing"
+	"testing/iotest"
 
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/event"
@@ -36,6 +40,29 @@ func FuzzResult(f *testing.F) {
 			t.Errorf("%q: %v", result, o.Event.Validate())
 		case o.Failure == nil && (!ok || !json.Valid(result)):
 			t.Errorf("%q was accepted", result)
+		}
+	})
+}
+
+// FuzzLine holds that a line is read as it was written, in whatever pieces it comes, or
+// not at all.
+func FuzzLine(f *testing.F) {
+	f.Add([]byte("a\nb\n"), 10)
+	f.Add([]byte("a"), 1)
+	f.Add([]byte("\n"), 0)
+	f.Add(bytes.Repeat([]byte("x"), 40<<10), 39<<10)
+	f.Fuzz(func(t *testing.T, b []byte, most int) {
+		most = max(0, min(most, 1<<20))
+		want, _, whole := bytes.Cut(b, []byte("\n"))
+		for _, r := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b)), iotest.DataErrReader(bytes.NewReader(b))} {
+			switch line, err := readLine(r, most); {
+			case err == nil && (!whole || len(want) > most || !bytes.Equal(line, want)):
+				t.Errorf("%q from %q, of at most %d", line, b, most)
+			case errors.Is(err, errLong) && len(want) <= most:
+				t.Errorf("%q is too long for %d", want, most)
+			case errors.Is(err, io.EOF) && whole:
+				t.Errorf("no line in %q", b)
+			}
 		}
 	})
 }

@@ -49,6 +49,27 @@ func TestLoop(t *testing.T) {
 	})
 }
 
+// TestAnew starts a program for each event.
+func TestFresh(t *testing.T) {
+	_, proxy := root(t)
+	program := contracttest.BuildGo(t, "testdata/loop")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for name, s := range map[string]dispatcher.Sink{
+			"proxy": sink(proxy, v1alpha1.OpenWhiskContract{}), "loop": loop(program, nil), "loop with an ack": loop(program, acked),
+		} {
+			k := p.MustNewAnew(t, s)
+			for range 2 {
+				if got := k.Data(t, "1", `"count"`); !strings.HasPrefix(got, `{"memory":1,"tmp":1,`) {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+			if st := k.Stats(); st.Machines.Snapshot {
+				t.Errorf("%s: there is a snapshot", name)
+			}
+		}
+	})
+}
+
 func TestLoopAnswers(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/loop")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
