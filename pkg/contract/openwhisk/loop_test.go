@@ -50,7 +50,7 @@ func TestLoop(t *testing.T) {
 }
 
 // TestAnew starts a program for each event.
-func TestFresh(t *testing.T) {
+func TestAnew(t *testing.T) {
 	_, proxy := root(t)
 	program := contracttest.BuildGo(t, "testdata/loop")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
