@@ -40,6 +40,20 @@ if ! "$kontain" doctor >bin/doctor.txt 2>&1; then
 fi
 tail -n 1 bin/doctor.txt
 
+# The images of the samples in Python and Node: made when they are not there, or old.
+export KONTAIN_IMAGE_DIR=${KONTAIN_IMAGE_DIR:-$PWD/bin/images}
+old=()
+for sample in http-python lambda-python http-node; do
+	if [[ ! -e bin/samples/$sample/index.json || -n $(find "samples/$sample" -newer "bin/samples/$sample/index.json" -print -quit) ]]; then
+		old+=("$sample")
+	fi
+done
+if ((${#old[@]})); then
+	echo "making the images of ${old[*]}"
+	hack/sample-images.sh "${old[@]}" >bin/images.txt 2>&1 || echo "run: hack/sample-images.sh failed; see bin/images.txt"
+	grep 'left out' bin/images.txt || true
+fi
+
 # The manifests of the samples that are built.
 manifests=()
 missing=()
@@ -52,7 +66,7 @@ for manifest in samples/*/sink.yaml; do
 	fi
 done
 if ((${#missing[@]})); then
-	echo "run: not built and left out: ${missing[*]} (the C samples need gcc; see make build)"
+	echo "run: not built and left out: ${missing[*]} (the C samples need gcc, those of Python and Node an interpreter; see samples/README.md)"
 fi
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -107,6 +121,10 @@ demo() {
 	[[ -x bin/samples/$sample ]] || return 0
 	sink=$(awk '$1 == "name:" {print $2; exit}' "samples/$sample/sink.yaml")
 	number=$((number + 1))
+	for _ in $(seq 600); do # an image is unpacked away from the requests
+		grep -q "sink ready.* sink=default/$sink " bin/serve.log && break
+		sleep 0.1
+	done
 	echo
 	echo "── $sample ──────────────────────────────────────────"
 	if [[ $have_curl ]]; then
@@ -150,6 +168,11 @@ demo jobsink-go '{"values":[3,4,8]}' 200 '"mean":5'
 demo http-go '{"name":"you"}' 200 '"request":1'
 demo http-go '{"name":"you"}' 200 '"request":1'
 demo http-go '{}' 422 'status 400'
+demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'
+demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'
+demo http-node '{"name":"you"}' 200 '"request":1,"in_file":1'
+demo http-node '{"name":"you"}' 200 '"request":1,"in_file":1'
+demo lambda-python '{"text":"one two three"}' 200 '"words": 3, "event": 1, "in_file": 1'
 demo lambda-go '{"items":[{"price":2.5,"count":4}]}' 200 '"sum":10'
 demo lambda-go '{"items":[]}' 502 'an order without items'
 demo openwhisk-go '{"name":"Ada"}' 200 'Hello, Ada!'
