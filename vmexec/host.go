@@ -74,6 +74,11 @@ type JailSpec struct {
 	Freeze bool
 	// Files is the most descriptors that may be open.
 	Files int
+	// User is that of this process, and the number of its group, where it was started
+	// in a cell, which is checked then; 0: it was not. Tasks is the most processes and
+	// threads that the user may have; 0: as many as others.
+	User  uint32
+	Tasks int
 }
 
 // Jail takes from this process, for good, what it does not need to run machines of
@@ -81,7 +86,7 @@ type JailSpec struct {
 // does not hold: no guest must be run then. The process must be built without cgo.
 func (h *Host) Jail(s JailSpec) (JailReport, error) {
 	guestmem.Prepare()
-	return jail.Enter(jail.Config{Ptrace: h.kind == Ptrace, Folder: h.folder, Freeze: s.Freeze, Files: uint64(s.Files)})
+	return jail.Enter(jail.Config{Ptrace: h.kind == Ptrace, Folder: h.folder, Freeze: s.Freeze, Files: uint64(s.Files), User: s.User, Tasks: uint64(max(0, s.Tasks))})
 }
 
 // Kind returns the platform that was opened; never Auto.

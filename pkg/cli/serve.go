@@ -44,6 +44,7 @@ type serveFlags struct {
 	listen       string
 	memory       string
 	worker       string
+	jail         jailFlags
 	maxBody      string
 	platform     string
 	quietPeriod  time.Duration
@@ -70,7 +71,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
   kontain serve -f sinks/ --listen 127.0.0.1:9000
   kontain serve -f a.yaml -f b.yaml --max-body 4Mi --log json`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			config, err := f.config(s.Err)
 			if err != nil {
 				return err
@@ -89,6 +90,9 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 				if config.Worker, err = worker.Find(f.worker); err != nil {
 					return fmt.Errorf("serve: %w", err)
 				}
+				var unlock func() error
+				config.Jail, unlock = f.jail.open(config.Worker, config.Logger)
+				defer func() { err = errors.Join(err, unlock()) }()
 			}
 			return serve(cmd.Context(), s, m, vmexec.Kind(f.platform), config)
 		},
@@ -97,6 +101,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 	cmd.Flags().StringVar(&f.listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 picks a free one")
 	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.worker, "worker", "", "`path` of kontain-worker, which runs the machines in processes of their own, jailed (default: the one beside this program). \"off\" runs them in this process: without a jail, and without isolation Process")
+	f.jail.add(cmd)
 	cmd.Flags().StringVar(&f.memory, "memory", "", "most `memory` that all machines may have together, the sum of their limits, such as 8Gi; events wait for room (default: four fifths of what this process may use)")
 	cmd.Flags().StringVar(&f.maxBody, "max-body", "1Mi", "largest request `body`, such as 512Ki or 4Mi")
 	cmd.Flags().DurationVar(&f.quietPeriod, "drain-quiet-period", server.DefaultQuietPeriod, "`time` without requests before a drain closes the listener")
@@ -118,6 +123,9 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 		return none, usageErrorf("serve: --listen %q: must be HOST:PORT, such as %s", f.listen, server.DefaultListen)
 	}
 	if err := checkPlatform("serve", f.platform); err != nil {
+		return none, err
+	}
+	if err := f.jail.check(f.worker == workerOff); err != nil {
 		return none, err
 	}
 	var memory uint64

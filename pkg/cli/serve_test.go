@@ -175,8 +175,24 @@ func TestServeErrors(t *testing.T) {
 		{"no worker", noMachines, []string{"-f", good, "--listen", "127.0.0.1:0"}, ExitFailure, "kontain-worker, which runs the machines in processes of their own; `make` builds it"},
 		{"worker elsewhere", noMachines, []string{"-f", good, "--worker", "/no/such", "--listen", "127.0.0.1:0"}, ExitFailure, "there is no /no/such"},
 		{"worker that is none", noMachines, []string{"-f", good, "--worker", good, "--listen", "127.0.0.1:0"}, ExitFailure, "permission denied"},
+		{"bad jail", fakeMachines, []string{"-f", good, "--jail", "3"}, ExitUsage, `--jail "3": must be auto, 1 or 2`},
+		{"jail of nothing", fakeMachines, []string{"-f", good, "--jail", "2", "--worker", "off"}, ExitUsage, "--jail 2: there are no worker processes with --worker off"},
+		{"cgroup of nothing", fakeMachines, []string{"-f", good, "--jail", "1", "--cgroup", "/x"}, ExitUsage, "--cgroup /x: cgroups are a part of the jail of level 2"},
+		{"bad users", fakeMachines, []string{"-f", good, "--jail-users", "0-10"}, ExitUsage, `--jail-users "0-10": must be FIRST-LAST`},
+		{"users backwards", fakeMachines, []string{"-f", good, "--jail-users", "10-9"}, ExitUsage, `--jail-users "10-9": must be FIRST-LAST`},
+		{"users at the end", fakeMachines, []string{"-f", good, "--jail-users", "1-4294967295"}, ExitUsage, "from 1 to 4294967294"},
 		{"bad memory", fakeMachines, []string{"-f", good, "--memory", "1Mi"}, ExitUsage, `--memory "1Mi": must be a quantity of at least 4Mi`},
 		{"program that cannot run", broken, []string{"-f", good, "--listen", "127.0.0.1:0"}, ExitFailure, "not an ELF file"},
+	}
+	if _, _, err := openPlatform(vmexec.Auto); err == nil {
+		// A jail that is asked for and is not to be had is no reason to use a weaker one.
+		tests = append(tests, struct {
+			name     string
+			machines machines
+			args     []string
+			status   int
+			want     string
+		}{"no jail", realMachines, []string{"-f", good, "--worker", buildWorker(t), "--jail", "2", "--cgroup", "/no/such", "--listen", "127.0.0.1:0"}, ExitFailure, "the jail of level 2, which is asked for, is not to be had"})
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"kontain.dev/eventing/pkg/km"
+	"kontain.dev/eventing/pkg/worker"
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -64,6 +66,7 @@ type system struct {
 	kernels func() []kernelFeature
 	limits  func() (files, processes limit)
 	ptrace  func() error
+	cells   func() (noCgroup, err error)
 	km      func() (path, version string, err error)
 	open    func() (vmexec.Kind, error)
 }
@@ -90,6 +93,7 @@ func Examine() *Report {
 			}
 			return path, version, err
 		},
+		cells: tryCell,
 		open: func() (vmexec.Kind, error) {
 			host, _, err := vmexec.OpenFirst(vmexec.KVM, vmexec.Ptrace)
 			if err != nil {
@@ -109,6 +113,7 @@ func (s *system) examine() *Report {
 	s.tracing(r)
 	s.monitor(r)
 	s.kernelFeatures(r)
+	s.jail(r)
 	s.resources(r)
 	s.verdict(r)
 	return r
@@ -316,6 +321,41 @@ func (s *system) kernelFeatures(r *Report) {
 		}
 		r.add("Kernel features", f.name, f.missing, fmt.Sprintf("no (%s): %v", source, f.err), f.use)
 	}
+}
+
+// tryCell tries the second level of the jail out.
+func tryCell() (noCgroup, err error) {
+	program, err := worker.Find("")
+	if err != nil {
+		return nil, err
+	}
+	cells, err := cell.Open(cell.Config{Worker: program})
+	if err != nil {
+		return nil, err
+	}
+	return cells.NoCgroup, cells.Close()
+}
+
+// jail looks at what worker processes can be kept from.
+func (s *system) jail(r *Report) {
+	const area = "Jail"
+	const without = "`kontain serve` jails workers on level 1, which needs no privileges, and refuses --jail 2"
+	noCgroup, err := s.cells()
+	var missing *cell.UnavailableError
+	switch {
+	case errors.As(err, &missing) && missing.Hint != "":
+		r.add(area, "level 2", Note, fmt.Sprintf("no: %s: %v", missing.Reason, missing.Err), missing.Hint+"; without it "+without)
+		return
+	case err != nil:
+		r.add(area, "level 2", Note, "no: "+err.Error(), "without it "+without)
+		return
+	}
+	r.add(area, "level 2", OK, "yes: a user and namespaces of each sink's own", "")
+	if noCgroup != nil {
+		r.add(area, "limits by cgroup", Note, "no: "+noCgroup.Error(), "what a machine may have is bounded all the same; cgroups are a second wall")
+		return
+	}
+	r.add(area, "limits by cgroup", OK, "yes", "")
 }
 
 // limit is a resource limit of this process.

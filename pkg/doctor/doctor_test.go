@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/pkg/km"
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -45,6 +46,7 @@ func machine(t *testing.T, flags string) *system {
 		kernels: func() []kernelFeature { return nil },
 		limits:  func() (limit, limit) { return good, good },
 		ptrace:  func() error { return nil },
+		cells:   func() (noCgroup, err error) { return nil, nil },
 		km:      func() (string, string, error) { return "", "", &km.MissingError{} },
 		open:    func() (vmexec.Kind, error) { return vmexec.KVM, nil },
 	}
@@ -58,6 +60,27 @@ func write(t *testing.T, root, name, text string) {
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestExamineJail(t *testing.T) {
+	for name, d := range map[string]struct {
+		noCgroup, err error
+		finding       string
+		value, hint   string // parts
+	}{
+		"no privileges": {nil, &cell.UnavailableError{Reason: "make namespaces", Hint: "this needs root", Err: unix.EPERM}, "level 2", "no: make namespaces: operation not permitted", "this needs root; without it `kontain serve` jails workers on level 1"},
+		"no worker":     {nil, errors.New("there is no kontain-worker"), "level 2", "no: there is no kontain-worker", "refuses --jail 2"},
+		"no cgroup":     {errors.New("it is not its own"), nil, "limits by cgroup", "no: it is not its own", "a second wall"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := machine(t, "vmx")
+			s.cells = func() (noCgroup, err error) { return d.noCgroup, d.err }
+			f := s.examine().find(t, d.finding)
+			if f.Level != Note || !strings.Contains(f.Value, d.value) || !strings.Contains(f.Hint, d.hint) {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }
 

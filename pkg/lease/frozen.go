@@ -4,6 +4,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"kontain.dev/eventing/pkg/worker"
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/pkg/worker/wire"
 	"kontain.dev/eventing/vmexec"
 	"kontain.dev/eventing/vmexec/talk"
@@ -111,6 +113,7 @@ type outside struct {
 	program *vmexec.Program
 	limits  vmexec.Limits
 	config  worker.Config // of its workers; Program is the program without a snapshot
+	uncell  error         // why they are in no cell
 	ctx     context.Context
 	cancel  context.CancelFunc // ends workers that start
 }
@@ -121,9 +124,14 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &outside{host: w.host, program: f.program, limits: spec.Limits}
+	e := &outside{host: w.host, program: f.program, limits: spec.Limits, uncell: w.uncell}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready}
+	if w.cells != nil {
+		if err := e.inCell(w, spec); err != nil {
+			return nil, errors.Join(fmt.Errorf("make a cell for the worker processes: %w", err), e.Close())
+		}
+	}
 	switch {
 	case spec.Tier == TierProcess:
 		e.config.Reuse = wire.Once
@@ -135,12 +143,44 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	return e, nil
 }
 
+// What a worker process needs at most beside the memory of its machines, and how many
+// threads it has: several times what was seen. On platform ptrace a thread or process of
+// a program is one of the host.
+const (
+	workerMemory = 32 << 20
+	workerTasks  = 64
+	guestTasks   = 1024
+)
+
+// inCell has the workers run in a cell.
+func (e *outside) inCell(w *Workers, spec Spec) error {
+	// Those that events hold or wait for, those that are prepared, one that makes the
+	// snapshot, and one that is about to end. Each may have a second machine prepared.
+	workers := max(1, spec.Concurrency) + maxPool + 2
+	e.config.Tasks = workers * workerTasks
+	if e.host.Kind() == vmexec.Ptrace {
+		e.config.Tasks += workers * guestTasks
+	}
+	// All sinks together reserve no more than there is for them.
+	memory := min(uint64(workers)*cmp.Or(spec.Limits.Memory, vmexec.DefaultMemory), w.memory.limit)
+	c, err := w.cells.New(cell.Limits{Memory: 2*min(memory, 1<<61) + uint64(workers)*workerMemory, Tasks: e.config.Tasks})
+	if err != nil {
+		return err
+	}
+	e.config.Cell = c
+	return e.config.Program.ReplaceFolder(c.Folder)
+}
+
 func (e *outside) stop() { e.cancel() }
 
 // Close frees the engine.
 func (e *outside) Close() error {
 	e.cancel()
-	return e.config.Program.Close()
+	err := e.config.Program.Close()
+	if e.config.Cell != nil {
+		err = errors.Join(err, e.config.Cell.Close())
+	}
+	return err
 }
 
 func (e *outside) load(path string) (frozen, error) {
@@ -194,6 +234,9 @@ func (r *remote) machine() (machine, error) {
 		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}
 	report := p.Ready().Jail
+	if err := r.engine.uncell; err != nil {
+		report.Missing = append(report.Missing, "no level 2: "+err.Error())
+	}
 	r.jailed.Store(&report)
 	return &process{Process: p, of: r}, nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -79,9 +80,22 @@ func buildWorker(t *testing.T) string {
 	return out
 }
 
-// places are where machines can be: in this process, or in workers.
+// places are where machines can be: in this process, in workers or, where this test
+// has the privileges, in workers in cells.
 func places(t *testing.T) map[string]Options {
-	return map[string]Options{"inside": {}, "workers": {Worker: buildWorker(t)}}
+	worker := buildWorker(t)
+	all := map[string]Options{"inside": {}, "workers": {Worker: worker}}
+	if cells, err := cell.Open(cell.Config{Worker: worker}); err != nil {
+		t.Log("no cells: ", err)
+	} else {
+		t.Cleanup(func() {
+			if err := cells.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		all["cells"] = Options{Worker: worker, Cells: cells}
+	}
+	return all
 }
 
 // newSource makes a Source, which the test closes.
@@ -259,7 +273,7 @@ func TestNoSnapshot(t *testing.T) {
 			}
 			got := src.Stats()
 			want := Stats{Tier: TierVM, NoSnapshot: "the program ended before it read its event, from stdin or /etc/jobsink-event/event", Made: got.Made, Resets: got.Resets, Waited: got.Waited, Jail: got.Jail}
-			if (got.Jail != nil) != (place == "workers") {
+			if (got.Jail != nil) != (place != "inside") {
 				t.Errorf("jail %v", got.Jail)
 			}
 			if d := cmp.Diff(want, got); d != "" || place == "inside" && got.Made != 3 {

@@ -64,11 +64,12 @@ type item struct {
 var alone atomic.Uint64
 
 // key returns what two specs have in common whose machines are made from the same.
-// The file of the program is looked at for it.
-func (spec Spec) key() (string, error) {
+// The file of the program is looked at for it. With own a spec shares with no other: a
+// sink whose workers are in a cell has a user of its own.
+func (spec Spec) key(own bool) (string, error) {
 	spec.Concurrency, spec.IdleTime = 0, 0
 	var number uint64
-	if spec.Tag == "" && (spec.Ready != nil || len(spec.Warmup) > 0) { // functions cannot be compared
+	if own || spec.Tag == "" && (spec.Ready != nil || len(spec.Warmup) > 0) { // functions cannot be compared
 		number = alone.Add(1)
 	}
 	b, err := json.Marshal(struct {
@@ -97,7 +98,7 @@ func fileID(path string) string {
 
 // join adds a source. The error is a *vmexec.ProgramError when the program cannot run.
 func (s *shelf) join(spec Spec) (*item, error) {
-	key, err := spec.key()
+	key, err := spec.key(s.w.cells != nil)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"kontain.dev/eventing/pkg/snapshots"
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -25,6 +26,8 @@ type Workers struct {
 	worker string // path of kontain-worker; empty: machines are in this process
 	makers int    // goroutines that make machines, and as many that close them
 	shelf  shelf
+	cells  *cell.Cells
+	uncell error // why there are no cells
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -47,6 +50,10 @@ type Options struct {
 	// Worker is the path of kontain-worker, which runs machines in processes of their
 	// own. Without it they are in this process, and TierProcess is not to be had.
 	Worker string
+	// Cells are where its processes run. Without them they have the first level of the
+	// jail only, and NoCells is why, if they were wanted.
+	Cells   *cell.Cells
+	NoCells error
 	// Store keeps the snapshots that may be kept on disk.
 	Store *snapshots.Store
 }
@@ -57,7 +64,7 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	if o.Memory == nil {
 		o.Memory = NewMemory(math.MaxUint64)
 	}
-	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, toClose: make(chan closing)}
+	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
 	w.shelf.w, w.shelf.items, w.shelf.checked = w, map[string]*item{}, map[string]struct{}{}
 	w.makers = 1

@@ -26,6 +26,7 @@ import (
 	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/receiver"
 	"kontain.dev/eventing/pkg/snapshots"
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -67,6 +68,8 @@ type Config struct {
 	// their own. Without it they are in this process, and sinks with isolation Process
 	// are not served.
 	Worker string
+	// Jail is what holds of those processes.
+	Jail Jail
 	// Memory is the most bytes that all machines reserve together. Default
 	// DefaultMemory.
 	Memory uint64
@@ -90,6 +93,18 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Logger gets changes and failures.
 	Logger *slog.Logger
+}
+
+// Jail says how worker processes are kept from what is none of their business. The zero
+// value is its first level, which is always there.
+type Jail struct {
+	// Cells are where they run, which is the second level. They must stay open until
+	// Run returns.
+	Cells *cell.Cells
+	// NoCells is why there are none, if they were wanted. With Required no sink is
+	// served then.
+	NoCells  error
+	Required bool
 }
 
 // DefaultMemory returns four fifths of the memory that this process and those that
@@ -140,10 +155,16 @@ func New(c Config) (*Server, error) {
 			c.Memory = DefaultMemory()
 		}
 		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
-		hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker}
+		hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells}
 		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
+			if c.Jail.Required && s.Platform == platformKM {
+				return nil, errors.New("the jail of level 2, which is asked for, is not to be had with platform KM: that program is no worker process of this receiver")
+			}
 			if s.Platform == platformKM {
 				return kmSource(s, hosts.options.Memory, c.Logger)
+			}
+			if c.Jail.Required && c.Jail.Cells == nil {
+				return nil, fmt.Errorf("the jail of level 2, which is asked for, is not to be had: %w", c.Jail.NoCells)
 			}
 			workers, err := hosts.workers(s.Platform)
 			if err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/pkg/worker/wire"
 	"kontain.dev/eventing/vmexec"
 	"kontain.dev/eventing/vmexec/talk"
@@ -56,6 +57,12 @@ type Config struct {
 	// snapshot; the error is why it never will be. Events are then talked about too:
 	// vmexec.IO.Talk.
 	Talk func(context.Context, *talk.Side) error
+
+	// Cell is where the worker runs; nil: as this process does, but for the first level
+	// of the jail. Tasks is the most processes and threads that all workers of a cell may
+	// have together.
+	Cell  *cell.Cell
+	Tasks int
 }
 
 // DiedError says that a worker ended when it should not have.
@@ -95,9 +102,13 @@ type Process struct {
 
 // Start starts a worker and waits until it is ready for an event.
 func Start(ctx context.Context, c Config) (*Process, error) {
-	program, same := sameBuild(c.Worker)
+	path := c.Worker
+	if c.Cell != nil {
+		path = c.Cell.Program()
+	}
+	program, same := sameBuild(path)
 	p, err := launch(ctx, c, same)
-	if err != nil || program.stillThere(c.Worker) || !same {
+	if err != nil || program.stillThere(path) || !same {
 		return p, err
 	}
 	// It was replaced at this moment, and has not looked at its build.
@@ -107,9 +118,11 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 
 // launch is Start; sameBuild says that the worker need not find out its build.
 func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
-	setup, err := json.Marshal(wire.Setup{
-		Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, SameBuild: sameBuild,
-	})
+	s := wire.Setup{Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, SameBuild: sameBuild}
+	if c.Cell != nil {
+		s.User, s.Tasks = c.Cell.User(), c.Tasks
+	}
+	setup, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +145,12 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
 	}
 	_ = p.sock.SetDeadline(time.Time{})
+	if c.Cell != nil {
+		p.ready.Jail.Cgroup = c.Cell.Bounded()
+		if err := c.Cell.Unbounded(); err != nil {
+			p.ready.Jail.Missing = append(p.ready.Jail.Missing, "no cgroup bounds what the sink uses: "+err.Error())
+		}
+	}
 	return p, nil
 }
 
@@ -162,7 +181,11 @@ func spawn(c Config) (_ *Process, err error) {
 		Stderr: p.stderr, ExtraFiles: append([]*os.File{theirs}, c.Program.Files...), // SocketFD, FilesFD
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if err := p.cmd.Start(); err != nil {
+	start := p.cmd.Start
+	if c.Cell != nil {
+		start = func() error { return c.Cell.Start(p.cmd) }
+	}
+	if err := start(); err != nil {
 		return nil, errors.Join(err, ours.Close(), p.stderr.Close())
 	}
 	return p, nil

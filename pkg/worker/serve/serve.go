@@ -154,7 +154,7 @@ func (s *server) start() error {
 	if s.setup.Talk {
 		s.line = vmexec.NewLine(s.hear)
 	}
-	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles})
+	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles, User: s.setup.User, Tasks: s.setup.Tasks})
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,10 @@ type Setup struct {
 	Talk bool `json:"talk,omitempty"`
 	// SameBuild: the worker's program is known to be of the receiver's build.
 	SameBuild bool `json:"sameBuild,omitempty"`
+	// User is that of the worker's cell; 0: it is in none. Tasks is the most processes
+	// and threads that the user may have.
+	User  uint32 `json:"user,omitempty"`
+	Tasks int    `json:"tasks,omitempty"`
 }
 
 // Reuse says what a worker does after an event.

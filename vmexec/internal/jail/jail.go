@@ -28,15 +28,27 @@ type Config struct {
 	Folder string
 	// Files is the most descriptors that may be open.
 	Files uint64
+	// User is that of the process, and the number of its group, where it was started in
+	// a cell: as the first process of a namespace, with an empty root directory. That is
+	// checked. 0: it was not.
+	User uint32
+	// Tasks is the most processes and threads that User may have; 0: as many as others.
+	Tasks uint64
 }
 
 // Report says what holds of a process in its jail.
 type Report struct {
+	// Level is 2 for a process in a cell, and 1 for others.
+	Level int `json:"level"`
 	// Seccomp: only the system calls of the list can be made.
 	Seccomp bool `json:"seccomp"`
 	// Landlock: the kernel keeps every file from the process, or all but those in
 	// its folder. It has it since Linux 5.13, where it is switched on.
 	Landlock bool `json:"landlock"`
+	// User is that of the process in a cell: no other sink's, nor anybody else's.
+	User uint32 `json:"user,omitempty"`
+	// Cgroup: the memory and the threads of all processes of the sink are bounded.
+	Cgroup bool `json:"cgroup,omitempty"`
 	// Missing is why something does not hold.
 	Missing []string `json:"missing,omitempty"`
 }
@@ -50,7 +62,13 @@ func (r Report) String() string {
 	if r.Landlock {
 		have = append(have, "landlock")
 	}
-	s := strings.Join(have, "+")
+	if r.User != 0 {
+		have = append(have, fmt.Sprintf("user %d", r.User), "namespaces")
+	}
+	if r.Cgroup {
+		have = append(have, "cgroup")
+	}
+	s := fmt.Sprintf("level %d: %s", r.Level, strings.Join(have, "+"))
 	if len(r.Missing) > 0 {
 		s += " (" + strings.Join(r.Missing, "; ") + ")"
 	}
@@ -61,11 +79,20 @@ func (r Report) String() string {
 // is no way out. The error means that it does not hold: the process must not run
 // a guest.
 func Enter(c Config) (Report, error) {
-	var r Report
+	r := Report{Level: 1}
 	if linkedWithC {
 		return r, errors.New("this program is linked with the C library, which makes system calls of its own: build it with CGO_ENABLED=0")
 	}
+	if c.User != 0 {
+		if err := inCell(c.User); err != nil {
+			return r, fmt.Errorf("it is not in a cell: %w", err)
+		}
+		r.Level, r.User = 2, c.User
+	}
 	if err := privileges(c); err != nil {
+		return r, err
+	}
+	if err := capabilities(c.Folder != ""); err != nil {
 		return r, err
 	}
 	switch err := files(c.Folder); {
@@ -107,6 +134,39 @@ func privileges(c Config) error {
 		if err := unix.Setrlimit(l.which, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
 			return os.NewSyscallError("setrlimit("+l.name+")", err)
 		}
+	}
+	return tasks(c.Tasks)
+}
+
+// tasks bounds the processes and threads of the process's user.
+func tasks(most uint64) error {
+	var have unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NPROC, &have)
+	if most > 0 && err == nil {
+		most = min(most, have.Max)
+		err = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: most, Max: most})
+	}
+	return os.NewSyscallError("setrlimit(RLIMIT_NPROC)", err)
+}
+
+// inCell checks what a process in a cell can see of that.
+func inCell(user uint32) error {
+	u := int(user)
+	if r, e, s := unix.Getresuid(); r != u || e != u || s != u {
+		return fmt.Errorf("its users are %d, %d and %d, not %d", r, e, s, u)
+	}
+	if r, e, s := unix.Getresgid(); r != u || e != u || s != u {
+		return fmt.Errorf("its groups are %d, %d and %d, not %d", r, e, s, u)
+	}
+	if more, err := unix.Getgroups(); err != nil || len(more) > 0 {
+		return fmt.Errorf("it has more groups: %v, %w", more, err)
+	}
+	if pid := unix.Getpid(); pid != 1 {
+		return fmt.Errorf("it is process %d and not the first one of a namespace", pid)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs("/", &st); err != nil || st.Type != unix.TMPFS_MAGIC || st.Flags&unix.ST_RDONLY == 0 {
+		return errors.New("its root directory is not the empty one")
 	}
 	return nil
 }

@@ -244,6 +244,16 @@ func TestJail(t *testing.T) {
 	}
 }
 
+// What should be in a cell and is not does not get into the jail.
+func TestNotInCell(t *testing.T) {
+	if linkedWithC {
+		t.Skip("linked with the C library")
+	}
+	if _, err := Enter(Config{User: 4_000_000_000}); err == nil || !strings.Contains(err.Error(), "it is not in a cell") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Every rule says why, and names a call once.
 func TestRules(t *testing.T) {
 	for _, c := range []Config{{}, {Ptrace: true}, {Folder: "/x"}, {Folder: "/x", Ptrace: true}, {Freeze: true}, {Freeze: true, Ptrace: true}} {
