@@ -8,9 +8,11 @@
 
 const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
+const path = require('node:path');
 const {CloudEvent, HTTP} = require('cloudevents');
 
-const countFile = '/tmp/count';
+const countFile = path.join(os.tmpdir(), 'count');
 let requests = 0;
 
 function greet(event) {

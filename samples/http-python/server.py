@@ -10,7 +10,7 @@ import http.server
 import json
 import os
 
-COUNT_FILE = "/tmp/count"
+COUNT_FILE = os.environ.get("TMPDIR", "/tmp") + "/count"
 
 
 class Greeter(http.server.BaseHTTPRequestHandler):

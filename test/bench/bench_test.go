@@ -235,6 +235,28 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+// TestWays holds that what runs natively is compared with the server in its language,
+// and not with a function of another contract.
+func TestWays(t *testing.T) {
+	b := &bench{report: &report{}}
+	web := &service{contract: "http", wanted: "1 ms"}
+	function := &service{contract: "lambda"}
+	web.language, function.language = "Go", "Go"
+	b.addWays([]*way{
+		{service: web, name: "VM", tier: "VM", samples: []float64{2}},
+		{service: web, name: "natively", samples: []float64{1}},
+		{service: function, name: "VM", tier: "VM", samples: []float64{8}},
+	})
+	want := []row{
+		{Name: "contract http, VM, Go", Samples: 1, Median: 2, Wanted: "1 ms"},
+		{Name: "contract http, natively, Go", Samples: 1, Median: 1, Ratios: map[string]float64{"VM": 0.5}},
+		{Name: "contract lambda, VM, Go", Samples: 1, Median: 8},
+	}
+	if diff := cmp.Diff(want, b.report.Rows); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	hundred := make([]float64, 100)
 	for i := range hundred {

@@ -60,6 +60,7 @@ var groups = []struct {
 	measure     func(*bench, context.Context) error
 }{
 	{"event", "Events over HTTP, ours and those of peers in turns", (*bench).events},
+	{"contract", "Events of each contract, and of the same servers natively", (*bench).contracts},
 	{"burst", "Many events at once", (*bench).bursts},
 	{"idle", "First events, and sinks without any", (*bench).idles},
 	{"image", "Container images", (*bench).images},
