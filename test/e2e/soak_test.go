@@ -478,6 +478,10 @@ func TestSoak(t *testing.T) {
 	c.CloseIdleConnections()
 	settle(t, other.cmd.Process.Pid)
 	want, got := other.goroutines(), s.goroutines()
+	// When the thread of the cells would be the main one, a goroutine keeps that busy.
+	for _, m := range []map[string]int{want, got} {
+		delete(m, "kontain.dev/eventing/pkg/worker/cell.(*thread).run")
+	}
 	if d := cmp.Diff(want, got); d != "" || len(want) == 0 {
 		t.Errorf("goroutines after one event (-) and after %d (+):\n%s", sent, d)
 	}
