@@ -70,6 +70,8 @@ func (l *Line) detach(vm *VM) { vm.kernel.Net.Detach() }
 type conversation struct {
 	line  *Line
 	side  *talk.Side
+	begun chan struct{} // the first messages are there: the run may begin
+	once  sync.Once
 	ended chan struct{} // the talk is over
 	stop  func() bool
 }
@@ -81,12 +83,24 @@ func (c *conversation) Tell(m talk.Message) error {
 	return nil
 }
 
-// Flush implements talk.Transport.
-func (c *conversation) Flush() error { return nil }
+// Flush implements talk.Transport. The run begins with the first one: what was said
+// before, such as that a port is served, is then there from its first instruction.
+func (c *conversation) Flush() error {
+	c.once.Do(func() { close(c.begun) })
+	return nil
+}
+
+// begin waits until the run may begin.
+func (c *conversation) begin() {
+	select {
+	case <-c.begun:
+	case <-c.ended:
+	}
+}
 
 // converse starts f on a line of its own, which is done when f returns true.
 func converse(ctx context.Context, started bool, f func(context.Context, *talk.Side) bool) *conversation {
-	c := &conversation{ended: make(chan struct{})}
+	c := &conversation{begun: make(chan struct{}), ended: make(chan struct{})}
 	c.side = talk.NewSide(started, c)
 	c.line = NewLine(func(m talk.Message) {
 		if err := c.side.Hear(m); err != nil { // this package's own message

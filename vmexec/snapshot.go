@@ -134,7 +134,7 @@ func (vm *VM) runToWaitOf(ctx context.Context, w Wait) (*Result, error) {
 			}
 			return talked == nil
 		})
-		w.Line = c.line
+		c.begin()
 		r, err := vm.runToWait(ctx, c.line)
 		c.end()
 		if talked != nil && err == nil && r.Reason == Canceled {

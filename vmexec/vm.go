@@ -240,6 +240,7 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 			return true
 		})
 		defer c.end()
+		c.begin()
 		io.Line = c.line
 	}
 	if vm.snapshot != nil {

@@ -20,7 +20,7 @@ type conversation struct {
 	p     *Process
 	side  *talk.Side
 	buf   []byte
-	begin func() error // sends the event itself, behind the first messages; nil once that is done
+	begin func() error // has the program run, behind the first messages; nil once that is done
 	ended chan struct{}
 	stop  func() bool
 }
@@ -28,8 +28,8 @@ type conversation struct {
 // keep is how much is kept until someone waits for an answer.
 const keep = 64 << 10
 
-// converse starts f, which talks with the program. begin, when set, is called once,
-// after the first messages of f.
+// converse starts f, which talks with the program. begin is called once, after the first
+// messages of f.
 func (p *Process) converse(ctx context.Context, started bool, begin func() error, f func(context.Context, *talk.Side)) *conversation {
 	c := &conversation{p: p, begin: begin, ended: make(chan struct{})}
 	c.side = talk.NewSide(started, c)

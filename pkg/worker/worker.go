@@ -215,7 +215,7 @@ func Freeze(ctx context.Context, cfg Config) (*vmexec.Handover, Frozen, error) {
 	var c *conversation
 	var talked error
 	if cfg.Talk != nil {
-		c = p.converse(ctx, true, nil, func(ctx context.Context, s *talk.Side) {
+		c = p.converse(ctx, true, func() error { return p.send(wire.KindRun, nil) }, func(ctx context.Context, s *talk.Side) {
 			if talked = cfg.Talk(ctx, s); talked != nil {
 				p.kill()
 			}

@@ -176,6 +176,10 @@ func (s *server) freeze() error {
 	var f wire.Frozen
 	var files []byte
 	if s.line != nil {
+		// What is said before the start is there from its first instruction.
+		if err := s.next(); err != nil {
+			return err
+		}
 		// An error of the socket meets the one who sends the snapshot, too.
 		go func() { _ = s.listen(s.line) }()
 	}

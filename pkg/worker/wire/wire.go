@@ -25,7 +25,7 @@ const (
 	KindSetup  Kind = iota + 1 // to the worker, the first: Setup as JSON
 	KindReady                  // from it: it waits for an event; the first time with Ready as JSON
 	KindEnv                    // to it, before the event of a program without a snapshot: its environment as JSON
-	KindRun                    // to it: an event
+	KindRun                    // to it: an event; of a program that is frozen and talked to, that it may start
 	KindBegun                  // from it: the program is about to run
 	KindResult                 // from it: a result
 	KindFailed                 // from it, the last: why it cannot go on
