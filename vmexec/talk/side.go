@@ -231,12 +231,13 @@ func (s *Side) open(op Op, port uint16) (*Conn, error) {
 const prepared = firstDial - 2
 
 // Prepare connects to a TCP port of the VM while the program is started. It is done
-// once: the connection, on which nothing was said yet, is there in every clone.
+// once: the connection, on which the host has said nothing yet, is there in every clone,
+// with what the program said on it.
 func (s *Side) Prepare(port uint16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.add(prepared, port)
-	if err := s.tell(Message{Op: Await, Conn: prepared, Port: port}); err != nil {
+	if err := s.tell(Message{Op: Prepare, Conn: prepared, Port: port}); err != nil {
 		return err
 	}
 	if err := s.wait(func() bool { return c.isUp || c.err != nil }); err != nil {
@@ -276,11 +277,16 @@ func (s *Side) known(id ID) *Conn {
 	return c
 }
 
-// Prepared returns the connection that was prepared.
+// Prepared returns the connection that was prepared. It is called once.
 func (s *Side) Prepared() *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known(prepared)
+	c := s.known(prepared)
+	if s.started { // in a clone that is so from the beginning
+		// When the run has ended, the first Read says so.
+		_ = s.tell(Message{Op: Taken, Conn: prepared, N: Window})
+	}
+	return c
 }
 
 // Listen serves a port of the VM's loopback interface to programs. In a clone a port

@@ -26,6 +26,9 @@ const (
 	Dial Op = iota + 1
 	// Await: the same, as soon as a program listens there.
 	Await
+	// Prepare: the same, for a connection that is for later: what the program says on it
+	// stays with the VM, and so in its snapshot.
+	Prepare
 	// Listen: the host serves Port.
 	Listen
 	// Accept: a program has connected to Port, which the host serves.

@@ -126,6 +126,7 @@ func TestHostile(t *testing.T) {
 			{"late", "late"},
 			{"two", "two"},
 			{"old", "old"},
+			{"h2c", "h2c by HTTP/2.0"},
 			{"nonsense", "did not answer in HTTP"},
 			{"short", "cut off"},
 			{"twice", "did not answer in HTTP"},

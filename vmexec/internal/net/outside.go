@@ -129,12 +129,15 @@ func (st *Stack) Tell(m talk.Message) {
 		return
 	}
 	switch {
-	case m.Op == talk.Dial, m.Op == talk.Await:
+	case m.Op == talk.Dial, m.Op == talk.Await, m.Op == talk.Prepare:
 		if o.conns[m.Conn] != nil || m.Conn%2 == 0 || len(o.conns) >= maxOutside {
 			o.hear(talk.Message{Op: talk.Close, Conn: m.Conn})
 			return
 		}
 		c := &outsideConn{stack: st, id: m.Conn, port: m.Port, credit: window}
+		if m.Op == talk.Prepare {
+			c.credit = 0
+		}
 		if o.conns == nil {
 			o.conns = map[talk.ID]*outsideConn{}
 		}

@@ -15,6 +15,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 var count, restored int
@@ -147,6 +149,15 @@ func raw(what, port string) {
 
 func talk(what string, c net.Conn) {
 	defer func() { _ = c.Close() }()
+	if what == "h2c" {
+		(&http2.Server{}).ServeConn(c, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				log.Fatal(err)
+			}
+			fmt.Fprint(w, "h2c by ", r.Proto)
+		})})
+		return
+	}
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
 		return
