@@ -404,13 +404,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Buffered returns how many bytes can be read without waiting.
-func (c *Conn) Buffered() int {
-	c.side.mu.Lock()
-	defer c.side.mu.Unlock()
-	return len(c.in)
-}
-
 // Write gives bytes to the program. It does not wait until the program has taken
 // them.
 func (c *Conn) Write(p []byte) (int, error) {
