@@ -38,6 +38,7 @@ type Sink struct {
 	Args      []string // arguments after the program's name
 	Env       []string // NAME=value
 	Dir       string   // working directory in the guest; empty: /
+	Secret    bool     // Env holds what must not come to rest on disk
 
 	// Image is the reference of a sink that runs an image, and ImageDigest what
 	// it means. Until that is known Pending says why, nothing of the program is
@@ -119,7 +120,8 @@ var errDraining = errors.New("the receiver is shutting down")
 type Dispatcher struct {
 	options Options
 
-	update sync.Mutex // held while the set of sinks changes
+	// update is held while the set of sinks changes: for reading while one sink does.
+	update sync.RWMutex
 
 	mu     sync.RWMutex
 	sinks  map[string]*sink
@@ -188,11 +190,47 @@ func (d *Dispatcher) Update(sinks []Sink) error {
 	}
 	d.mu.Unlock()
 	for _, s := range removed {
-		s.remove()
-		s.summarize(d.options.Logger)
-		d.options.Logger.Info("sink removed", "sink", s.key)
+		d.dismiss(s)
 	}
 	return errors.Join(errs...)
+}
+
+// Apply brings one sink to spec, which may be new, and leaves the others as they are. The
+// error is a *SinkError, as Update has it. Calls for different sinks may overlap, so that
+// a slow program holds up no other; those for one sink must not.
+func (d *Dispatcher) Apply(spec Sink) error {
+	d.update.RLock()
+	defer d.update.RUnlock()
+	if d.isClosed() {
+		return errDraining
+	}
+	d.mu.RLock()
+	few := len(d.sinks) < d.options.Ahead
+	d.mu.RUnlock()
+	_, err := d.updateSink(spec.Key(), spec, few, true)
+	return err
+}
+
+// Remove takes one sink away: its events that run or wait are done, new ones get 404. It
+// must not overlap with Apply for the same sink.
+func (d *Dispatcher) Remove(namespace, name string) {
+	d.update.RLock()
+	defer d.update.RUnlock()
+	k := key(namespace, name)
+	d.mu.Lock()
+	s := d.sinks[k]
+	delete(d.sinks, k)
+	d.mu.Unlock()
+	if s != nil {
+		d.dismiss(s)
+	}
+}
+
+// dismiss ends a sink that is no longer in the set.
+func (d *Dispatcher) dismiss(s *sink) {
+	s.remove()
+	s.summarize(d.options.Logger)
+	d.options.Logger.Info("sink removed", "sink", s.key)
 }
 
 func (d *Dispatcher) isClosed() bool {
@@ -494,6 +532,17 @@ func (d *Dispatcher) Stats() []Stats {
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Sink < list[j].Sink })
 	return list
+}
+
+// SinkStats returns a snapshot of one sink, and whether there is one of that name.
+func (d *Dispatcher) SinkStats(namespace, name string) (Stats, bool) {
+	d.mu.RLock()
+	s := d.sinks[key(namespace, name)]
+	d.mu.RUnlock()
+	if s == nil {
+		return Stats{}, false
+	}
+	return s.stats(), true
 }
 
 // Close refuses new events, waits for those that run or wait, and frees every

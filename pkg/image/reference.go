@@ -147,3 +147,15 @@ func (r Reference) ByDigest() bool {
 	_, ok := r.name.(name.Digest)
 	return r.Kind == Registry && ok
 }
+
+// At returns the reference of the same repository by a digest, in full; empty when no
+// registry is named or the digest is none.
+func (r Reference) At(digest string) string {
+	if r.name == nil {
+		return ""
+	}
+	if _, err := parseHash(digest); err != nil {
+		return ""
+	}
+	return Reference{Kind: Registry, name: r.name.Context().Digest(digest)}.String()
+}

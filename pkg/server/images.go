@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,71 +38,138 @@ var errNoImages = errors.New("there is no image cache here")
 type imageKey struct {
 	ref    string
 	policy image.Policy
+	scope  string
+	round  string
 }
 
 // pull is the state of one image.
 type pull struct {
 	cancel  context.CancelFunc
-	image   *image.Image // nil until it is there
-	err     error        // of the last attempt
-	attempt int          // that failed
+	sinks   map[string]struct{} // that want it
+	image   *image.Image        // nil until it is there
+	err     error               // of the last attempt
+	attempt int                 // that failed
 	next    time.Duration
 }
 
 // images gets the images of sinks, away from the requests, and keeps those that
 // sinks want. A reference is resolved once for as long as a sink has it.
 type images struct {
-	store   Images
-	log     *slog.Logger
-	first   time.Duration // between attempts; 0: firstPull
-	changed chan struct{} // a pull succeeded or failed
+	store Images
+	log   *slog.Logger
+	first time.Duration // between attempts; 0: firstPull
 
-	mu    sync.Mutex
-	pulls map[imageKey]*pull
-	done  sync.WaitGroup
+	mu      sync.Mutex
+	changed func(sinks []string) // a pull for these succeeded or failed; may be nil
+	pulls   map[imageKey]*pull
+	wants   map[string]imageKey // what each sink wants
+	done    sync.WaitGroup
 }
 
 func newImages(store Images, log *slog.Logger, first time.Duration) *images {
 	if first <= 0 {
 		first = firstPull
 	}
-	return &images{store: store, log: log, first: first, changed: make(chan struct{}, 1), pulls: map[imageKey]*pull{}}
+	return &images{store: store, log: log, first: first, pulls: map[imageKey]*pull{}, wants: map[string]imageKey{}}
 }
 
-func (im *images) notify() {
-	select {
-	case im.changed <- struct{}{}:
-	default:
-	}
-}
-
-// want begins the pulls of images that sinks ask for, and ends the others.
-func (im *images) want(ctx context.Context, sinks []manifestSink) {
+// watch sets what is told of pulls that succeeded or failed.
+func (im *images) watch(changed func(sinks []string)) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	wanted := map[imageKey]bool{}
-	for _, s := range sinks {
-		if s.Image == "" {
-			continue
-		}
-		key := imageKey{s.Image, s.policy}
-		if wanted[key] = true; im.pulls[key] != nil {
-			continue
-		}
-		p := &pull{}
-		im.pulls[key] = p
-		if im.store == nil {
-			p.err = errNoImages
-			continue
-		}
-		var pullCtx context.Context
-		pullCtx, p.cancel = context.WithCancel(ctx)
-		im.done.Go(func() { im.run(pullCtx, key, p) })
+	im.changed = changed
+}
+
+// want begins the pull of the image that a sink asks for, unless it has begun, and ends
+// that of the image it asked for before.
+func (im *images) want(ctx context.Context, s *Sink) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	sink, key := s.Key(), s.imageKey()
+	before, had := im.wants[sink]
+	if had && before == key {
+		return
 	}
-	for key, p := range im.pulls {
-		if !wanted[key] {
-			delete(im.pulls, key)
-			p.end(im.log)
+	p := im.pulls[key]
+	if p == nil {
+		p = im.begin(ctx, key, im.pulls[before])
+	}
+	p.sinks[sink] = struct{}{}
+	im.wants[sink] = key
+	if had {
+		im.unwant(sink, before)
+	}
+}
+
+// begin begins a pull. One that had the same image under a name gives it to the one by
+// digest: no registry is asked again for what it has just said. im.mu is held.
+func (im *images) begin(ctx context.Context, key imageKey, before *pull) *pull {
+	p := &pull{sinks: map[string]struct{}{}}
+	im.pulls[key] = p
+	if im.store == nil {
+		p.err = errNoImages
+		return p
+	}
+	if before != nil && before.image != nil && pinned(before.image) == fullReference(key.ref) {
+		if shared, err := before.image.Share(); err == nil {
+			p.image = shared
+			return p
+		}
+	}
+	ctx, p.cancel = context.WithCancel(ctx)
+	im.done.Go(func() { im.run(ctx, key, p) })
+	return p
+}
+
+// pinned returns an image's reference by digest; empty when it has none.
+func pinned(i *image.Image) string {
+	if i == nil {
+		return ""
+	}
+	r, err := image.ParseReference(i.Ref)
+	if err != nil {
+		return ""
+	}
+	return r.At(i.Digest)
+}
+
+// fullReference returns a reference in full; empty when it is none.
+func fullReference(ref string) string {
+	r, err := image.ParseReference(ref)
+	if err != nil {
+		return ""
+	}
+	return r.String()
+}
+
+// unwant ends the pull that no sink wants any more. im.mu is held.
+func (im *images) unwant(sink string, key imageKey) {
+	p := im.pulls[key]
+	delete(p.sinks, sink)
+	if len(p.sinks) == 0 {
+		delete(im.pulls, key)
+		p.end(im.log)
+	}
+}
+
+// forget ends what a sink wants.
+func (im *images) forget(sink string) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if key, had := im.wants[sink]; had {
+		delete(im.wants, sink)
+		im.unwant(sink, key)
+	}
+}
+
+// keep ends what sinks want that are not among these.
+func (im *images) keep(sinks map[string]bool) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	for sink, key := range im.wants {
+		if !sinks[sink] {
+			delete(im.wants, sink)
+			im.unwant(sink, key)
 		}
 	}
 }
@@ -136,14 +205,19 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 			p.attempt++
 			p.next = wait
 		}
+		tell, sinks := im.changed, slices.Collect(maps.Keys(p.sinks))
 		im.mu.Unlock()
 		if err == nil {
 			log.Info("image ready", "digest", got.Digest, "took", time.Since(start).Round(time.Millisecond))
-			im.notify()
+		} else {
+			log.Error("image not to be had", "error", err, "next", wait)
+		}
+		if tell != nil {
+			tell(sinks)
+		}
+		if err == nil {
 			return
 		}
-		log.Error("image not to be had", "error", err, "next", wait)
-		im.notify()
 		select {
 		case <-ctx.Done():
 			return
@@ -152,35 +226,45 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 	}
 }
 
-// fill completes a sink with what its image holds, or says why it is not ready.
-// settled is false until the image is there or failed once, and hope says that
-// one which failed may still come.
-func (im *images) fill(s *manifestSink) (settled, hope bool) {
+// Fetched is how far the image of a sink is.
+type Fetched struct {
+	// Settled is false until the image is there or could not be had once.
+	Settled bool
+	// Hope says that an image which could not be had may still come.
+	Hope bool
+	// Image is the image by digest, REPOSITORY@sha256:DIGEST; empty until it is there,
+	// and for images of no registry.
+	Image string
+}
+
+// fill completes a sink with what its image holds, or says in s.Pending why it is not
+// ready.
+func (im *images) fill(s *Sink) Fetched {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	p := im.pulls[imageKey{s.Image, s.policy}]
+	p := im.pulls[s.imageKey()]
 	switch {
 	case p == nil || p.image == nil && p.err == nil:
 		s.Pending = fmt.Sprintf("its image %s is being fetched", s.Image)
-		return false, true
+		return Fetched{Hope: true}
 	case p.image == nil && p.attempt > 0:
 		s.Pending = fmt.Sprintf("its image cannot be had (attempt %d, the next %v later): %v", p.attempt, p.next, p.err)
-		return true, image.Temporary(p.err)
+		return Fetched{Settled: true, Hope: image.Temporary(p.err)}
 	case p.image == nil:
 		s.Pending = fmt.Sprintf("its image %s cannot be had: %v", s.Image, p.err)
-		return true, false
+		return Fetched{Settled: true}
 	}
 	process, err := p.image.Process(s.command, s.args, s.Env)
 	if err != nil {
 		s.Pending = fmt.Sprintf("its image %s: %v", s.Image, err)
-		return true, false
+		return Fetched{Settled: true}
 	}
 	s.Image, s.ImageDigest = p.image.Ref, p.image.Digest
 	s.Root = p.image.Root
 	s.Program = filepath.Join(p.image.Root, process.Path)
 	s.ProgramID = p.image.Manifest
 	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir
-	return true, false
+	return Fetched{Settled: true, Image: pinned(p.image)}
 }
 
 // hold keeps the image that a root belongs to for as long as the returned
@@ -199,20 +283,20 @@ func (im *images) hold(root string) (func() error, error) {
 
 // close ends all pulls and gives the images back.
 func (im *images) close() {
-	im.want(context.Background(), nil)
+	im.keep(nil)
 	im.done.Wait()
 }
 
 // source makes the machines of a sink, and keeps its image meanwhile.
-func (s *Server) source(sink dispatcher.Sink) (lease.Source, error) {
+func (b *Backend) source(sink dispatcher.Sink) (lease.Source, error) {
 	if sink.Image == "" {
-		return s.config.Source(sink)
+		return b.machines(sink)
 	}
-	release, err := s.images.hold(sink.Root)
+	release, err := b.images.hold(sink.Root)
 	if err != nil {
 		return nil, err
 	}
-	source, err := s.config.Source(sink)
+	source, err := b.machines(sink)
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}

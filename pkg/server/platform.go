@@ -48,7 +48,7 @@ func (p *platforms) workers(kind vmexec.Kind) (*lease.Workers, error) {
 // host returns the host for what a sink asks for. A sink that asks for KVM never
 // runs on a weaker platform.
 func (p *platforms) host(kind vmexec.Kind) (*vmexec.Host, error) {
-	if kind == "" || kind == vmexec.Auto || kind == p.base.Kind() {
+	if p.base != nil && (kind == "" || kind == vmexec.Auto || kind == p.base.Kind()) {
 		return p.base, nil
 	}
 	p.mu.Lock()

@@ -1,20 +1,19 @@
 // Copyright 2026 The Kontain Eventing Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package server is the receiver without Kubernetes: sinks are read from files,
-// served over HTTP, and changed when the files change.
+// Package server is the receiver: it serves sinks over HTTP, and changes them while
+// events run. Where the sinks come from is an Origin's affair: here they are read from
+// files, again when the files change; package cluster has those of a Kubernetes cluster.
 package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,6 @@ import (
 
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
-	"kontain.dev/eventing/pkg/manifest"
 	"kontain.dev/eventing/pkg/receiver"
 	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/pkg/worker/cell"
@@ -46,20 +44,29 @@ const (
 	// it is then as fast as any other. With thousands their programs would have to be
 	// started, and their machines made, for events that may never come.
 	ahead = 32
-
-	// manySinks is from how many on what reading them took is worth to be given back
-	// to the kernel at once: with ten thousand it is as much as all else.
-	manySinks = 1000
 )
 
 // Config says what to serve and how. A zero field means its default.
 type Config struct {
-	// Paths are files or folders with KontainSinks. At least one.
+	// Paths are files or folders with KontainSinks: at least one, unless the sinks come
+	// from another Origin.
 	Paths []string
+	// Origin is where sinks come from; nil: Paths.
+	Origin Origin
 	// Listen is the address to listen on, HOST:PORT; port 0 picks a free one.
 	Listen string
+	// TLS, when set, has events taken on the address ListenTLS as well.
+	TLS       *tls.Config
+	ListenTLS string
+	// ListenProbes is an address for /healthz and /readyz, and for what Probes answers,
+	// away from the events. Empty: only Listen has them.
+	ListenProbes string
+	Probes       http.Handler
+	// Wrap, when set, goes around the handler of events of each listener.
+	Wrap func(next http.Handler, secure bool) http.Handler
 	// Host runs the machines of sinks that do not ask for another platform by
-	// name. It must stay open until Run returns.
+	// name. It must stay open until Run returns. With an Origin there may be none: each
+	// sink then has to name its platform.
 	Host *vmexec.Host
 	// Snapshots keeps the snapshots of sinks that have them on disk; nil keeps all
 	// in memory.
@@ -118,64 +125,66 @@ func DefaultMemory() uint64 {
 	return limit / 5 * 4
 }
 
-// Server serves sinks from files.
-type Server struct {
-	config     Config
-	hosts      *platforms
-	images     *images
-	dispatcher *dispatcher.Dispatcher
-	listener   net.Listener
-	http       *http.Server
+// State is how far an Origin is.
+type State int
 
-	ready     atomic.Bool
-	draining  atomic.Bool
-	started   atomic.Int64 // requests for sinks so far
-	lastError string       // of the last reload; owned by the goroutine that loads
-	settled   bool         // every image was there or had failed at the last reload; as lastError
-	hope      bool         // of those that were not there one may still come; as lastError
-	readyCh   chan struct{}
-	failed    chan error // no sink is served, and none will be
+const (
+	// Known: all sinks that there are now are known to the Backend, so that an event for
+	// another is for none.
+	Known State = iota
+	// Waiting: no sink is ready, and it takes something else to make one ready.
+	Waiting
+	// Ready: events can be taken.
+	Ready
+)
+
+// Origin is where sinks come from.
+type Origin interface {
+	// Run brings the sinks of b to what the origin has, again with each change, until ctx
+	// is done. It tells Known first, before which no event is taken. The error ends the
+	// server, after a drain.
+	Run(ctx context.Context, b *Backend, tell func(State)) error
 }
 
-// New reads the manifests and opens the listener. The error names file, line
-// and field when a manifest is wrong. The caller must call Run.
-func New(c Config) (*Server, error) {
-	if len(c.Paths) == 0 {
-		return nil, errors.New("no file or folder with sinks is given")
+// Server serves sinks over HTTP.
+type Server struct {
+	config    Config
+	origin    Origin
+	backend   *Backend
+	endpoints []*endpoint // that take events
+	probes    *endpoint   // nil: the others answer them
+
+	known    atomic.Bool
+	ready    atomic.Bool
+	draining atomic.Bool
+	started  atomic.Int64  // requests for sinks so far
+	knownCh  chan struct{} // closed when known
+	readyCh  chan struct{} // closed when ready, or known to wait
+	told     sync.Once     // of readyCh
+}
+
+// endpoint is a listener with what it serves.
+type endpoint struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+func (e *endpoint) serve() error {
+	serve := e.server.Serve
+	if e.server.TLSConfig != nil {
+		serve = func(l net.Listener) error { return e.server.ServeTLS(l, "", "") }
 	}
+	if err := serve(e.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", e.listener.Addr(), err)
+	}
+	return nil
+}
+
+// New opens the listeners, and reads the manifests of Config.Paths: the error names file,
+// line and field when one is wrong. The caller must call Run.
+func New(c Config) (_ *Server, err error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	hosts := new(platforms)
-	if c.Source == nil {
-		if c.Host == nil {
-			return nil, errors.New("no platform to run programs on is given")
-		}
-		if c.Memory == 0 {
-			c.Memory = DefaultMemory()
-		}
-		hosts.base, hosts.open, hosts.logger = c.Host, vmexec.Open, c.Logger
-		hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells}
-		c.Source = func(s dispatcher.Sink) (lease.Source, error) {
-			if c.Jail.Required && s.Platform == platformKM {
-				return nil, errors.New("the jail of level 2, which is asked for, is not to be had with platform KM: that program is no worker process of this receiver")
-			}
-			if s.Platform == platformKM {
-				return kmSource(s, hosts.options.Memory, c.Logger)
-			}
-			if c.Jail.Required && c.Jail.Cells == nil {
-				return nil, fmt.Errorf("the jail of level 2, which is asked for, is not to be had: %w", c.Jail.NoCells)
-			}
-			workers, err := hosts.workers(s.Platform)
-			if err != nil {
-				return nil, err
-			}
-			spec, err := Machines(s)
-			if err != nil {
-				return nil, err
-			}
-			return workers.New(spec, c.Logger.With("sink", s.Key()))
-		}
 	}
 	if c.Listen == "" {
 		c.Listen = DefaultListen
@@ -189,210 +198,187 @@ func New(c Config) (*Server, error) {
 	if c.Receiver.Logger == nil {
 		c.Receiver.Logger = c.Logger
 	}
-	if _, err := load(c.Paths); err != nil {
+	s := &Server{origin: c.Origin, knownCh: make(chan struct{}), readyCh: make(chan struct{})}
+	if s.backend, err = newBackend(&c); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", c.Listen, err)
+	s.config = c
+	if s.origin == nil {
+		if s.origin, err = newFiles(c.Paths, c.Logger); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{
-		config:   c,
-		hosts:    hosts,
-		images:   newImages(c.Images, c.Logger, c.PullBackoff),
-		listener: listener,
-		readyCh:  make(chan struct{}),
-		failed:   make(chan error, 1),
+	var events http.Handler = receiver.New(s.backend, c.Receiver)
+	if c.Wrap == nil {
+		c.Wrap = func(next http.Handler, _ bool) http.Handler { return next }
 	}
-	s.dispatcher = dispatcher.New(dispatcher.Options{Source: s.source, Contract: NewContract, Ahead: ahead, Logger: c.Logger})
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", s.healthz)
-	mux.HandleFunc("/readyz", s.readyz)
-	mux.Handle("/", s.count(receiver.New(s.dispatcher, c.Receiver)))
-	s.http = &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeListeners())
+		}
+	}()
+	open := func(address string, secure bool) error {
+		e, err := s.open(address, s.mux(s.count(c.Wrap(events, secure))))
+		if err != nil {
+			return err
+		}
+		if secure {
+			e.server.TLSConfig = c.TLS
+		}
+		s.endpoints = append(s.endpoints, e)
+		return nil
+	}
+	if err := open(c.Listen, false); err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		if err := open(c.ListenTLS, true); err != nil {
+			return nil, err
+		}
+	}
+	if c.ListenProbes != "" {
+		other := c.Probes
+		if other == nil {
+			other = http.NotFoundHandler()
+		}
+		if s.probes, err = s.open(c.ListenProbes, s.mux(other)); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-// Addr returns the address that the server listens on.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+// mux answers probes before all else.
+func (s *Server) mux(other http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", s.healthz)
+	mux.HandleFunc("/readyz", s.readyz)
+	mux.Handle("/", other)
+	return mux
+}
+
+func (s *Server) open(address string, h http.Handler) (*endpoint, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return &endpoint{listener, &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+	}}, nil
+}
+
+// closeListeners closes those that are not served.
+func (s *Server) closeListeners() error {
+	var errs []error
+	for _, e := range append(s.endpoints, s.probes) {
+		if e != nil {
+			errs = append(errs, e.listener.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Addr returns the address that the server takes events on.
+func (s *Server) Addr() net.Addr { return s.endpoints[0].listener.Addr() }
+
+// ProbeAddr returns the address that probes are answered on.
+func (s *Server) ProbeAddr() net.Addr {
+	if s.probes == nil {
+		return s.Addr()
+	}
+	return s.probes.listener.Addr()
+}
+
+// TLSAddr returns the address that the server takes events on over TLS; nil without it.
+func (s *Server) TLSAddr() net.Addr {
+	if len(s.endpoints) < 2 {
+		return nil
+	}
+	return s.endpoints[1].listener.Addr()
+}
 
 // Ready is closed when sinks are served, or when it is known that their images
 // must be waited for.
 func (s *Server) Ready() <-chan struct{} { return s.readyCh }
 
 // Stats returns a snapshot of every sink.
-func (s *Server) Stats() []dispatcher.Stats { return s.dispatcher.Stats() }
+func (s *Server) Stats() []dispatcher.Stats { return s.backend.Stats() }
+
+// tell takes over how far the origin is.
+func (s *Server) tell(state State) {
+	switch state {
+	case Known:
+		if !s.known.Swap(true) {
+			close(s.knownCh)
+		}
+		return
+	case Ready:
+		s.ready.Store(true)
+	case Waiting:
+	}
+	s.told.Do(func() { close(s.readyCh) })
+}
 
 // Run serves until ctx is done, then drains: readiness fails at once, requests
 // are still taken until none came for the quiet period, what runs is finished,
 // and only then everything is closed. It returns nil when no event was cut
 // short. It may be called once.
 func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.hosts.close()) }()
-	// Watching begins before the files are read, so that no change is missed.
-	w := newWatcher(s.config.Logger)
-	w.kick = s.images.changed
-	w.watch(s.config.Paths)
-	watchCtx, stopWatching := context.WithCancel(ctx)
-	defer stopWatching()
-	defer s.images.close()
-	sinks, err := s.reload(watchCtx)
-	// Images may take their time: it is the requests that are then told so.
-	if len(sinks) == 0 || !s.anyReady() && !s.hope {
-		w.close()
-		return errors.Join(err, notServed(sinks), s.listener.Close(), s.dispatcher.Close(context.WithoutCancel(ctx)))
-	}
-	w.watch(s.watchPaths(sinks))
-
+	defer func() { err = errors.Join(err, s.backend.close()) }()
+	originCtx, stop := context.WithCancel(ctx)
+	defer stop()
 	var background sync.WaitGroup
-	served := make(chan error, 1)
-	background.Go(func() { served <- s.http.Serve(s.listener) })
-	s.settle(sinks)
-	background.Go(func() {
-		w.run(watchCtx, func() []string {
-			sinks, _ := s.reload(watchCtx) // reload logs its errors
-			s.settle(sinks)
-			return s.watchPaths(sinks)
-		})
-	})
-
+	ended := make(chan error, 1)
+	background.Go(func() { ended <- s.origin.Run(originCtx, s.backend, s.tell) })
+	serving := 0
+	served := make(chan error, len(s.endpoints)+1)
+	serve := func(e *endpoint) {
+		serving++
+		background.Go(func() { served <- e.serve() })
+	}
+	if s.probes != nil {
+		serve(s.probes)
+	}
+	// No event is taken before it is known which sinks there are.
 	select {
-	case <-ctx.Done():
-		err = s.drain(context.WithoutCancel(ctx))
-	case err = <-served:
-		err = errors.Join(fmt.Errorf("serve on %s: %w", s.Addr(), err), s.drain(context.WithoutCancel(ctx)))
-	case err = <-s.failed:
-		err = errors.Join(err, s.drain(context.WithoutCancel(ctx)))
-	}
-	stopWatching()
-	background.Wait()
-	return err
-}
-
-// reload reads the files and makes the sinks in them what is served. What is
-// wrong is logged once, and leaves what is served as it is. It returns the
-// sinks as the files have them.
-func (s *Server) reload(ctx context.Context) ([]dispatcher.Sink, error) {
-	read, err := load(s.config.Paths)
-	if errors.Is(err, manifest.ErrNoSinks) && s.foldersOnly() {
-		// The last manifest was taken out of a folder. In a single file it
-		// would rather be an editor that has not written it yet.
-		err = nil
-	}
-	var sinks []dispatcher.Sink
-	if err == nil {
-		s.images.want(ctx, read)
-		s.settled, s.hope = true, false
-		for i := range read {
-			if read[i].Image != "" {
-				settled, hope := s.images.fill(&read[i])
-				s.settled, s.hope = s.settled && settled, s.hope || hope
-			}
-			sinks = append(sinks, read[i].Sink)
+	case <-s.knownCh:
+		for _, e := range s.endpoints {
+			serve(e)
 		}
-		err = s.dispatcher.Update(sinks)
-	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-		if text != s.lastError {
-			s.config.Logger.Error("not all of the sinks could be taken over; what served before keeps serving", "error", text)
-		}
-	} else if s.lastError != "" {
-		s.config.Logger.Info("the error is gone; all sinks are served")
-	}
-	s.lastError = text
-	if len(sinks) >= manySinks {
-		debug.FreeOSMemory()
-	}
-	return sinks, err
-}
-
-func (s *Server) foldersOnly() bool {
-	for _, p := range s.config.Paths {
-		if !isDir(p) {
-			return false
-		}
-	}
-	return true
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-// settle says that the server is ready once a sink is, or when images must be
-// waited for that may still come. It ends the server that has nothing to serve
-// and nothing to wait for. Only one goroutine calls it.
-func (s *Server) settle(sinks []dispatcher.Sink) {
-	ready := s.anyReady()
-	if ready {
-		s.ready.Store(true)
-	}
-	select {
-	case <-s.readyCh: // it was ready once: what fails now may be mended
-		return
-	default:
-	}
-	switch {
-	case ready, s.settled && s.hope:
-		close(s.readyCh)
-	case s.settled:
 		select {
-		case s.failed <- notServed(sinks):
-		default:
+		case <-ctx.Done():
+		case err = <-served:
+			serving--
+		case err = <-ended:
 		}
+	case <-ctx.Done():
+	case err = <-served:
+		serving--
+	case err = <-ended:
 	}
+	// The origin goes on meanwhile: what it brings is of use to events that still come.
+	err = errors.Join(err, s.drain(context.WithoutCancel(ctx)))
+	stop()
+	background.Wait()
+	for range serving {
+		err = errors.Join(err, <-served)
+	}
+	return errors.Join(err, drainErrors(ended))
 }
 
-// notServed joins why sinks with an image are not served.
-func notServed(sinks []dispatcher.Sink) error {
-	var errs []error
-	for _, sink := range sinks {
-		if sink.Pending != "" {
-			errs = append(errs, &dispatcher.SinkError{Sink: sink.Key(), Err: errors.New(sink.Pending)})
-		}
+// drainErrors returns the error of an origin that ended after the drain began, if any.
+func drainErrors(ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	default:
+		return nil
 	}
-	return errors.Join(errs...)
-}
-
-func (s *Server) anyReady() bool {
-	for _, st := range s.dispatcher.Stats() {
-		if st.Generation > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// watchPaths returns what a change of may change the sinks: manifests and
-// programs.
-func (s *Server) watchPaths(sinks []dispatcher.Sink) []string {
-	paths := append([]string(nil), s.config.Paths...)
-	for _, p := range s.config.Paths {
-		// A manifest in a folder may be a link to a file elsewhere.
-		if entries, err := os.ReadDir(p); err == nil {
-			for _, e := range entries {
-				if e.Type()&os.ModeSymlink != 0 {
-					paths = append(paths, filepath.Join(p, e.Name()))
-				}
-			}
-		}
-	}
-	for _, sink := range sinks {
-		if sink.Image == "" { // an image never changes
-			paths = append(paths, sink.Program)
-		}
-	}
-	return paths
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -433,21 +419,50 @@ func (s *Server) drain(ctx context.Context) error {
 	s.draining.Store(true)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.config.DrainTimeout, fmt.Errorf("the drain took longer than %v", s.config.DrainTimeout))
 	defer cancel()
-	s.waitQuiet(ctx)
-	shutdownErr := s.http.Shutdown(ctx)
+	if s.known.Load() {
+		s.waitQuiet(ctx)
+	}
+	shutdownErr := s.shutdown(ctx)
 	// When the time is up this kills what runs.
-	err := s.dispatcher.Close(ctx)
+	err := s.backend.dispatcher.Close(ctx)
 	if shutdownErr != nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		if s.http.Shutdown(last) != nil {
-			err = errors.Join(err, s.http.Close())
+		if s.shutdown(last) != nil {
+			for _, e := range s.endpoints {
+				err = errors.Join(err, e.server.Close())
+			}
 		}
 		if err == nil {
 			err = fmt.Errorf("connections were cut: %w", context.Cause(ctx))
 		}
 	}
+	if s.probes != nil {
+		err = errors.Join(err, s.probes.server.Close())
+	}
 	s.config.Logger.Info("drained")
+	return err
+}
+
+// shutdown closes the listeners that take events, and waits for the requests that run.
+func (s *Server) shutdown(ctx context.Context) error {
+	errs := make(chan error, len(s.endpoints))
+	for _, e := range s.endpoints {
+		go func() { errs <- e.shutdown(ctx) }()
+	}
+	var err error
+	for range s.endpoints {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// shutdown closes a listener, also one that was never served, and waits for its requests.
+func (e *endpoint) shutdown(ctx context.Context) error {
+	err := e.server.Shutdown(ctx)
+	if closed := e.listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
+		err = errors.Join(err, closed)
+	}
 	return err
 }
 

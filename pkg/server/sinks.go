@@ -26,17 +26,25 @@ import (
 	"kontain.dev/eventing/vmexec/talk"
 )
 
-// manifestSink is a sink as its manifest has it, before its image is known.
-type manifestSink struct {
+// Sink is a sink as its author has it, before its image is known.
+type Sink struct {
 	dispatcher.Sink
-	policy        image.Policy // when the registry of Image is asked
-	command, args []string     // in place of the image's
+	// Policy is when the registry of Image is asked.
+	Policy image.Policy
+	// Scope is who asks for the image; see image.Request.
+	Scope string
+	// Round tells apart the times that a reference is resolved: another one asks again.
+	Round string
+
+	command, args []string // in place of the image's
 }
+
+func (s *Sink) imageKey() imageKey { return imageKey{s.Image, s.Policy, s.Scope, s.Round} }
 
 // load reads the sinks of all paths. A path without any sink is an error only
 // when all are.
-func load(paths []string) ([]manifestSink, error) {
-	var sinks []manifestSink
+func load(paths []string) ([]Sink, error) {
+	var sinks []Sink
 	var errs []error
 	var none error
 	for _, path := range paths {
@@ -62,15 +70,24 @@ func load(paths []string) ([]manifestSink, error) {
 
 // toSink takes from a manifest, whose defaults are set, what the data plane
 // needs.
-func toSink(m manifest.Sink) manifestSink {
-	spec := m.Spec
+func toSink(m manifest.Sink) Sink {
+	s := FromKontainSink(m.KontainSink)
+	if s.Image != "" {
+		s.Image = m.ImageReference()
+		return s
+	}
+	s.Program, s.ProgramID, s.Root, s.Args = m.ProgramPath(), fileID(m.ProgramPath()), m.RootPath(), m.Spec.Args
+	return s
+}
+
+// FromKontainSink takes from an object, whose defaults are set, what the data plane
+// needs. Values of variables that are elsewhere are left out.
+func FromKontainSink(k *v1alpha1.KontainSink) Sink {
+	spec := k.Spec
 	s := dispatcher.Sink{
-		Namespace: m.Namespace,
-		Name:      m.Name,
-		Program:   m.ProgramPath(),
-		ProgramID: fileID(m.ProgramPath()),
-		Root:      m.RootPath(),
-		Args:      spec.Args,
+		Namespace: k.Namespace,
+		Name:      k.Name,
+		Image:     spec.Image,
 		Platform:  vmexec.Kind(strings.ToLower(string(spec.Platform))),
 		Snapshot:  spec.Snapshot.Mode == v1alpha1.SnapshotReady,
 		Disk:      spec.Snapshot.Mode == v1alpha1.SnapshotReady && spec.Snapshot.Storage == v1alpha1.SnapshotDisk,
@@ -86,10 +103,10 @@ func toSink(m manifest.Sink) manifestSink {
 			Timeout:     spec.Queue.Timeout.Duration,
 		},
 		Contract: contract.Config{
-			Spec: spec.Contract, Namespace: m.Namespace, Name: m.Name,
+			Spec: spec.Contract, Namespace: k.Namespace, Name: k.Name,
 			Reply: contract.ReplySettings{
-				Type:       "dev.kontain." + m.Name + ".reply",
-				Source:     fmt.Sprintf("/apis/%s/namespaces/%s/kontainsinks/%s", m.APIVersion, m.Namespace, m.Name),
+				Type:       "dev.kontain." + k.Name + ".reply",
+				Source:     fmt.Sprintf("/apis/%s/namespaces/%s/kontainsinks/%s", v1alpha1.SchemeGroupVersion, k.Namespace, k.Name),
 				Extensions: spec.Reply.Extensions,
 			},
 			Timeout: spec.Timeout.Duration, Memory: uint64(spec.Resources.Limits.Memory.Value()), MaxReply: vmexec.DefaultOutput,
@@ -100,7 +117,9 @@ func toSink(m manifest.Sink) manifestSink {
 		s.Queue.Length = 0
 	}
 	for _, e := range spec.Env {
-		s.Env = append(s.Env, e.Name+"="+e.Value)
+		if e.ValueFrom == nil {
+			s.Env = append(s.Env, e.Name+"="+e.Value)
+		}
 	}
 	for _, e := range spec.Snapshot.Warmup {
 		s.Warmup = append(s.Warmup, e.Raw)
@@ -111,11 +130,7 @@ func toSink(m manifest.Sink) manifestSink {
 	if spec.Reply.Source != nil {
 		s.Contract.Reply.Source = *spec.Reply.Source
 	}
-	if spec.Image == "" {
-		return manifestSink{Sink: s}
-	}
-	s.Image, s.ProgramID, s.Args = m.ImageReference(), "", nil
-	return manifestSink{Sink: s, policy: image.Policy(spec.ImagePullPolicy), command: spec.Command, args: spec.Args}
+	return Sink{Sink: s, Policy: image.Policy(spec.ImagePullPolicy), command: spec.Command, args: spec.Args}
 }
 
 // Sinks reads the sinks of all paths; see manifest.Load.
@@ -135,7 +150,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	}
 	spec := lease.Spec{
 		Scope: s.Namespace, Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
-		Snapshot: s.Snapshot, Disk: s.Disk, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+		Snapshot: s.Snapshot, Disk: s.Disk, Secret: s.Secret, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
 	c, err := NewContract(s)
 	if err != nil {
