@@ -39,6 +39,8 @@ var (
 	guest     string // testdata/guest
 	guest2    string // the same, of another version
 	uppercase string // samples/uppercase-go
+	greeting  string // samples/http-go
+	invoice   string // samples/lambda-go
 	cGuest    string // testdata/guest.c
 	cDynamic  string // testdata/guest.c, with shared libraries
 	wordcount string // samples/wordcount-c
@@ -97,12 +99,14 @@ func build(dir string) error {
 		}
 		return out
 	}
-	var errs [5]error
+	var errs [7]error
 	kontain, errs[0] = golang("kontain", "../../cmd/kontain", "")
 	guest, errs[1] = golang("guest", "./testdata/guest", "-s -w -X main.version=one")
 	guest2, errs[2] = golang("guest2", "./testdata/guest", "-s -w -X main.version=two")
 	uppercase, errs[3] = golang("uppercase-go", "../../samples/uppercase-go", "-s -w")
 	_, errs[4] = golang("kontain-worker", "../../cmd/worker", "-s -w") // beside kontain, where it is looked for
+	greeting, errs[5] = golang("http-go", "../../samples/http-go", "-s -w")
+	invoice, errs[6] = golang("lambda-go", "../../samples/lambda-go", "-s -w")
 	cGuest = c("cguest", "-static", "testdata/guest.c")
 	cDynamic = c("cdynamic", "-pie", "testdata/guest.c")
 	wordcount = c("wordcount-c", "-static", "../../samples/wordcount-c/main.c", "../../samples/internal/json.c")
@@ -153,8 +157,14 @@ func sink(t *testing.T, dir, name, program string, args []string, more ...string
 func manifest(name, program string, args []string, more ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: sinks.kontain.dev/v1alpha1\nkind: KontainSink\nmetadata: {name: %s, namespace: ns}\nspec:\n", name)
-	fmt.Fprintf(&b, "  program: %q\n  contract: {type: stdio}\n", program)
-	if !slices.ContainsFunc(more, func(line string) bool { return strings.HasPrefix(line, "isolation:") }) {
+	fmt.Fprintf(&b, "  program: %q\n", program)
+	says := func(field string) bool {
+		return slices.ContainsFunc(more, func(line string) bool { return strings.HasPrefix(line, field+":") })
+	}
+	if !says("contract") {
+		b.WriteString("  contract: {type: stdio}\n")
+	}
+	if !says("isolation") {
 		b.WriteString("  isolation: VM\n  snapshot: {mode: Never}\n")
 	}
 	if len(args) > 0 {

@@ -82,10 +82,10 @@ type kind struct {
 // soakWays are the tiers and platforms: a line adds one.
 func soakWays(t *testing.T) []way {
 	ways := []way{
-		{"anew", 10, []string{"isolation: VM", "snapshot: {mode: Never}"}},
+		{"anew", 4, []string{"isolation: VM", "snapshot: {mode: Never}"}},
 		{"process", 15, []string{"isolation: Process", "snapshot: {mode: Ready, storage: Disk}"}},
 		{"vm", 20, []string{"isolation: VM", "snapshot: {mode: Ready, storage: Memory}"}},
-		{"reset", 45, []string{"isolation: Reset", "snapshot: {mode: Ready, storage: Disk}"}},
+		{"reset", 51, []string{"isolation: Reset", "snapshot: {mode: Ready, storage: Disk}"}},
 		{"ptrace", 10, []string{"platform: Ptrace", "isolation: Reset", "snapshot: {mode: Ready, storage: Memory}"}},
 	}
 	host, err := vmexec.Open(vmexec.Ptrace)
@@ -109,8 +109,10 @@ func soakPrograms() []program {
 		quick, quickArgs, tiny, crash = guest, []string{"print", "hi"}, guest, "nil"
 	}
 	return []program{
-		{"quick", 3, 200, quick, quickArgs, nil},
-		{"go", 1, 200, uppercase, nil, nil},
+		{"quick", 6, 200, quick, quickArgs, nil},
+		{"go", 2, 200, uppercase, nil, nil},
+		{"http", 1, 200, greeting, nil, []string{"contract: {type: http}"}},
+		{"lambda", 1, 200, invoice, nil, []string{"contract: {type: lambda}"}},
 		{"crash", 0, 502, tiny, []string{crash}, nil},
 		{"reject", 0, 422, tiny, []string{"exit", "65"}, nil},
 		{"fail", 0, 502, tiny, []string{"exit", "1"}, nil},
@@ -123,7 +125,7 @@ func soakPrograms() []program {
 // post sends an event to a sink.
 func post(name string) func(context.Context, *http.Client, *server, string) (*answer, error) {
 	return func(ctx context.Context, c *http.Client, s *server, id string) (*answer, error) {
-		return do(c, newEvent(ctx, s.sink(name), id, `{"text":"one two three"}`))
+		return do(c, newEvent(ctx, s.sink(name), id, `{"text":"one two three","name":"Ada","items":[{"price":1.5,"count":2}]}`))
 	}
 }
 
