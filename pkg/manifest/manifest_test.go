@@ -337,13 +337,13 @@ func TestParseErrors(t *testing.T) {
 			head + "  image: example.com/x:1\n  env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: a, key: b}}\n  contract: {type: http}\n  resources: {limits: {cpu: 500m}}\n  isolation: Process\n  platform: KM\n  snapshot:\n    storage: Disk\n    warmup:\n    - {specversion: \"1.0\", id: a, source: b, type: c}\n  idleTimeout: 5m\n  egress: [\"example.com:443\"]\n  imagePullSecrets: [{name: a}]\n  receiver: Dedicated\n",
 			[]string{
 				`x.yaml:5:10: spec.image: platform KM runs a program with the files of the machine it is on; write program, or another platform`,
-				`x.yaml:8:5: spec.env[0].valueFrom: values from a ConfigMap or Secret are not available in this release; write value: TEXT`,
+				`x.yaml:8:5: spec.env[0].valueFrom: values from a ConfigMap or Secret are there in a cluster only; write value: TEXT`,
 				`x.yaml:10:29: spec.resources.limits.cpu: a virtual machine has exactly one processor in this release; write cpu: "1"`,
 				`x.yaml:12:13: spec.platform: KM takes events by contract stdio only`,
 				`x.yaml:15:5: spec.snapshot.warmup: warmup goes with mode: Ready; without a snapshot nothing stays warm`,
 				`x.yaml:18:3: spec.egress: programs have no network in this release; remove egress`,
-				`x.yaml:19:3: spec.imagePullSecrets: Secrets are not available in this release: the credentials of docker login are used; remove imagePullSecrets`,
-				`x.yaml:20:13: spec.receiver: Dedicated is not available in this release; write receiver: Shared`,
+				`x.yaml:19:3: spec.imagePullSecrets: Secrets are there in a cluster only: here the credentials of docker login are used; remove imagePullSecrets`,
+				`x.yaml:20:13: spec.receiver: Dedicated is there in a cluster only; write receiver: Shared`,
 			},
 		},
 		{

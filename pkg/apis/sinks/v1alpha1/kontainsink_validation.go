@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -69,10 +70,10 @@ func programAllowed(ctx context.Context) bool {
 }
 
 // Validate returns what is wrong with a sink that went through SetDefaults, or
-// nil. Deletions and changes of the status are always right: a sink that a newer
-// version would refuse must not be stuck.
+// nil. Deletions, changes of the status and updates that leave the spec alone are
+// always right: a sink that a newer version would refuse must not be stuck.
 func (s *KontainSink) Validate(ctx context.Context) *apis.FieldError {
-	if apis.IsInDelete(ctx) || apis.IsInStatusUpdate(ctx) {
+	if apis.IsInDelete(ctx) || apis.IsInStatusUpdate(ctx) || s.SpecUnchanged(ctx) {
 		return nil
 	}
 	errs := validateLabel(s.Name, "name").ViaField("metadata")
@@ -80,6 +81,16 @@ func (s *KontainSink) Validate(ctx context.Context) *apis.FieldError {
 		errs = errs.Also(validateLabel(s.Namespace, "namespace").ViaField("metadata"))
 	}
 	return errs.Also(s.Spec.Validate(ctx).ViaField("spec"))
+}
+
+// SpecUnchanged says whether ctx is that of an update to s which leaves the spec
+// as it was.
+func (s *KontainSink) SpecUnchanged(ctx context.Context) bool {
+	if !apis.IsInUpdate(ctx) {
+		return false
+	}
+	old, ok := apis.GetBaseline(ctx).(*KontainSink)
+	return ok && old != nil && equality.Semantic.DeepEqual(old.Spec, s.Spec)
 }
 
 // Validate returns what is wrong with the spec, or nil.
@@ -165,6 +176,9 @@ func (s *KontainSinkSpec) validateTogether() *apis.FieldError {
 	for i, e := range s.Env {
 		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 			errs = errs.Also(apis.ErrGeneric("a Secret "+why+"reads none", "valueFrom.secretKeyRef").ViaFieldIndex("env", i))
+		}
+		if e.ValueFrom != nil && e.ValueFrom.ConfigMapKeyRef != nil {
+			errs = errs.Also(apis.ErrGeneric("a ConfigMap "+why+"reads none", "valueFrom.configMapKeyRef").ViaFieldIndex("env", i))
 		}
 	}
 	if len(s.ImagePullSecrets) > 0 && s.Image != "" {

@@ -43,10 +43,11 @@ func TestValidate(t *testing.T) {
 		{"environment without a name", "{program: a, env: [{value: a}]}", "missing field(s): spec.env[0].name"},
 		{"environment name", "{program: a, env: [{name: A-B}]}", "invalid value: \"A-B\": spec.env[0].name\nletters, digits and underscores, not starting with a digit"},
 		{"environment twice", "{program: a, env: [{name: A}, {name: B}, {name: A}]}", "A is already set by env[0]: spec.env[2].name"},
-		{"environment from two places", "{program: a, env: [{name: A, value: b, valueFrom: {configMapKeyRef: {name: a, key: b}}}]}", "expected at most one of value and valueFrom, got both: spec.env[0].valueFrom"},
+		{"environment from two places", "{program: a, receiver: Dedicated, env: [{name: A, value: b, valueFrom: {configMapKeyRef: {name: a, key: b}}}]}", "expected at most one of value and valueFrom, got both: spec.env[0].valueFrom"},
 		{"environment from nowhere", "{program: a, env: [{name: A, valueFrom: {}}]}", "expected exactly one of configMapKeyRef and secretKeyRef, got neither: spec.env[0].valueFrom"},
 		{"environment from both", "{program: a, receiver: Dedicated, env: [{name: A, valueFrom: {configMapKeyRef: {name: a, key: b}, secretKeyRef: {name: a, key: b}}}]}", "expected exactly one of configMapKeyRef and secretKeyRef, got both: spec.env[0].valueFrom"},
-		{"environment without a key", "{program: a, env: [{name: A, valueFrom: {configMapKeyRef: {name: a}}}]}", "missing field(s): spec.env[0].valueFrom.configMapKeyRef.key"},
+		{"environment from a ConfigMap", "{program: a, env: [{name: A, valueFrom: {configMapKeyRef: {name: a, key: b}}}]}", "a ConfigMap needs receiver: Dedicated; the shared receiver reads none: spec.env[0].valueFrom.configMapKeyRef"},
+		{"environment without a key", "{program: a, receiver: Dedicated, env: [{name: A, valueFrom: {configMapKeyRef: {name: a}}}]}", "missing field(s): spec.env[0].valueFrom.configMapKeyRef.key"},
 		{"secret in the shared receiver", "{program: a, env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}", "a Secret needs receiver: Dedicated; the shared receiver reads none: spec.env[0].valueFrom.secretKeyRef"},
 		{"secret in a dedicated receiver", "{program: a, receiver: Dedicated, env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}", ""},
 		{"many variables", "{program: a, env: [" + strings.Repeat("{name: A},", 1001) + "]}", "invalid value: 1001 entries: spec.env\nat most 1000"},
@@ -169,6 +170,14 @@ func TestValidateInCluster(t *testing.T) {
 		{"status", "{}", func(ctx context.Context) context.Context {
 			return apis.WithinSubResourceUpdate(ctx, &KontainSink{}, "status")
 		}, ""},
+		{"what an older release took", "program: a", func(ctx context.Context) context.Context {
+			old := readSpec(t, "program: a")
+			old.SetDefaults(ctx)
+			return apis.WithinUpdate(ctx, old)
+		}, ""},
+		{"another spec", "program: a", func(ctx context.Context) context.Context {
+			return apis.WithinUpdate(ctx, readSpec(t, "image: a"))
+		}, "program is for manifests read from a file; in a cluster write image: spec.program"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := readSpec(t, tc.spec)

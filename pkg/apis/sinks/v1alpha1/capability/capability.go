@@ -22,6 +22,9 @@ type Row struct {
 	Field string
 	// Can names the values that work.
 	Can string
+	// FilesOnly says that the row is about manifests read from files: in a cluster
+	// the field works in full.
+	FilesOnly bool
 
 	refuse func(*v1alpha1.KontainSinkSpec) *apis.FieldError
 }
@@ -29,30 +32,30 @@ type Row struct {
 // Table returns what this release restricts, in the order of the API.
 func Table() []Row {
 	return []Row{
-		{"env[].valueFrom", "no value", func(s *v1alpha1.KontainSinkSpec) (errs *apis.FieldError) {
+		{"env[].valueFrom", "no value", true, func(s *v1alpha1.KontainSinkSpec) (errs *apis.FieldError) {
 			for i, e := range s.Env {
 				errs = errs.Also(refuseIf(e.ValueFrom != nil, "valueFrom",
-					"values from a ConfigMap or Secret are not available in this release; write value: TEXT").ViaFieldIndex("env", i))
+					"values from a ConfigMap or Secret are there in a cluster only; write value: TEXT").ViaFieldIndex("env", i))
 			}
 			return errs
 		}},
-		{"resources.limits.cpu", v1alpha1.DefaultCPU, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"resources.limits.cpu", v1alpha1.DefaultCPU, false, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			cpu := s.Resources.Limits.CPU
 			return refuseIf(cpu != nil && cpu.Cmp(resource.MustParse(v1alpha1.DefaultCPU)) != 0, "resources.limits.cpu",
 				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
 		}},
-		{"platform", "Auto, KVM, Ptrace; KM with program, isolation: Process and snapshot: {mode: Never}", checkKM},
-		{"egress", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"platform", "Auto, KVM, Ptrace; KM with program, isolation: Process and snapshot: {mode: Never}", false, checkKM},
+		{"egress", "no value", false, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.Egress) > 0, "egress",
 				"programs have no network in this release; remove egress")
 		}},
-		{"imagePullSecrets", "no value", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"imagePullSecrets", "no value", true, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.ImagePullSecrets) > 0, "imagePullSecrets",
-				"Secrets are not available in this release: the credentials of docker login are used; remove imagePullSecrets")
+				"Secrets are there in a cluster only: here the credentials of docker login are used; remove imagePullSecrets")
 		}},
-		{"receiver", "Shared", func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
+		{"receiver", "Shared", true, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return only(s.Receiver, "receiver", map[v1alpha1.ReceiverMode]string{
-				v1alpha1.ReceiverDedicated: "Dedicated is not available in this release; write receiver: Shared",
+				v1alpha1.ReceiverDedicated: "Dedicated is there in a cluster only; write receiver: Shared",
 			})
 		}},
 	}
@@ -73,13 +76,24 @@ func checkKM(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 	)
 }
 
-// Check returns what this release cannot do of a spec that went through
-// SetDefaults, or nil. Values that are wrong in any release are Validate's to
-// refuse. Paths start at the spec.
+// Check returns what this release cannot do of a spec that was read from a file
+// and went through SetDefaults, or nil. Values that are wrong in any release are
+// Validate's to refuse. Paths start at the spec.
 func Check(spec *v1alpha1.KontainSinkSpec) *apis.FieldError {
 	var errs *apis.FieldError
 	for _, row := range Table() {
 		errs = errs.Also(row.refuse(spec))
+	}
+	return errs
+}
+
+// CheckInCluster is Check for a spec that was written to an API server.
+func CheckInCluster(spec *v1alpha1.KontainSinkSpec) *apis.FieldError {
+	var errs *apis.FieldError
+	for _, row := range Table() {
+		if !row.FilesOnly {
+			errs = errs.Also(row.refuse(spec))
+		}
 	}
 	return errs
 }

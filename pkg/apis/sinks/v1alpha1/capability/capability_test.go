@@ -22,7 +22,7 @@ func TestCheck(t *testing.T) {
 			"resources: {limits: {memory: 64Mi, cpu: 1000m}}\ntimeout: 1s\nconcurrency: 2\nqueue: {length: 0, timeout: 1s}\n" +
 			"platform: KVM\nidleTimeout: 61s\nreply: {type: t, source: /s, extensions: {a: b}}\nreceiver: Shared\n", ""},
 		{"image", "image: a\ncommand: [b]\nimagePullPolicy: Always\nisolation: VM\n" + never, ""},
-		{"valueFrom", able + never + "env: [{name: A}, {name: B, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", "values from a ConfigMap or Secret are not available in this release; write value: TEXT: env[1].valueFrom"},
+		{"valueFrom", able + never + "env: [{name: A}, {name: B, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", "values from a ConfigMap or Secret are there in a cluster only; write value: TEXT: env[1].valueFrom"},
 		{"http", able + never + "contract: {type: http}", ""},
 		{"openwhisk", able + never + "contract: {type: openwhisk}", ""},
 		{"azure", able + never + "contract: {type: azure, azure: {function: f}}", ""},
@@ -42,8 +42,8 @@ func TestCheck(t *testing.T) {
 		{"storage without a snapshot", able + "snapshot: {mode: Never, storage: Memory}", ""},
 		{"warm-up", able + "snapshot: {storage: Memory, warmup: [{}]}", ""},
 		{"egress", able + never + "egress: ['a:1']", "programs have no network in this release; remove egress: egress"},
-		{"pull secrets", able + never + "imagePullSecrets: [{name: a}]", "Secrets are not available in this release: the credentials of docker login are used; remove imagePullSecrets: imagePullSecrets"},
-		{"receiver", able + never + "receiver: Dedicated", "Dedicated is not available in this release; write receiver: Shared: receiver"},
+		{"pull secrets", able + never + "imagePullSecrets: [{name: a}]", "Secrets are there in a cluster only: here the credentials of docker login are used; remove imagePullSecrets: imagePullSecrets"},
+		{"receiver", able + never + "receiver: Dedicated", "Dedicated is there in a cluster only; write receiver: Shared: receiver"},
 		{"unknown values are for Validate", able + never + "platform: kvm\nreceiver: Mine", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -54,6 +54,29 @@ func TestCheck(t *testing.T) {
 			spec.SetDefaults(t.Context())
 			got := ""
 			if err := Check(&spec); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("unexpected error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCheckInCluster(t *testing.T) {
+	for _, tc := range []struct{ name, spec, want string }{
+		{"dedicated", "image: a\nreceiver: Dedicated\nimagePullSecrets: [{name: a}]\nenv: [{name: B, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", ""},
+		{"cpu", "image: a\nresources: {limits: {cpu: 2}}", `a virtual machine has exactly one processor in this release; write cpu: "1": resources.limits.cpu`},
+		{"KM", "image: a\nplatform: KM", "platform KM runs a program with the files of the machine it is on; write program, or another platform: image"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var spec v1alpha1.KontainSinkSpec
+			if err := yaml.UnmarshalStrict([]byte(tc.spec), &spec); err != nil {
+				t.Fatal(err)
+			}
+			spec.SetDefaults(t.Context())
+			got := ""
+			if err := CheckInCluster(&spec); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
