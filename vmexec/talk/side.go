@@ -39,6 +39,7 @@ type Transport interface {
 type Side struct {
 	transport Transport
 	started   bool
+	outward   Outward // nil: programs reach nothing outside
 
 	mu      sync.Mutex
 	changed sync.Cond // anything below, or in a connection
@@ -72,6 +73,11 @@ func (s *Side) Hear(m Message) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
+	if m.Conn.Outward() {
+		if done, err := s.hearOutward(m); done || err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.conns[m.Conn]
@@ -91,6 +97,9 @@ func (s *Side) Hear(m Message) error {
 		s.changed.Broadcast()
 		return nil
 	}
+	if c == nil && m.Conn.Outward() { // closed meanwhile
+		return nil
+	}
 	if c == nil {
 		// One of the snapshot, or of the start, that nobody has asked for yet.
 		if s.started && !isStream(m.Conn) || m.Conn >= firstDial || len(s.conns) >= maxConns {
@@ -106,13 +115,19 @@ func (s *Side) Hear(m Message) error {
 		if c.closed {
 			break
 		}
-		if c.unread += len(m.Data); c.unread > Window {
-			return fmt.Errorf("connection %d has %d bytes that nobody has read, where %d are the most", m.Conn, c.unread, Window)
+		if c.unread += len(m.Data); c.unread > c.window {
+			return fmt.Errorf("connection %d has %d bytes that nobody has read, where %d are the most", m.Conn, c.unread, c.window)
 		}
 		c.in = append(c.in, m.Data...)
 	case End:
 		c.finish(io.EOF)
+	case Taken:
+		if uint64(m.N) > uint64(c.ahead-c.credit) {
+			return fmt.Errorf("connection %d took %d bytes, of %d that were sent", m.Conn, m.N, c.ahead-c.credit)
+		}
+		c.credit += int(m.N)
 	case Close:
+		c.gone = true
 		c.finish(fmt.Errorf("the program has broken the connection off: %w", unix.ECONNRESET))
 	default:
 		return fmt.Errorf("a message of kind %d from a virtual machine", m.Op)
@@ -126,7 +141,11 @@ func (s *Side) add(id ID, port uint16) *Conn {
 	if s.conns == nil {
 		s.conns = map[ID]*Conn{}
 	}
-	c := &Conn{side: s, id: id, port: port}
+	c := &Conn{side: s, id: id, port: port, window: Window, ahead: Ahead}
+	if id.Outward() {
+		c.window, c.ahead = OutwardWindow, OutwardWindow
+	}
+	c.credit = c.ahead
 	s.conns[id] = c
 	return c
 }
@@ -139,6 +158,13 @@ func (s *Side) drop(c *Conn) error {
 		return nil
 	}
 	return s.tell(Message{Op: Close, Conn: c.id})
+}
+
+// AwaitEnd waits until the run has ended, or nobody waits for it any more.
+func (s *Side) AwaitEnd() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.wait(func() bool { return false }) // which fails with the run
 }
 
 // tell sends a message; at once when another goroutine waits for the VM. s.mu is
@@ -364,8 +390,12 @@ type Conn struct {
 	isUp   bool
 	in     []byte // not read yet
 	unread int    // what the VM was not told that it is taken
+	window int    // the most that unread may be
+	credit int    // bytes that may be sent
+	ahead  int    // the most that credit may be
 	err    error  // at the end of in
 	closed bool
+	gone   bool // the program has broken it off
 }
 
 // ID returns the number that the connection has in clones too.
@@ -397,47 +427,68 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.in = c.in[n:]; len(c.in) == 0 {
 		c.in = nil
 	}
-	if taken := c.unread - len(c.in); taken >= Window/2 && c.err == nil && !s.over {
+	if taken := c.unread - len(c.in); taken >= c.window/2 && c.err == nil && !s.over {
 		c.unread -= taken
-		return n, s.tell(Message{Op: Taken, Conn: c.id, N: uint32(taken)})
+		return n, c.tell(Message{Op: Taken, Conn: c.id, N: uint32(taken)})
 	}
 	return n, nil
 }
 
-// Write gives bytes to the program. It does not wait until the program has taken
-// them.
+// Write gives bytes to the program. It waits when the program has too many that it has
+// not taken, not until it has taken them all. What a program that has broken the
+// connection off is given is lost.
 func (c *Conn) Write(p []byte) (int, error) {
 	s := c.side
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for len(p) > 0 {
-		if c.closed {
-			return n, net.ErrClosed
-		}
-		part := p[:min(len(p), MaxData)]
-		if err := s.tell(Message{Op: Data, Conn: c.id, Data: part}); err != nil {
+		if err := s.wait(func() bool { return c.credit > 0 || c.closed || c.gone }); err != nil {
 			return n, err
 		}
+		switch {
+		case c.closed:
+			return n, net.ErrClosed
+		case c.gone:
+			return n + len(p), nil
+		}
+		part := p[:min(len(p), c.credit, MaxData)]
+		if err := c.tell(Message{Op: Data, Conn: c.id, Data: part}); err != nil {
+			return n, err
+		}
+		c.credit -= len(part)
 		n += len(part)
 		p = p[len(part):]
 	}
 	return n, nil
 }
 
+// tell sends a message about the connection. Where it leads outside, nobody who waits
+// for the program may be there to send it on its way. s.mu is held.
+func (c *Conn) tell(m Message) error {
+	err := c.side.tell(m)
+	if err == nil && c.id.Outward() {
+		err = c.side.transport.Flush()
+	}
+	return err
+}
+
 // CloseWrite tells the program that no more comes.
 func (c *Conn) CloseWrite() error {
 	c.side.mu.Lock()
 	defer c.side.mu.Unlock()
-	return c.side.tell(Message{Op: End, Conn: c.id})
+	return c.tell(Message{Op: End, Conn: c.id})
 }
 
 // Close ends the connection; calls that wait fail.
 func (c *Conn) Close() error {
 	c.side.mu.Lock()
 	defer c.side.mu.Unlock()
-	if c.closed {
+	switch {
+	case c.closed:
 		return nil
+	case c.id.Outward():
+		return c.side.dropOutward(c, 0)
 	}
 	return c.side.drop(c)
 }

@@ -58,7 +58,12 @@ func TestHostileMessages(t *testing.T) {
 		"too much data":       {Op: Data, Data: make([]byte, MaxData+1)},
 		"no such connection":  {Op: Data, Conn: 77},
 		"odd number":          {Op: Accept, Conn: 3, Port: 1},
-		"what the host says":  {Op: Taken, Conn: 1},
+		"nothing was sent":    {Op: Taken, Conn: 1, N: 1},
+		"what the host says":  {Op: Resolved, Conn: FirstOutward},
+		"nobody leads out":    {Op: Connect, Conn: FirstOutward, Data: make([]byte, AddressSize)},
+		"a short address":     {Op: Connect, Conn: FirstOutward, Data: make([]byte, 4)},
+		"an inner number":     {Op: Connect, Conn: 2, Data: make([]byte, AddressSize)},
+		"a name of nothing":   {Op: Resolve, Conn: FirstOutward},
 		"a dial from outside": {Op: Dial, Conn: 1},
 	} {
 		s := NewSide(true, &told{})
