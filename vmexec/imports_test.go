@@ -19,7 +19,7 @@ import (
 // or CloudEvents.
 func TestImports(t *testing.T) {
 	allowed := []string{
-		"kontain.dev/eventing/vmexec", "golang.org/x/sys", "golang.org/x/sync",
+		"kontain.dev/eventing/vmexec", "golang.org/x/sys", "golang.org/x/sync", "golang.org/x/net/dns/dnsmessage",
 		"github.com/elastic/go-seccomp-bpf", "github.com/landlock-lsm/go-landlock",
 	}
 	// Tests also compile the golden guests, which the monitor knows nothing of.

@@ -15,7 +15,8 @@ import (
 // during one run. Its methods may be called from several goroutines, also before
 // the run.
 type Line struct {
-	hear func(talk.Message)
+	hear  func(talk.Message)
+	aside bool // nothing is said to the program; see NewOutwardLine
 
 	mu    sync.Mutex
 	early []func(*VM) // until vm is set
@@ -26,6 +27,13 @@ type Line struct {
 // that runs it; the Data of a message is its own only until it returns.
 func NewLine(hear func(talk.Message)) *Line { return &Line{hear: hear} }
 
+// NewOutwardLine makes a line that is for the network outside alone: the program takes
+// its event from stdin, and the run ends as one without a line.
+func NewOutwardLine(hear func(talk.Message)) *Line { return &Line{hear: hear, aside: true} }
+
+// talks reports whether the program is talked to.
+func (l *Line) talks() bool { return l != nil && !l.aside }
+
 // Tell takes a message for the VM, whose Data must not change any more. Messages
 // before the run are there when it begins. After it they are dropped.
 func (l *Line) Tell(m talk.Message) {
@@ -35,6 +43,9 @@ func (l *Line) Tell(m talk.Message) {
 // Done ends the run with the Reason Answered; of a program that is being started it
 // says that it is ready for its snapshot.
 func (l *Line) Done() {
+	if l.aside {
+		return
+	}
 	l.post(func(vm *VM) { vm.lineDone() })
 }
 
@@ -98,11 +109,21 @@ func (c *conversation) begin() {
 	}
 }
 
-// converse starts f on a line of its own, which is done when f returns true.
-func converse(ctx context.Context, started bool, f func(context.Context, *talk.Side) bool) *conversation {
+// converse starts f on a line of its own, which is done when f returns true. With f nil
+// the line is for the network outside, o, alone.
+func converse(ctx context.Context, started bool, o talk.Outward, f func(context.Context, *talk.Side) bool) *conversation {
 	c := &conversation{begun: make(chan struct{}), ended: make(chan struct{})}
 	c.side = talk.NewSide(started, c)
-	c.line = NewLine(func(m talk.Message) {
+	c.side.SetOutward(o)
+	newLine := NewLine
+	if f == nil {
+		newLine = NewOutwardLine
+		f = func(_ context.Context, s *talk.Side) bool {
+			s.AwaitEnd()
+			return false
+		}
+	}
+	c.line = newLine(func(m talk.Message) {
 		if err := c.side.Hear(m); err != nil { // this package's own message
 			panic(err)
 		}

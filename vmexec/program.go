@@ -35,6 +35,11 @@ type ProgramSpec struct {
 	// ends are the host's in a run with a Line or Talk: talk.Side.Stream. It reads 0, and
 	// writes 3 and more, up to talk.MaxStream. They are in ascending order.
 	Streams []int
+	// Outward: the program may ask for connections to the network outside, which
+	// IO.Outward makes, and finds a name server in its /etc/resolv.conf. With HostLoopback
+	// it also asks for those to its loopback interface that none of its processes listens
+	// for.
+	Outward, HostLoopback bool
 	// Secret: something that the program is given, such as a value of Env, must not
 	// come to rest anywhere. Snapshots of the program are never written to disk.
 	Secret bool

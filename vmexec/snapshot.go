@@ -87,6 +87,8 @@ type Wait struct {
 	// Talk talks with the program and returns when that is ready; the error is why it
 	// never will be.
 	Talk func(context.Context, *talk.Side) error
+	// Outward makes the connections to the network outside, as in IO.
+	Outward talk.Outward
 	// Line does the same for one who talks from another process.
 	Line *Line
 }
@@ -125,15 +127,19 @@ func (h *Host) NewSnapshot(ctx context.Context, p *Program, l Limits, w Wait) (*
 // does not.
 func (vm *VM) runToWaitOf(ctx context.Context, w Wait) (*Result, error) {
 	var talked error
-	if w.Talk != nil {
+	if w.Talk != nil || w.Outward != nil {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		c := converse(ctx, true, func(ctx context.Context, s *talk.Side) bool {
-			if talked = w.Talk(ctx, s); talked != nil {
-				cancel()
+		var f func(context.Context, *talk.Side) bool
+		if w.Talk != nil {
+			f = func(ctx context.Context, s *talk.Side) bool {
+				if talked = w.Talk(ctx, s); talked != nil {
+					cancel()
+				}
+				return talked == nil
 			}
-			return talked == nil
-		})
+		}
+		c := converse(ctx, true, w.Outward, f)
 		c.begin()
 		r, err := vm.runToWait(ctx, c.line)
 		c.end()

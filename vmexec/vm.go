@@ -18,6 +18,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/guestmem"
 	"kontain.dev/eventing/vmexec/internal/loader"
 	"kontain.dev/eventing/vmexec/internal/mm"
+	"kontain.dev/eventing/vmexec/internal/net"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/start"
 	"kontain.dev/eventing/vmexec/internal/strace"
@@ -133,6 +134,12 @@ func (vm *VM) make(h *Host) error {
 	vm.kernel = k
 	vm.fs, err = vfs.New(vfs.Config{Lower: vm.program.spec.Root.lower, Budget: budget{vm.mem}, Now: k.Clock.Realtime, Rand: rand.Reader, Proc: k.ProcInfo()})
 	k.FS = vm.fs
+	if err == nil && vm.program.spec.Outward {
+		k.Net.SetOutward(vm.program.spec.HostLoopback)
+		if errno := vm.fs.PutFile("/etc/resolv.conf", 0o644, []byte(net.ResolvConf)); errno != 0 {
+			err = fmt.Errorf("make /etc/resolv.conf: %w", unix.Errno(errno))
+		}
+	}
 	return err
 }
 
@@ -234,11 +241,15 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if io.Trace != nil {
 		vm.kernel.SetTracer(strace.New(io.Trace))
 	}
-	if io.Talk != nil {
-		c := converse(ctx, vm.snapshot == nil, func(ctx context.Context, s *talk.Side) bool {
-			io.Talk(ctx, s)
-			return true
-		})
+	if io.Talk != nil || io.Outward != nil {
+		var f func(context.Context, *talk.Side) bool
+		if io.Talk != nil {
+			f = func(ctx context.Context, s *talk.Side) bool {
+				io.Talk(ctx, s)
+				return true
+			}
+		}
+		c := converse(ctx, vm.snapshot == nil, io.Outward, f)
 		defer c.end()
 		c.begin()
 		io.Line = c.line
@@ -260,7 +271,7 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	var streams []*fd.StreamOutput
 	output := func(w goio.Writer, capture **fd.CaptureOutput, overflow func()) fd.File {
 		if w == nil {
-			if io.Line != nil { // the answer comes another way
+			if io.Line.talks() { // the answer comes another way
 				overflow = nil
 			}
 			*capture = fd.NewCaptureOutput(vm.limits.Output, overflow)
@@ -276,7 +287,7 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 	if err := vm.install(in, out, errOut); err != nil {
 		return nil, err
 	}
-	if event, ok := in.(*fd.EventInput); ok && io.Line == nil {
+	if event, ok := in.(*fd.EventInput); ok && !io.Line.talks() {
 		if err := vm.addEvent(event); err != nil {
 			return nil, err
 		}
@@ -286,6 +297,10 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 
 // runOn runs the program, with a line when there is one.
 func (vm *VM) runOn(ctx context.Context, l *Line, streams ...*fd.StreamOutput) (*Result, error) {
+	if vm.snapshot != nil && vm.program.spec.Outward {
+		// Whoever a connection of the snapshot leads to knows nothing of this machine.
+		vm.kernel.Post(vm.kernel.Net.Sever)
+	}
 	if l != nil {
 		l.attach(vm)
 		defer l.detach(vm)
@@ -357,17 +372,21 @@ func (vm *VM) runToWait(ctx context.Context, l *Line) (*Result, error) {
 	overflow := vm.overflow
 	vm.stdin = fd.NewWaitingInput()
 	vm.kernel.WaitPoint = vm.stdin.Asked
-	if l != nil {
+	if l.talks() {
 		overflow = nil
 		vm.stdin = fd.NewEventInput(nil)
 		vm.starting = true
 		vm.kernel.WaitPoint = func() bool { return vm.ready }
 	}
+	if vm.program.spec.Outward { // what is asked for outside comes first
+		asked, net := vm.kernel.WaitPoint, vm.kernel.Net
+		vm.kernel.WaitPoint = func() bool { return asked() && !net.OutwardBusy() }
+	}
 	vm.stdout, vm.stderr = fd.NewCaptureOutput(vm.limits.Output, overflow), fd.NewCaptureTail(vm.limits.Output)
 	if err := vm.install(vm.stdin, vm.stdout, vm.stderr); err != nil {
 		return nil, err
 	}
-	if l == nil {
+	if !l.talks() {
 		if err := vm.addEvent(vm.stdin); err != nil {
 			return nil, err
 		}

@@ -113,6 +113,9 @@ type IO struct {
 	// goroutine of its own; when it returns, the run ends with the Reason Answered.
 	// Run returns after it.
 	Talk func(context.Context, *talk.Side)
+	// Outward, when set, makes the connections to the network outside that a program
+	// with ProgramSpec.Outward asks for.
+	Outward talk.Outward
 	// Line, when set, does the same for one who talks from another process.
 	Line *Line
 	// Trace, when set, gets what the program does in the form of strace(1), a line or

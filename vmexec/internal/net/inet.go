@@ -148,6 +148,10 @@ func (s *Socket) connectTCP(a Addr, nonblock bool) (*waitq.Queue, abi.Errno) {
 // dial begins a connection, and mostly ends it: the outcome is in the state.
 func (s *Socket) dial(a Addr) abi.Errno {
 	to, errno := s.target(a)
+	out := errno == abi.ENETUNREACH && s.leadsOut(a.IP)
+	if out {
+		to, errno = endpoint{a.IP, a.Port}, abi.OK
+	}
 	if errno != abi.OK {
 		return errno
 	}
@@ -174,6 +178,10 @@ func (s *Socket) dial(a Addr) abi.Errno {
 			s.finish()
 		}
 		s.wake(0)
+	case out, l == nil && s.stack.leadsToLoopback(to):
+		s.reach(to)
+	case l == nil && s.stack.namesAt(to):
+		s.reachNames()
 	case l == nil:
 		s.refused(abi.ECONNREFUSED)
 	case l.full():
@@ -217,6 +225,12 @@ func (s *Socket) GiveUp() {
 	}
 }
 
+// withdraw ends an attempt to connect that waits.
+func (s *Socket) withdraw() {
+	s.peer.knocking = without(s.peer.knocking, s)
+	s.peer.wake(fd.Out)
+}
+
 // refused ends an attempt to connect.
 func (s *Socket) refused(errno abi.Errno) {
 	s.peer, s.remote = nil, endpoint{ip: s.remote.ip}
@@ -257,7 +271,7 @@ func (s *Socket) disconnectTCP() {
 		s.over()
 		errno = abi.ECONNRESET
 	case connecting:
-		s.peer.knocking = without(s.peer.knocking, s)
+		s.withdraw()
 		s.over()
 		errno = abi.ECONNRESET
 	case listening:
@@ -306,7 +320,7 @@ func (s *Socket) finish() {
 func (s *Socket) closeTCP() {
 	switch s.state {
 	case connecting:
-		s.peer.knocking = without(s.peer.knocking, s)
+		s.withdraw()
 	case connected:
 		if s.in.n > 0 || s.opts.linger && s.opts.lingerTime == 0 {
 			s.peer.reset(abi.ECONNRESET)
@@ -445,6 +459,10 @@ func (s *Socket) sendUDP(src fd.Buffers, m *Message) (int, abi.Errno) {
 		from.ip = sourceFor(dst.ip)
 	}
 	r := s.stack.find(unix.SOCK_DGRAM, from, dst)
+	if r == nil && s.stack.namesAt(dst) {
+		s.stack.askDatagram(s, src)
+		return n, abi.OK
+	}
 	if r == nil { // the answer is an ICMP message, which only a connected socket hears of
 		if to == nil || s.remote == dst || s.flag(unix.IPPROTO_IP, unix.IP_RECVERR) {
 			s.err = abi.ECONNREFUSED

@@ -27,7 +27,8 @@ const (
 
 // outside is what of a network belongs to the host: one end of connections with
 // programs, and ports that it serves. All of it counts against the VM's memory but
-// the bytes that the host has sent and no program has taken.
+// the bytes that the host has sent and no program has taken, at most talk.Ahead of a
+// connection.
 type outside struct {
 	conns  map[talk.ID]*outsideConn
 	ports  map[uint16]*outsidePort
@@ -52,6 +53,7 @@ type outsideConn struct {
 	endTold  bool
 	inEnd    bool // nothing more comes from the program
 	credit   int  // bytes that may be sent to the host
+	taken    int  // bytes of the host that it has not been told are taken
 
 	entry  waitq.Entry `snapshot:"-"`
 	posted bool        `snapshot:"-"`
@@ -96,7 +98,7 @@ func (st *Stack) Attach(hear func(talk.Message), post fd.Post) {
 	o.hear, o.post = hear, post
 	for _, id := range slices.Sorted(maps.Keys(o.conns)) {
 		c := o.conns[id]
-		c.credit = window
+		c.credit, c.taken = window, -len(c.out) // those are of another host
 		if c.accepted {
 			hear(talk.Message{Op: talk.Accept, Conn: c.id, Port: c.port})
 		}
@@ -110,6 +112,7 @@ func (st *Stack) Attach(hear func(talk.Message), post fd.Post) {
 // Detach ends what Attach began.
 func (st *Stack) Detach() {
 	o := &st.outside
+	st.outward.detach()
 	for _, c := range o.conns {
 		c.entry.Remove()
 		c.posted = false
@@ -125,10 +128,12 @@ func (st *Stack) Detach() {
 // the run loop.
 func (st *Stack) Tell(m talk.Message) {
 	o := &st.outside
-	if o.hear == nil {
-		return
-	}
 	switch {
+	case o.hear == nil:
+		return
+	case m.Conn.Outward():
+		st.tellOutward(m)
+		return
 	case m.Op == talk.Dial, m.Op == talk.Await, m.Op == talk.Prepare:
 		if o.conns[m.Conn] != nil || m.Conn%2 == 0 || len(o.conns) >= maxOutside {
 			o.hear(talk.Message{Op: talk.Close, Conn: m.Conn})
@@ -157,10 +162,10 @@ func (st *Stack) Tell(m talk.Message) {
 		return
 	}
 	switch {
+	case m.Op == talk.Data && c.end:
+		c.took(len(m.Data))
 	case m.Op == talk.Data:
-		if !c.end {
-			c.out = append(c.out, m.Data...)
-		}
+		c.out = append(c.out, m.Data...)
 	case m.Op == talk.End:
 		c.end = true
 	case m.Op == talk.Taken:
@@ -375,17 +380,27 @@ func (c *outsideConn) release() {
 	delete(c.stack.outside.conns, c.id)
 }
 
+// took counts bytes of the host that are taken, and tells it when they are many.
+func (c *outsideConn) took(n int) {
+	if c.taken += n; c.taken >= talk.Ahead/2 {
+		c.stack.outside.hear(talk.Message{Op: talk.Taken, Conn: c.id, N: uint32(c.taken)})
+		c.taken = 0
+	}
+}
+
 // send gives the program what it takes. False: the connection is broken.
 func (c *outsideConn) send() bool {
 	for len(c.out) > 0 {
 		n, errno := c.write(c.out)
 		c.out = c.out[n:]
+		c.took(n)
 		switch errno {
 		case abi.OK:
 		case abi.EAGAIN:
 			return true
 		default:
 			// It reads no more; what it has written can still be had.
+			c.took(len(c.out))
 			c.out, c.end = nil, true
 		}
 	}

@@ -4,7 +4,8 @@
 // Package net is the network of one VM: sockets of AF_UNIX, and of AF_INET and
 // AF_INET6 on a loopback interface. Nothing in it reaches the host's network: a
 // connection is two sockets of the same VM that know each other, and what one sends
-// is in the other's buffer at once.
+// is in the other's buffer at once. Where programs may reach something outside, the one
+// who talks with them is asked for it.
 //
 // As the rest of a VM's kernel it is single-threaded. A socket is an open file of
 // package fd and never blocks: EAGAIN says that the caller is to wait on its queue.
@@ -65,6 +66,7 @@ type Stack struct {
 	flying   int                     // sum of these
 
 	outside outside
+	outward outward
 }
 
 // NewStack returns a network without sockets. sys is the VM's: its memory is
@@ -119,7 +121,7 @@ func (st *Stack) Clone(c *fd.CloneContext) *Stack {
 	}
 	n.tcp, n.udp = ports(st.tcp), ports(st.udp)
 	n.abstract, n.named, n.portIDs = cloneMap(c, st.abstract), cloneMap(c, st.named), cloneMap(c, st.portIDs)
-	n.outside = st.outside.clone(n, c)
+	n.outside, n.outward = st.outside.clone(n, c), st.outward.clone(n, c)
 	for d, refs := range st.inflight {
 		if m := c.Description(d); m != nil {
 			if n.inflight == nil {
