@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -213,7 +214,16 @@ func createSnapshot(ctx context.Context, s Streams, host *vmexec.Host, name stri
 	}
 	defer func() { err = errors.Join(err, program.Close(), root.Close()) }()
 	fmt.Fprintf(s.Err, "%s: starting it until it waits for its event\n", name)
-	snapshot, err := lease.Start(ctx, host, program, spec.Limits, spec.Ready)
+	broker, err := lease.NewBroker(spec, nil, slog.New(slog.NewTextHandler(s.Err, nil)))
+	if err != nil {
+		return "", err
+	}
+	var outward lease.Outward
+	if broker != nil {
+		outward = broker.Begin
+		defer broker.Close()
+	}
+	snapshot, err := lease.Start(ctx, host, program, spec.Limits, spec.Ready, outward)
 	if err != nil {
 		var none *vmexec.NoWaitError
 		if errors.As(err, &none) && len(none.Result.Stderr) > 0 {
@@ -224,7 +234,7 @@ func createSnapshot(ctx context.Context, s Streams, host *vmexec.Host, name stri
 	defer func() { err = errors.Join(err, snapshot.Close()) }()
 	fmt.Fprintf(s.Err, "%s: waits after %s; writing %s of memory at most\n", name, snapshot.Took.Round(10*time.Microsecond), bytesText(snapshot.Size()))
 	for i, event := range spec.Warmup {
-		if err := lease.WarmUp(ctx, host, snapshot, spec.Limits, event); err != nil {
+		if err := lease.WarmUp(ctx, host, snapshot, spec.Limits, event, outward); err != nil {
 			fmt.Fprintf(s.Err, "%s: warning: event %d of snapshot.warmup: %v\n", name, i+1, err)
 		}
 	}

@@ -54,6 +54,8 @@ type Sink struct {
 	Tier     lease.Tier    // what two events may share
 	IdleTime time.Duration // how long machines are kept without an event
 
+	Egress []string // what the program may connect to outside; see package policy
+
 	Limits   vmexec.Limits
 	Queue    queue.Config
 	Contract contract.Config // how the program takes an event

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kontain.dev/eventing/pkg/egress/policy"
 	"kontain.dev/eventing/vmexec"
 	"kontain.dev/eventing/vmexec/talk"
 )
@@ -47,8 +48,13 @@ type Spec struct {
 	// that is thrown away, so that it is known what memory an event needs. Tag stands
 	// for them.
 	Warmup []Warmup `json:"-"`
+	// Egress is what the program may connect to outside of its machine; see package
+	// policy. Empty: nothing.
+	Egress []string
 	// Tier is VM or Reset; Reset needs a snapshot, and is VM without one.
-	Tier Tier
+	Tier    Tier
+	outward Outward // as Egress says; set by Workers.New
+
 	// Concurrency is the number of events that may hold a machine at once.
 	Concurrency int
 	// IdleTime is how long machines are kept without an event.
@@ -111,6 +117,10 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the root file system: %w", err)
 	}
+	allowed, err := policy.Parse(spec.Egress)
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
 	name := path
 	if spec.Name != "" {
 		name = spec.Name
@@ -121,6 +131,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 		Args: append([]string{name}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
 		Dir: spec.Dir, Streams: spec.Streams,
+		Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())

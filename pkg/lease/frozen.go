@@ -55,7 +55,8 @@ type inside struct {
 	program *vmexec.Program
 	limits  vmexec.Limits
 	ready   func(context.Context, *talk.Side) error // Spec.Ready
-	reset   bool                                    // machines are reset for another event
+	outward Outward
+	reset   bool // machines are reset for another event
 }
 
 // startLimits are those of a program's start.
@@ -78,7 +79,7 @@ func (e *inside) load(path string) (frozen, error) {
 }
 
 func (e *inside) start(ctx context.Context) (frozen, []byte, []byte, error) {
-	s, err := Start(ctx, e.host, e.program, e.limits, e.ready)
+	s, err := Start(ctx, e.host, e.program, e.limits, e.ready, e.outward)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -126,7 +127,7 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	}
 	e := &outside{host: w.host, program: f.program, limits: spec.Limits, uncell: w.uncell}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready}
+	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready, Outward: spec.outward}
 	if w.cells != nil {
 		if err := e.inCell(w, spec); err != nil {
 			return nil, errors.Join(fmt.Errorf("make a cell for the worker processes: %w", err), e.Close())

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"time"
 
+	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -91,6 +92,8 @@ type Stats struct {
 	Alive int `json:"alive"`
 	// Jail is what holds of its worker processes; nil without them.
 	Jail *vmexec.JailReport `json:"jail,omitempty"`
+	// Egress counts what programs asked for outside; nil when they may not.
+	Egress *egress.Stats `json:"egress,omitempty"`
 	// Failing is why no machine can be made at present.
 	Failing string `json:"failing,omitempty"`
 	// Made counts machines, Resets those that were used once more, and Waited

@@ -47,7 +47,7 @@ func (w *Workers) newCloned(ctx context.Context, spec Spec, f *fresh, log *slog.
 
 // newReserved is newCloned with the memory of a machine reserved.
 func (w *Workers) newReserved(ctx context.Context, spec Spec, f *fresh, log *slog.Logger) (*cloned, machine, error) {
-	s := &cloned{fresh: f, program: spec.Program, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, ready: spec.Ready, reset: spec.Tier == TierReset}}
+	s := &cloned{fresh: f, program: spec.Program, isSnapshot: true, engine: &inside{host: w.host, program: f.program, limits: spec.Limits, ready: spec.Ready, outward: spec.outward, reset: spec.Tier == TierReset}}
 	if w.worker != "" {
 		e, err := newOutside(w, f, spec)
 		if err != nil {
@@ -121,10 +121,12 @@ func logUnused(log *slog.Logger, spec Spec, err error) {
 }
 
 // Start runs a program until it waits for its event, at most 20 seconds, and
-// returns the snapshot of it. ready is Spec.Ready. Its errors are those of
-// vmexec.Host.NewSnapshot.
-func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits, ready func(context.Context, *talk.Side) error) (*vmexec.Snapshot, error) {
-	return host.NewSnapshot(ctx, program, startLimits(limits), vmexec.Wait{Talk: ready})
+// returns the snapshot of it. ready is Spec.Ready, and outward the network outside, if
+// there is one. Its errors are those of vmexec.Host.NewSnapshot.
+func Start(ctx context.Context, host *vmexec.Host, program *vmexec.Program, limits vmexec.Limits, ready func(context.Context, *talk.Side) error, outward Outward) (*vmexec.Snapshot, error) {
+	o, end := outward.begin(ctx)
+	defer end()
+	return host.NewSnapshot(ctx, program, startLimits(limits), vmexec.Wait{Talk: ready, Outward: o})
 }
 
 // start runs the program until it waits for its event, and returns a machine of the
@@ -159,35 +161,37 @@ func (s *cloned) start(ctx context.Context, spec Spec, log *slog.Logger) (machin
 // event needs.
 func (s *cloned) warmUp(ctx context.Context, spec Spec, log *slog.Logger) {
 	for i, event := range spec.Warmup {
-		if err := s.warmUpWith(ctx, event); err != nil {
+		if err := s.warmUpWith(ctx, event, spec.outward); err != nil {
 			s.warmup = fmt.Sprintf("event %d of %d: %v", i+1, len(spec.Warmup), err)
 			log.Warn("an event that warms up failed; events are served all the same", "program", spec.Program, "event", i+1, "of", len(spec.Warmup), "reason", err)
 		}
 	}
 }
 
-func (s *cloned) warmUpWith(ctx context.Context, event Warmup) error {
+func (s *cloned) warmUpWith(ctx context.Context, event Warmup, outward Outward) error {
 	vm, err := s.frozen.machine()
 	if err != nil {
 		return err
 	}
-	return warmUp(ctx, vm, event)
+	return warmUp(ctx, vm, event, outward)
 }
 
 // WarmUp runs an event in a machine of its own, which is thrown away with what the
 // program wrote. The first one that ends well shows what memory an event needs.
 // The error says how it ended otherwise.
-func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, limits vmexec.Limits, event Warmup) error {
+func WarmUp(ctx context.Context, host *vmexec.Host, snapshot *vmexec.Snapshot, limits vmexec.Limits, event Warmup, outward Outward) error {
 	vm, err := host.Clone(snapshot, limits)
 	if err != nil {
 		return err
 	}
-	return warmUp(ctx, vm, event)
+	return warmUp(ctx, vm, event, outward)
 }
 
-func warmUp(ctx context.Context, vm VM, event Warmup) error {
+func warmUp(ctx context.Context, vm VM, event Warmup, outward Outward) error {
 	defer func() { _ = vm.Close() }() // it is thrown away in any case
-	io := vmexec.IO{Event: event.Event}
+	o, end := outward.begin(ctx)
+	defer end()
+	io := vmexec.IO{Event: event.Event, Outward: o}
 	var failed error
 	if event.Talk != nil {
 		io.Talk = func(ctx context.Context, s *talk.Side) { failed = event.Talk(ctx, s) }

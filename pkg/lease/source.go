@@ -9,6 +9,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"kontain.dev/eventing/pkg/egress"
+	"kontain.dev/eventing/vmexec"
 )
 
 // leastAwake is how long a source stays awake after an event at the least.
@@ -24,11 +27,18 @@ func (w *Workers) New(spec Spec, log *slog.Logger) (Source, error) {
 	if err := w.memory.fits(spec.Limits.Memory); err != nil {
 		return nil, err
 	}
+	broker, err := NewBroker(spec, w.resolver, log)
+	if err != nil {
+		return nil, err
+	}
+	if broker != nil {
+		spec.outward = broker.Begin
+	}
 	it, err := w.shelf.join(spec)
 	if err != nil {
 		return nil, err
 	}
-	return &source{w: w, spec: spec, log: log, item: it}, nil
+	return &source{w: w, spec: spec, log: log, item: it, broker: broker}, nil
 }
 
 // source hands out the machines of one sink.
@@ -37,6 +47,8 @@ type source struct {
 	spec Spec
 	log  *slog.Logger
 	item *item
+
+	broker *egress.Broker // nil: programs reach nothing outside
 
 	mu     sync.Mutex
 	made   *cloned // nil: it is asleep
@@ -163,6 +175,14 @@ type lent struct {
 	of *source
 }
 
+// Run runs the event, with the network outside as the sink has it.
+func (l *lent) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
+	o, end := l.of.spec.outward.begin(ctx)
+	defer end()
+	io.Outward = o
+	return l.VM.Run(ctx, io)
+}
+
 func (l *lent) Close() error {
 	defer l.of.done()
 	return l.VM.Close()
@@ -170,6 +190,16 @@ func (l *lent) Close() error {
 
 // Stats describes the source.
 func (s *source) Stats() Stats {
+	st := s.machines()
+	if s.broker != nil {
+		e := s.broker.Stats()
+		st.Egress = &e
+	}
+	return st
+}
+
+// machines is Stats without what does not come of machines.
+func (s *source) machines() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.made != nil {
@@ -210,5 +240,9 @@ func (s *source) Close() error {
 	} else {
 		err = s.sleep() // which unlocks
 	}
-	return errors.Join(err, s.w.shelf.leave(s.item))
+	err = errors.Join(err, s.w.shelf.leave(s.item))
+	if s.broker != nil {
+		s.broker.Close()
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
@@ -28,6 +29,8 @@ type Workers struct {
 	shelf  shelf
 	cells  *cell.Cells
 	uncell error // why there are no cells
+
+	resolver egress.Resolver
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -56,6 +59,9 @@ type Options struct {
 	NoCells error
 	// Store keeps the snapshots that may be kept on disk.
 	Store *snapshots.Store
+	// Resolver finds the addresses of names that programs ask for. Default: as this
+	// machine does.
+	Resolver egress.Resolver
 }
 
 // NewWorkers starts the workers of a host, which must stay open until they are
@@ -64,7 +70,7 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	if o.Memory == nil {
 		o.Memory = NewMemory(math.MaxUint64)
 	}
-	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, toClose: make(chan closing)}
+	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, resolver: o.Resolver, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
 	w.shelf.w, w.shelf.items, w.shelf.checked = w, map[string]*item{}, map[string]struct{}{}
 	w.makers = 1

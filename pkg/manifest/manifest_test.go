@@ -341,7 +341,7 @@ func TestParseErrors(t *testing.T) {
 				`x.yaml:10:29: spec.resources.limits.cpu: a virtual machine has exactly one processor in this release; write cpu: "1"`,
 				`x.yaml:12:13: spec.platform: KM takes events by contract stdio only`,
 				`x.yaml:15:5: spec.snapshot.warmup: warmup goes with mode: Ready; without a snapshot nothing stays warm`,
-				`x.yaml:18:3: spec.egress: programs have no network in this release; remove egress`,
+				`x.yaml:18:3: spec.egress: platform KM has no network; remove egress, or write another platform`,
 				`x.yaml:19:3: spec.imagePullSecrets: Secrets are there in a cluster only: here the credentials of docker login are used; remove imagePullSecrets`,
 				`x.yaml:20:13: spec.receiver: Dedicated is there in a cluster only; write receiver: Shared`,
 			},

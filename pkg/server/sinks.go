@@ -93,6 +93,7 @@ func FromKontainSink(k *v1alpha1.KontainSink) Sink {
 		Disk:      spec.Snapshot.Mode == v1alpha1.SnapshotReady && spec.Snapshot.Storage == v1alpha1.SnapshotDisk,
 		Tier:      lease.Tier(spec.Isolation),
 		IdleTime:  spec.IdleTimeout.Duration,
+		Egress:    spec.Egress,
 		Limits: vmexec.Limits{
 			Memory: uint64(spec.Resources.Limits.Memory.Value()),
 			Wall:   spec.Timeout.Duration,
@@ -150,7 +151,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	}
 	spec := lease.Spec{
 		Scope: s.Namespace, Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
-		Snapshot: s.Snapshot, Disk: s.Disk, Secret: s.Secret, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
+		Snapshot: s.Snapshot, Disk: s.Disk, Secret: s.Secret, Egress: s.Egress, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
 	c, err := NewContract(s)
 	if err != nil {
@@ -233,6 +234,9 @@ func snapshotTag(s dispatcher.Sink, c contract.Contract) (string, error) {
 	}
 	for _, w := range s.Warmup {
 		fmt.Fprintf(h, "%d:%s", len(w), w)
+	}
+	for _, e := range s.Egress { // what it has read from there
+		fmt.Fprintf(h, "egress %d:%s", len(e), e)
 	}
 	return s.Namespace + "/" + string(s.Contract.Spec.Type) + "/" + hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -28,11 +28,15 @@ type conversation struct {
 // keep is how much is kept until someone waits for an answer.
 const keep = 64 << 10
 
-// converse starts f, which talks with the program. begin is called once, after the first
-// messages of f.
-func (p *Process) converse(ctx context.Context, started bool, begin func() error, f func(context.Context, *talk.Side)) *conversation {
+// converse starts f, which talks with the program; nil if nobody does. begin is called
+// once, after the first messages of f. o is the network outside.
+func (p *Process) converse(ctx context.Context, started bool, begin func() error, o talk.Outward, f func(context.Context, *talk.Side)) *conversation {
 	c := &conversation{p: p, begin: begin, ended: make(chan struct{})}
 	c.side = talk.NewSide(started, c)
+	c.side.SetOutward(o)
+	if f == nil {
+		f = func(_ context.Context, s *talk.Side) { s.AwaitEnd() }
+	}
 	c.stop = context.AfterFunc(ctx, func() { c.side.Over(context.Cause(ctx)) })
 	go func() {
 		defer close(c.ended)

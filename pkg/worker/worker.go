@@ -57,6 +57,9 @@ type Config struct {
 	// snapshot; the error is why it never will be. Events are then talked about too:
 	// vmexec.IO.Talk.
 	Talk func(context.Context, *talk.Side) error
+	// Outward, when set, begins the network outside of a program that is started, and
+	// gives what ends it. Events then have one too: vmexec.IO.Outward.
+	Outward func(context.Context) (o talk.Outward, end func())
 
 	// Cell is where the worker runs; nil: as this process does, but for the first level
 	// of the jail. Tasks is the most processes and threads that all workers of a cell may
@@ -118,7 +121,7 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 
 // launch is Start; sameBuild says that the worker need not find out its build.
 func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
-	s := wire.Setup{Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, SameBuild: sameBuild}
+	s := wire.Setup{Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, Outward: c.Outward != nil, SameBuild: sameBuild}
 	if c.Cell != nil {
 		s.User, s.Tasks = c.Cell.User(), c.Tasks
 	}
@@ -214,12 +217,22 @@ func Freeze(ctx context.Context, cfg Config) (*vmexec.Handover, Frozen, error) {
 	}
 	var c *conversation
 	var talked error
-	if cfg.Talk != nil {
-		c = p.converse(ctx, true, func() error { return p.send(wire.KindRun, nil) }, func(ctx context.Context, s *talk.Side) {
-			if talked = cfg.Talk(ctx, s); talked != nil {
-				p.kill()
+	if cfg.Talk != nil || cfg.Outward != nil {
+		var o talk.Outward
+		if cfg.Outward != nil {
+			var end func()
+			o, end = cfg.Outward(ctx)
+			defer end()
+		}
+		var f func(context.Context, *talk.Side)
+		if cfg.Talk != nil {
+			f = func(ctx context.Context, s *talk.Side) {
+				if talked = cfg.Talk(ctx, s); talked != nil {
+					p.kill()
+				}
 			}
-		})
+		}
+		c = p.converse(ctx, true, func() error { return p.send(wire.KindRun, nil) }, o, f)
 	}
 	f, files, err := p.receiveFrozen(c)
 	if c != nil {
@@ -369,8 +382,8 @@ func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-// Run runs an event. Of io only Event and Talk count; the latter as the worker was
-// configured. The error is a *DiedError when the
+// Run runs an event. Of io only Event, Talk and Outward count; the latter two as the
+// worker was configured. The error is a *DiedError when the
 // worker ended, and another one when it did not keep to the protocol; it is of no
 // more use after either.
 func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error) {
@@ -399,13 +412,13 @@ func canceled() *vmexec.Result {
 
 func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err error) {
 	var c *conversation
-	if io.Talk == nil {
+	if io.Talk == nil && io.Outward == nil {
 		// A worker that has ended says how in what can still be read.
 		if err := p.sendEvent(io.Event); err != nil && !isEnd(err) {
 			return nil, err
 		}
 	} else {
-		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Talk)
+		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Outward, io.Talk)
 		defer func() {
 			if err != nil {
 				p.kill() // it is of no more use, and may have stopped to listen

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/pkg/event"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/queue"
@@ -51,9 +54,19 @@ func BuildGo(t testing.TB, dir string) string {
 
 // Place is where machines are: on a platform, in this process or in workers.
 type Place struct {
-	Kind    vmexec.Kind
-	Worker  string // path of kontain-worker; empty: in this process
-	workers *lease.Workers
+	Kind   vmexec.Kind
+	Worker string // path of kontain-worker; empty: in this process
+	// Resolver finds the addresses of names that programs ask for; nil: there are none.
+	Resolver egress.Resolver
+	workers  *lease.Workers
+}
+
+// LookupNetIP implements egress.Resolver with what is its Resolver then.
+func (p *Place) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if p.Resolver == nil {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return p.Resolver.LookupNetIP(ctx, network, host)
 }
 
 // Each runs f in every place that there is here; the others are skipped by name.
@@ -75,7 +88,8 @@ func Each(t *testing.T, f func(t *testing.T, p *Place)) {
 					}
 					t.Skip(err)
 				}
-				p := &Place{Kind: kind, Worker: path, workers: lease.NewWorkers(host, lease.Options{Worker: path})}
+				p := &Place{Kind: kind, Worker: path}
+				p.workers = lease.NewWorkers(host, lease.Options{Worker: path, Resolver: p})
 				t.Cleanup(func() { // after those of the sinks
 					p.workers.Close()
 					if err := host.Close(); err != nil {

@@ -97,7 +97,7 @@ type server struct {
 	snapshot *vmexec.Snapshot // nil: each event starts the program
 	vm       *vmexec.VM       // ready for an event; of a program without a snapshot, made when it comes
 	spare    *vmexec.VM       // ready for the one after, with wire.Fresh
-	line     *vmexec.Line     // of the next event, or of the start, when the program is talked to
+	line     *vmexec.Line     // of the next event, or of the start, when there is one
 	env      []string
 	event    []byte
 	frame    []byte
@@ -151,9 +151,7 @@ func (s *server) start() error {
 	}
 	loaded := time.Now()
 	freeze := s.setup.Reuse == wire.Freeze
-	if s.setup.Talk {
-		s.line = vmexec.NewLine(s.hear)
-	}
+	s.newLine()
 	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles, User: s.setup.User, Tasks: s.setup.Tasks})
 	if err != nil {
 		return err
@@ -249,7 +247,7 @@ func (s *server) next() error {
 			switch {
 			case k == wire.KindRun:
 				return wire.MaxEvent
-			case k == wire.KindTalk && s.setup.Talk:
+			case k == wire.KindTalk && s.line != nil:
 				return wire.MaxTalk
 			case k == wire.KindEnv && s.snapshot == nil:
 				return wire.MaxEnv
@@ -313,9 +311,19 @@ func (s *server) one() (again bool, err error) {
 		if err := <-talked; err != nil {
 			return false, err
 		}
-		s.line = vmexec.NewLine(s.hear)
+		s.newLine()
 	}
 	return r.Reason == vmexec.Exited || r.Reason == vmexec.Answered, nil
+}
+
+// newLine makes the line of the next event, or of the start, when there is one.
+func (s *server) newLine() {
+	switch {
+	case s.setup.Talk:
+		s.line = vmexec.NewLine(s.hear)
+	case s.setup.Outward:
+		s.line = vmexec.NewOutwardLine(s.hear)
+	}
 }
 
 // hear sends what the program does on its connections to the receiver.

@@ -66,6 +66,9 @@ type Setup struct {
 	// Talk: the program is talked to. Before the run of an event, and during it, come
 	// frames of KindTalk, and then one of KindDone, also after the result.
 	Talk bool `json:"talk,omitempty"`
+	// Outward: the program may ask for connections to the network outside. Frames of
+	// KindTalk and KindDone come as with Talk.
+	Outward bool `json:"outward,omitempty"`
 	// SameBuild: the worker's program is known to be of the receiver's build.
 	SameBuild bool `json:"sameBuild,omitempty"`
 	// User is that of the worker's cell; 0: it is in none. Tasks is the most processes

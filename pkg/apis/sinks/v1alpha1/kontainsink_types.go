@@ -122,8 +122,10 @@ type KontainSinkSpec struct {
 	// +optional
 	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
 
-	// Egress lists what the program may connect to, as HOST:PORT where HOST is a
-	// name, an address or a network in CIDR notation. Empty means no network.
+	// Egress lists what the program may connect to by TCP: HOST, HOST:PORT or
+	// HOST:FIRST-LAST, where HOST is a name, *. and a name for all below it, an address
+	// or a network in CIDR notation. Without a port it is all. Empty means no network.
+	// Private addresses are reached only where an address or network names them.
 	// +optional
 	// +listType=set
 	Egress []string `json:"egress,omitempty"`

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -26,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"knative.dev/pkg/apis"
+
+	"kontain.dev/eventing/pkg/egress/policy"
 )
 
 // Bounds that Validate holds fields to; all are inclusive.
@@ -114,7 +114,7 @@ func (s *KontainSinkSpec) Validate(ctx context.Context) *apis.FieldError {
 		validateEnum(s.ImagePullPolicy, "imagePullPolicy", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever),
 		validatePullSecrets(s.ImagePullSecrets),
 		validateEnum(s.Receiver, "receiver", ReceiverShared, ReceiverDedicated),
-		s.validateTogether(),
+		s.validateTogether(ctx),
 	)
 }
 
@@ -161,7 +161,7 @@ func (s *KontainSinkSpec) validateProgram(ctx context.Context) *apis.FieldError 
 }
 
 // validateTogether checks the fields that need or exclude another.
-func (s *KontainSinkSpec) validateTogether() *apis.FieldError {
+func (s *KontainSinkSpec) validateTogether(ctx context.Context) *apis.FieldError {
 	var errs *apis.FieldError
 	if s.Isolation == IsolationReset && s.Snapshot.Mode == SnapshotNever {
 		errs = errs.Also(apis.ErrGeneric("Reset needs a snapshot to return to; write isolation: VM, or snapshot: {mode: Ready}", "isolation"))
@@ -184,7 +184,8 @@ func (s *KontainSinkSpec) validateTogether() *apis.FieldError {
 	if len(s.ImagePullSecrets) > 0 && s.Image != "" {
 		errs = errs.Also(apis.ErrGeneric("a pull secret "+why+"reads no Secret", "imagePullSecrets"))
 	}
-	if len(s.Egress) > 0 {
+	// A receiver that reads a file is one tenant's, whose machine it is on.
+	if len(s.Egress) > 0 && !programAllowed(ctx) {
 		errs = errs.Also(apis.ErrGeneric("egress "+why+"opens no connection for a sink", "egress"))
 	}
 	return errs
@@ -399,31 +400,13 @@ func validateEgress(egress []string) *apis.FieldError {
 	}
 	var errs *apis.FieldError
 	for i, e := range egress {
-		if !validEgress(e) {
-			errs = errs.Also(invalid(strconv.Quote(e), apis.CurrentField,
-				"HOST:PORT, with a name, an address or a network as host: api.example.com:443, 10.0.0.0/8:5432, [2001:db8::1]:443").ViaFieldIndex("egress", i))
+		if reason := policy.Check(e); reason != "" {
+			errs = errs.Also(invalid(strconv.Quote(e), apis.CurrentField, "%s; it is to be %s", reason, policy.Form).ViaFieldIndex("egress", i))
 		} else if slices.Contains(egress[:i], e) {
 			errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("%s is listed twice", e), apis.CurrentField).ViaFieldIndex("egress", i))
 		}
 	}
 	return errs
-}
-
-func validEgress(e string) bool {
-	host, port, err := net.SplitHostPort(e)
-	if err != nil {
-		return false
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return false
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	if _, err := netip.ParsePrefix(host); err == nil {
-		return true
-	}
-	return len(validation.IsDNS1123Subdomain(host)) == 0
 }
 
 var (

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"knative.dev/pkg/apis"
+
+	"kontain.dev/eventing/pkg/egress/policy"
 )
 
 const digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -98,11 +100,9 @@ func TestValidate(t *testing.T) {
 		{"long warm-up", "{program: a, snapshot: {warmup: [" + long(65536) + "]}}", "invalid value: 65538 bytes: spec.snapshot.warmup[0]\nat most 65536"},
 		{"many warm-ups", "{program: a, snapshot: {warmup: [" + strings.Repeat("{},", 17) + "]}}", "invalid value: 17 events: spec.snapshot.warmup\nat most 16"},
 
-		{"egress", "{program: a, receiver: Dedicated, egress: ['a.example.com:443', '10.0.0.0/8:1', '[::1]:65535', '[fd00::/8]:80', '1.2.3.4:5']}", ""},
-		{"egress in the shared receiver", "{program: a, egress: ['a:1']}", "egress needs receiver: Dedicated; the shared receiver opens no connection for a sink: spec.egress"},
+		{"egress", "{program: a, egress: ['a.example.com:443', '10.0.0.0/8:1', '[::1]:65535', '[fd00::/8]:80', '1.2.3.4:5', '*.example.com', '::1', 'a:80-90']}", ""},
 		{"egress twice", "{program: a, receiver: Dedicated, egress: ['a:1', 'a:1']}", "a:1 is listed twice: spec.egress[1]"},
-		{"egress without a port", "{program: a, receiver: Dedicated, egress: [a]}", "invalid value: \"a\": spec.egress[0]\nHOST:PORT, with a name, an address or a network as host: api.example.com:443, 10.0.0.0/8:5432, [2001:db8::1]:443"},
-		{"egress to port 0", "{program: a, receiver: Dedicated, egress: ['a:0']}", "invalid value: \"a:0\": spec.egress[0]\nHOST:PORT, with a name, an address or a network as host: api.example.com:443, 10.0.0.0/8:5432, [2001:db8::1]:443"},
+		{"egress to port 0", "{program: a, egress: ['a:0']}", "invalid value: \"a:0\": spec.egress[0]\n\"0\" is no port from 1 to 65535, and no range of two; it is to be " + policy.Form},
 
 		{"reply", "{program: a, reply: {type: dev.example.a, source: 'urn:a:b', extensions: {tenant2: ''}}}", ""},
 		{"empty type", "{program: a, reply: {type: ''}}", "must not be empty; remove it or name a type: spec.reply.type"},
@@ -166,6 +166,8 @@ func TestValidateInCluster(t *testing.T) {
 	}{
 		{"program", "program: a", apis.WithinCreate, "program is for manifests read from a file; in a cluster write image: spec.program"},
 		{"nothing", "{}", apis.WithinCreate, "missing field(s): spec.image"},
+		{"egress", "{image: a, receiver: Dedicated, egress: ['a:1']}", apis.WithinCreate, ""},
+		{"egress in the shared receiver", "{image: a, egress: ['a:1']}", apis.WithinCreate, "egress needs receiver: Dedicated; the shared receiver opens no connection for a sink: spec.egress"},
 		{"deleting", "{}", apis.WithinDelete, ""},
 		{"status", "{}", func(ctx context.Context) context.Context {
 			return apis.WithinSubResourceUpdate(ctx, &KontainSink{}, "status")

@@ -45,10 +45,6 @@ func Table() []Row {
 				fmt.Sprintf("a virtual machine has exactly one processor in this release; write cpu: %q", v1alpha1.DefaultCPU))
 		}},
 		{"platform", "Auto, KVM, Ptrace; KM with program, isolation: Process and snapshot: {mode: Never}", false, checkKM},
-		{"egress", "no value", false, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
-			return refuseIf(len(s.Egress) > 0, "egress",
-				"programs have no network in this release; remove egress")
-		}},
 		{"imagePullSecrets", "no value", true, func(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 			return refuseIf(len(s.ImagePullSecrets) > 0, "imagePullSecrets",
 				"Secrets are there in a cluster only: here the credentials of docker login are used; remove imagePullSecrets")
@@ -71,6 +67,7 @@ func checkKM(s *v1alpha1.KontainSinkSpec) *apis.FieldError {
 	const is = "platform KM starts a process for each event; "
 	return refuseIf(s.Isolation != v1alpha1.IsolationProcess, "isolation", is+"write isolation: Process").Also(
 		refuseIf(s.Snapshot.Mode == v1alpha1.SnapshotReady, "snapshot.mode", is+"it has no snapshot, write snapshot: {mode: Never}"),
+		refuseIf(len(s.Egress) > 0, "egress", "platform KM has no network; remove egress, or write another platform"),
 		refuseIf(s.Image != "", "image", "platform KM runs a program with the files of the machine it is on; write program, or another platform"),
 		refuseIf(s.Root != "", "root", "platform KM runs a program with the files of the machine it is on; remove root"),
 	)
