@@ -53,6 +53,15 @@ type Dispatcher interface {
 	Dispatch(ctx context.Context, namespace, name string, events []*event.Event) ([]*event.Event, *reply.Failure)
 }
 
+// Authorizer decides whose events a sink takes. A failure tells the sender no more than
+// that: what else there is to say belongs into the log.
+type Authorizer interface {
+	// Sender decides by who sent a request, before its body is read.
+	Sender(r *http.Request, namespace, name string) *reply.Failure
+	// Events decides by the events of a request that Sender let pass.
+	Events(r *http.Request, namespace, name string, events []*event.Event) *reply.Failure
+}
+
 // Options bound what is taken. A zero field means its default.
 type Options struct {
 	// MaxBody is the most bytes of a request body; larger ones get 413.
@@ -68,6 +77,8 @@ type Options struct {
 	// WebhookOrigins are the origins that the handshake of web hooks consents
 	// to; * is any. Nil means any: events themselves need no consent.
 	WebhookOrigins []string
+	// Authorizer, when set, decides whose events are taken. Without it everybody's are.
+	Authorizer Authorizer
 	// Logger gets what nobody else learns of.
 	Logger *slog.Logger
 }
@@ -219,6 +230,12 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 	if _, err := event.DetectMode(r.Header); err != nil {
 		return nil, 0, reply.FromError(err)
 	}
+	if a := rc.options.Authorizer; a != nil {
+		if f := a.Sender(r, namespace, name); f != nil {
+			w.Header().Set("Connection", "close") // rather than reading what they send
+			return nil, 0, f
+		}
+	}
 	held := &budgetReader{r: http.MaxBytesReader(w, r.Body, rc.options.MaxBody), used: &rc.buffered, most: rc.options.MaxBuffered}
 	defer held.release()
 	body, f := rc.readBody(w, r, held)
@@ -228,6 +245,11 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 	events, mode, err := event.Decode(r.Header, body, rc.options.MaxBatch)
 	if err != nil {
 		return nil, 0, reply.FromError(err)
+	}
+	if a := rc.options.Authorizer; a != nil {
+		if f := a.Events(r, namespace, name, events); f != nil {
+			return nil, 0, f
+		}
 	}
 	replies, f := rc.dispatcher.Dispatch(r.Context(), namespace, name, events)
 	return replies, mode, f

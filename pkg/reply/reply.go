@@ -28,6 +28,8 @@ type Reason string
 // Reasons, with the status each has.
 const (
 	MalformedEvent   Reason = "MalformedEvent"       // 400
+	Unauthorized     Reason = "Unauthorized"         // 401
+	Forbidden        Reason = "Forbidden"            // 403
 	SinkNotFound     Reason = "SinkNotFound"         // 404
 	MethodNotAllowed Reason = "MethodNotAllowed"     // 405
 	BodyTimeout      Reason = "BodyTimeout"          // 408

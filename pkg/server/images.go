@@ -232,8 +232,8 @@ type Fetched struct {
 	Settled bool
 	// Hope says that an image which could not be had may still come.
 	Hope bool
-	// Image is the image by digest, REPOSITORY@sha256:DIGEST; empty until it is there,
-	// and for images of no registry.
+	// Image is the image by digest, REPOSITORY@sha256:DIGEST, also of one that has not
+	// the program; empty until it is there, and for images of no registry.
 	Image string
 }
 
@@ -257,7 +257,7 @@ func (im *images) fill(s *Sink) Fetched {
 	process, err := p.image.Process(s.command, s.args, s.Env)
 	if err != nil {
 		s.Pending = fmt.Sprintf("its image %s: %v", s.Image, err)
-		return Fetched{Settled: true}
+		return Fetched{Settled: true, Image: pinned(p.image)}
 	}
 	s.Image, s.ImageDigest = p.image.Ref, p.image.Digest
 	s.Root = p.image.Root
