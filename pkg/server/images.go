@@ -191,7 +191,7 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 	for wait := im.first; ; wait = min(2*wait, mostPull) {
 		start := time.Now()
 		log.Info("getting image", "policy", key.policy)
-		got, err := im.store.Get(ctx, image.Request{Ref: key.ref, Policy: key.policy})
+		got, err := im.store.Get(ctx, image.Request{Ref: key.ref, Policy: key.policy, Scope: key.scope})
 		im.mu.Lock()
 		if ctx.Err() != nil {
 			im.mu.Unlock()

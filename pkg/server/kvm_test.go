@@ -55,9 +55,11 @@ func TestKVM(t *testing.T) {
 	buildGuest(t, dir)
 	for _, name := range []string{"upper", "event", "env", "silent", "exit", "refuse", "crash", "spin", "memory", "output", "malformed"} {
 		yaml := strings.Replace(sinkYAML(name, name), "spec:", "spec:\n  env: [{name: SINK, value: s1}]\n  resources: {limits: {memory: 64Mi}}", 1)
+		timeout := "2m" // on a busy machine too
 		if name == "spin" {
-			yaml = strings.Replace(yaml, "spec:", "spec:\n  timeout: 300ms", 1)
+			timeout = "300ms"
 		}
+		yaml = strings.Replace(yaml, "spec:", "spec:\n  timeout: "+timeout, 1)
 		write(t, filepath.Join(dir, name+".yaml"), yaml)
 	}
 	write(t, filepath.Join(dir, "text"), "no program\n")
