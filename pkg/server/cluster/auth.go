@@ -6,6 +6,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -83,11 +84,8 @@ func (a *Auth) Events(r *http.Request, namespace, name string, events []*event.E
 		}
 		// The verifier reads an event from a request, so each gets one, of what was read
 		// within the receiver's limits.
-		one, err := http.NewRequestWithContext(r.Context(), http.MethodPost, r.URL.String(), bytes.NewReader(body))
-		if err != nil {
-			return reply.Failf(http.StatusInternalServerError, reply.Internal, "the event's policies cannot be asked: %v", err)
-		}
-		one.Header = header
+		one := r.WithContext(r.Context())
+		one.Header, one.Body, one.ContentLength = header, io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		if f := a.verify(one, features, namespace, name, policies); f != nil {
 			return f
 		}

@@ -232,7 +232,7 @@ func (h *harness) post(path string, headers ...string) (int, string) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // Nothing was written.
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		h.Fatal(err)
