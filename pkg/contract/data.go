@@ -44,9 +44,7 @@ func (s *ReplySettings) Output(e *event.Event, data []byte) reply.Outcome {
 	return reply.Outcome{Event: answer}
 }
 
-// NewReply makes the reply to e of data that is not an event itself. contentType is
-// that of the data; empty: it is JSON when it reads so, else text or, when it is not
-// UTF-8, bytes.
+// NewReply makes the reply to e of data that is not an event itself, as SetData has it.
 func (s *ReplySettings) NewReply(e *event.Event, contentType string, data []byte) (*event.Event, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
@@ -65,22 +63,28 @@ func (s *ReplySettings) NewReply(e *event.Event, contentType string, data []byte
 	for name, value := range s.Extensions {
 		answer.SetExtension(name, value)
 	}
-	switch {
-	case contentType != "":
-		answer.SetDataContentType(contentType)
-		answer.DataBase64 = !utf8.Valid(data)
-	case !utf8.Valid(data):
-		answer.SetDataContentType("application/octet-stream")
-		answer.DataBase64 = true
-	case json.Valid(data):
-		answer.SetDataContentType(ce.ApplicationJSON)
-		data = bytes.TrimSpace(data)
-	default:
-		answer.SetDataContentType("text/plain; charset=utf-8")
-	}
-	answer.DataEncoded = data
+	SetData(&answer, contentType, data)
 	if err := answer.Validate(); err != nil {
 		return nil, err
 	}
 	return &answer, nil
+}
+
+// SetData gives e the data that a program wrote. contentType is that of the data;
+// empty: it is JSON when it reads so, else text or, when it is not UTF-8, bytes.
+func SetData(e *event.Event, contentType string, data []byte) {
+	switch {
+	case contentType != "":
+		e.SetDataContentType(contentType)
+		e.DataBase64 = !utf8.Valid(data)
+	case !utf8.Valid(data):
+		e.SetDataContentType("application/octet-stream")
+		e.DataBase64 = true
+	case json.Valid(data):
+		e.SetDataContentType(ce.ApplicationJSON)
+		data = bytes.TrimSpace(data)
+	default:
+		e.SetDataContentType("text/plain; charset=utf-8")
+	}
+	e.DataEncoded = data
 }

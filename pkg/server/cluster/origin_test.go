@@ -273,7 +273,7 @@ func (h *harness) ask(name string) *sinkstatus.Status {
 func newSink(name, ref string, generation int64, args ...string) *v1alpha1.KontainSink {
 	k := &v1alpha1.KontainSink{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, Generation: generation, UID: types.UID("uid-" + name)},
-		Spec:       v1alpha1.KontainSinkSpec{Image: ref, Args: args},
+		Spec:       v1alpha1.KontainSinkSpec{FunctionSpec: v1alpha1.FunctionSpec{Image: ref, Args: args}},
 	}
 	return k
 }

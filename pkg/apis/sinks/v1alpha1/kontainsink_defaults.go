@@ -35,14 +35,20 @@ func (s *KontainSink) SetDefaults(ctx context.Context) {
 
 // SetDefaults gives every absent field its default.
 func (s *KontainSinkSpec) SetDefaults(ctx context.Context) {
+	s.FunctionSpec.SetDefaults(ctx)
+	defaultPointer(&s.Concurrency, DefaultConcurrency)
+	defaultPointer(&s.Queue.Length, DefaultQueueLength)
+	defaultDuration(&s.Queue.Timeout, DefaultQueueTimeout)
+	defaultString(&s.Receiver, ReceiverShared)
+}
+
+// SetDefaults gives every absent field its default.
+func (s *FunctionSpec) SetDefaults(ctx context.Context) {
 	s.Contract.SetDefaults(ctx)
 
 	defaultQuantity(&s.Resources.Limits.Memory, DefaultMemory)
 	defaultQuantity(&s.Resources.Limits.CPU, DefaultCPU)
 	defaultDuration(&s.Timeout, DefaultTimeout)
-	defaultPointer(&s.Concurrency, DefaultConcurrency)
-	defaultPointer(&s.Queue.Length, DefaultQueueLength)
-	defaultDuration(&s.Queue.Timeout, DefaultQueueTimeout)
 	defaultString(&s.Isolation, IsolationProcess)
 	defaultString(&s.Platform, PlatformAuto)
 	mode := SnapshotReady
@@ -53,7 +59,6 @@ func (s *KontainSinkSpec) SetDefaults(ctx context.Context) {
 	defaultString(&s.Snapshot.Storage, SnapshotDisk)
 	defaultDuration(&s.IdleTimeout, DefaultIdleTimeout)
 	defaultString(&s.ImagePullPolicy, corev1.PullIfNotPresent)
-	defaultString(&s.Receiver, ReceiverShared)
 }
 
 // SetDefaults gives the contract a type and completes the part for that type.

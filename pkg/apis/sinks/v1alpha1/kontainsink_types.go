@@ -41,11 +41,12 @@ var (
 	_ duckv1.KRShaped    = (*KontainSink)(nil)
 )
 
-// KontainSinkSpec says which program a sink runs and under which limits.
+// FunctionSpec says which program runs in a virtual machine, and under which limits.
+// It is what a sink and a source have in common.
 //
 // A field that is absent gets the value SetDefaults gives it. Fields whose
 // zero value is a legal value are pointers, so that zero and absent differ.
-type KontainSinkSpec struct {
+type FunctionSpec struct {
 	// Image is the container image that holds the program: a tag or, better, a
 	// digest. oci:FOLDER[:TAG], docker-archive:FILE[:TAG] and dir:FOLDER name one
 	// that is no registry's, where Program is allowed; a relative path starts at
@@ -96,15 +97,6 @@ type KontainSinkSpec struct {
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// Concurrency is the number of events in virtual machines at once, from 1
-	// to MaxConcurrency.
-	// +optional
-	Concurrency *int32 `json:"concurrency,omitempty"`
-
-	// Queue holds the events that wait for a virtual machine.
-	// +optional
-	Queue Queue `json:"queue,omitempty"`
-
 	// Isolation is what two events of this sink may share.
 	// +optional
 	Isolation Isolation `json:"isolation,omitempty"`
@@ -130,10 +122,6 @@ type KontainSinkSpec struct {
 	// +listType=set
 	Egress []string `json:"egress,omitempty"`
 
-	// Reply completes a reply event when the program's output is not one itself.
-	// +optional
-	Reply Reply `json:"reply,omitempty"`
-
 	// ImagePullPolicy is when an image is fetched, by the rules of Kubernetes.
 	// +optional
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
@@ -144,6 +132,25 @@ type KontainSinkSpec struct {
 	// +listType=map
 	// +listMapKey=name
 	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+}
+
+// KontainSinkSpec says which program a sink runs for each event, and how its answer
+// becomes a reply.
+type KontainSinkSpec struct {
+	FunctionSpec `json:",inline"`
+
+	// Concurrency is the number of events in virtual machines at once, from 1
+	// to MaxConcurrency.
+	// +optional
+	Concurrency *int32 `json:"concurrency,omitempty"`
+
+	// Queue holds the events that wait for a virtual machine.
+	// +optional
+	Queue Queue `json:"queue,omitempty"`
+
+	// Reply completes a reply event when the program's output is not one itself.
+	// +optional
+	Reply Reply `json:"reply,omitempty"`
 
 	// Receiver is whose process takes the events of this sink.
 	// +optional

@@ -95,6 +95,18 @@ func (s *KontainSink) SpecUnchanged(ctx context.Context) bool {
 
 // Validate returns what is wrong with the spec, or nil.
 func (s *KontainSinkSpec) Validate(ctx context.Context) *apis.FieldError {
+	return s.FunctionSpec.Validate(ctx).Also(
+		validateInt(s.Concurrency, 1, MaxConcurrency, "concurrency"),
+		validateInt(s.Queue.Length, 0, MaxQueueLength, "length").ViaField("queue"),
+		validateDuration(s.Queue.Timeout, MaxTimeout, "timeout").ViaField("queue"),
+		s.Reply.Validate(ctx).ViaField("reply"),
+		validateEnum(s.Receiver, "receiver", ReceiverShared, ReceiverDedicated),
+		s.validateReceiver(ctx),
+	)
+}
+
+// Validate returns what is wrong with the function, or nil.
+func (s *FunctionSpec) Validate(ctx context.Context) *apis.FieldError {
 	return s.validateProgram(ctx).Also(
 		validateStrings(s.Command, MaxArgs, "command"),
 		validateStrings(s.Args, MaxArgs, "args"),
@@ -102,24 +114,19 @@ func (s *KontainSinkSpec) Validate(ctx context.Context) *apis.FieldError {
 		s.Contract.Validate(ctx).ViaField("contract"),
 		s.Resources.Limits.Validate(ctx).ViaField("resources", "limits"),
 		validateTimeout(s.Timeout),
-		validateInt(s.Concurrency, 1, MaxConcurrency, "concurrency"),
-		validateInt(s.Queue.Length, 0, MaxQueueLength, "length").ViaField("queue"),
-		validateDuration(s.Queue.Timeout, MaxTimeout, "timeout").ViaField("queue"),
 		validateEnum(s.Isolation, "isolation", IsolationProcess, IsolationVM, IsolationReset),
 		validateEnum(s.Platform, "platform", PlatformAuto, PlatformKVM, PlatformPtrace, PlatformKM),
 		s.Snapshot.Validate(ctx).ViaField("snapshot"),
 		validateDuration(s.IdleTimeout, MaxIdleTimeout, "idleTimeout"),
 		validateEgress(s.Egress),
-		s.Reply.Validate(ctx).ViaField("reply"),
 		validateEnum(s.ImagePullPolicy, "imagePullPolicy", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever),
 		validatePullSecrets(s.ImagePullSecrets),
-		validateEnum(s.Receiver, "receiver", ReceiverShared, ReceiverDedicated),
-		s.validateTogether(ctx),
+		s.validateTogether(),
 	)
 }
 
 // validateProgram checks the fields that say what runs.
-func (s *KontainSinkSpec) validateProgram(ctx context.Context) *apis.FieldError {
+func (s *FunctionSpec) validateProgram(ctx context.Context) *apis.FieldError {
 	var errs *apis.FieldError
 	switch {
 	case s.Image == "" && s.Program == "":
@@ -161,7 +168,7 @@ func (s *KontainSinkSpec) validateProgram(ctx context.Context) *apis.FieldError 
 }
 
 // validateTogether checks the fields that need or exclude another.
-func (s *KontainSinkSpec) validateTogether(ctx context.Context) *apis.FieldError {
+func (s *FunctionSpec) validateTogether() *apis.FieldError {
 	var errs *apis.FieldError
 	if s.Isolation == IsolationReset && s.Snapshot.Mode == SnapshotNever {
 		errs = errs.Also(apis.ErrGeneric("Reset needs a snapshot to return to; write isolation: VM, or snapshot: {mode: Ready}", "isolation"))
@@ -169,9 +176,15 @@ func (s *KontainSinkSpec) validateTogether(ctx context.Context) *apis.FieldError
 	if s.Platform == PlatformKM && s.Contract.Type != ContractStdio && s.Contract.Type != "" {
 		errs = errs.Also(apis.ErrGeneric("KM takes events by contract stdio only", "platform"))
 	}
+	return errs
+}
+
+// validateReceiver checks the fields that need a receiver of the sink's own.
+func (s *KontainSinkSpec) validateReceiver(ctx context.Context) *apis.FieldError {
 	if s.Receiver == ReceiverDedicated {
-		return errs
+		return nil
 	}
+	var errs *apis.FieldError
 	const why = "needs receiver: Dedicated; the shared receiver "
 	for i, e := range s.Env {
 		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
@@ -194,7 +207,7 @@ func (s *KontainSinkSpec) validateTogether(ctx context.Context) *apis.FieldError
 // envName is a C identifier: what every shell and libc takes as a name.
 var envName = regexp.MustCompile("^[A-Za-z_][A-Za-z0-9_]*$")
 
-func (s *KontainSinkSpec) validateEnv() *apis.FieldError {
+func (s *FunctionSpec) validateEnv() *apis.FieldError {
 	if len(s.Env) > MaxEnv {
 		return invalid(strconv.Itoa(len(s.Env))+" entries", "env", "at most %d", MaxEnv)
 	}
