@@ -8,15 +8,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/contract/contracttest"
 	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/pkg/lease"
 )
 
@@ -66,9 +70,9 @@ func echo(c *net.TCPConn) {
 }
 
 // sink is one that runs the test's program, which may connect to what is listed.
-func sink(program string, tier lease.Tier, args []string, egress ...string) dispatcher.Sink {
+func sink(program string, tier lease.Tier, args []string, list ...string) dispatcher.Sink {
 	return dispatcher.Sink{
-		Program: program, Args: args, Tier: tier, Egress: egress,
+		Program: program, Args: args, Tier: tier, Egress: list,
 		Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractStdio}},
 	}
 }
@@ -173,6 +177,108 @@ func TestFrozen(t *testing.T) {
 					}
 				}
 			})
+		}
+	})
+}
+
+// TestTalkers has a program that is talked to over connections, and makes some itself
+// meanwhile: two events at once.
+func TestTalkers(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/relay")
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat(r.URL.Path, 50_000))
+	}))
+	t.Cleanup(web.Close)
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for _, tier := range p.Tiers() {
+			t.Run(string(tier), func(t *testing.T) {
+				s := sink(program, tier, nil, "127.0.0.1")
+				s.Contract.Spec = v1alpha1.Contract{Type: v1alpha1.ContractHTTP}
+				k := p.MustNew(t, s)
+				var both sync.WaitGroup
+				for i := range 2 {
+					both.Go(func() {
+						for j := range 2 {
+							path := fmt.Sprintf("/%d%d", i, j)
+							r, f := k.Send(contracttest.Event(t, path[1:], fmt.Sprintf(`{"URL":%q}`, web.URL+path)))
+							if f != nil || r == nil || string(r.Data()) != strings.Repeat(path, 50_000) {
+								t.Errorf("%s: %v", path, f)
+							}
+						}
+					})
+				}
+				both.Wait()
+			})
+		}
+	})
+}
+
+// TestAnew has programs that each event starts.
+func TestAnew(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/client")
+	addr := serve(t, echo)
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		k := p.MustNewAnew(t, sink(program, lease.TierVM, nil, "127.0.0.1"))
+		for range 2 {
+			if got := do(t, k, "echo", addr, 10); got != "10 bytes" {
+				t.Error(got)
+			}
+		}
+	})
+}
+
+// TestHostile has programs that do what is no good: each ends all the same, with what is
+// theirs alone.
+func TestHostile(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/client")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		addr := serve(t, echo)
+		ended := make(chan int, 10)
+		flood := serve(t, func(c *net.TCPConn) { // it sends without end
+			n := 0
+			for b := make([]byte, 64<<10); ; {
+				k, err := c.Write(b)
+				if n += k; err != nil {
+					ended <- n
+					return
+				}
+			}
+		})
+		read := make(chan int, 10)
+		drain := serve(t, func(c *net.TCPConn) {
+			n, _ := io.Copy(io.Discard, c)
+			read <- int(n)
+		})
+		k := p.MustNew(t, sink(program, p.Tiers()[0], nil, "127.0.0.1"))
+		if got := do(t, k, "first", flood, 0); got != "a byte" {
+			t.Errorf("a peer that sends without end: %s", got)
+		}
+		select {
+		case n := <-ended: // what buffers of two kernels and ours hold
+			if n > 64<<20 {
+				t.Errorf("%d bytes were taken for a program that reads none", n)
+			}
+		case <-time.After(time.Minute):
+			t.Error("its connection was not closed with the event")
+		}
+		if got := do(t, k, "many", addr, 0); got != fmt.Sprintf("%d, then cannot assign requested address", egress.MaxConns) {
+			t.Errorf("connections without end: %s", got)
+		}
+		if got := do(t, k, "send", drain, 20_000); got != "20000 bytes" {
+			t.Error(got)
+		}
+		select {
+		case n := <-read:
+			if n != 20_000 {
+				t.Errorf("of what a program wrote before its end %d bytes came", n)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the connection of a program that has ended is open")
+		}
+		for end := time.Now().Add(time.Minute); k.Stats().Machines.Egress.Open > 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d connections of events that have ended are open", k.Stats().Machines.Egress.Open)
+			}
 		}
 	})
 }
