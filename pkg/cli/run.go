@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -24,6 +25,8 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"kontain.dev/eventing/pkg/egress"
+	"kontain.dev/eventing/pkg/egress/policy"
 	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/vmexec"
 )
@@ -42,6 +45,7 @@ type runSpec struct {
 	Args   []string
 	Env    []string
 	Dir    string
+	Egress []string // what the program may connect to outside
 	Limits vmexec.Limits
 }
 
@@ -58,6 +62,7 @@ type runFlags struct {
 	cwd      string
 	memory   string
 	timeout  time.Duration
+	egress   []string
 	env      []string
 	stats    bool
 	strace   bool
@@ -90,6 +95,7 @@ is not a program that can run here, 127 when it was not found.`,
   echo one two three | kontain run -- ./wordcount
   kontain run --root / --cwd /etc -- cat os-release
   kontain run --memory 64Mi --timeout 2s --stats -- ./hello
+  kontain run --egress example.com:443 --root / -- curl https://example.com/
   kontain run --strace --strace-output calls.txt -- ./hello
   kontain run --stats --output json -- ./hello 2>stats.json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -122,6 +128,7 @@ is not a program that can run here, 127 when it was not found.`,
 	cmd.Flags().StringVar(&f.memory, "memory", "128Mi", "`limit` of the program's memory, such as 64Mi or 1Gi")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wall-clock `limit`, such as 500ms or 10s (default: none)")
 	cmd.Flags().StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for the program's environment; NAME alone passes yours on; may be repeated")
+	cmd.Flags().StringArrayVar(&f.egress, "egress", nil, "`host` that the program may connect to, as HOST, HOST:PORT or HOST:FIRST-LAST with a name, *.NAME, an address or a network; may be repeated (default: no network)")
 	cmd.Flags().BoolVar(&f.stats, "stats", false, "print what the run cost to stderr")
 	cmd.Flags().BoolVar(&f.strace, "strace", false, "print the program's system calls to stderr, as strace(1) does")
 	cmd.Flags().StringVar(&f.traceTo, "strace-output", "", "`file` for --strace in place of stderr")
@@ -148,6 +155,10 @@ func (f *runFlags) spec(ctx context.Context, s Streams, args []string) (_ runSpe
 		return spec, nil, usageErrorf("run: --timeout %s: must not be negative", f.timeout)
 	}
 	spec.Limits = vmexec.Limits{Memory: uint64(bytes), Wall: f.timeout}
+	spec.Egress = f.egress
+	if _, err := policy.Parse(spec.Egress); err != nil {
+		return spec, nil, usageErrorf("run: --egress: %w", err)
+	}
 	if spec.Env, err = guestEnv(f.env); err != nil {
 		return spec, nil, err
 	}
@@ -490,7 +501,13 @@ func runInVM(ctx context.Context, spec runSpec, io vmexec.IO) (_ *vmexec.Result,
 	}
 	defer closeAfter("root", root.Close)
 
-	program, err := vmexec.NewProgram(vmexec.ProgramSpec{Root: root, Path: spec.Path, Args: spec.Args, Env: spec.Env, Dir: spec.Dir})
+	allowed, err := policy.Parse(spec.Egress)
+	if err != nil {
+		return nil, err
+	}
+	program, err := vmexec.NewProgram(vmexec.ProgramSpec{
+		Root: root, Path: spec.Path, Args: spec.Args, Env: spec.Env, Dir: spec.Dir, Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -501,5 +518,12 @@ func runInVM(ctx context.Context, spec runSpec, io vmexec.IO) (_ *vmexec.Result,
 		return nil, err
 	}
 	defer closeAfter("virtual machine", vm.Close)
+	if len(spec.Egress) > 0 {
+		broker := egress.New(allowed, egress.Options{Logger: slog.New(slog.NewTextHandler(io.Stderr, nil))})
+		defer broker.Close() // after what the program has written is sent
+		var end func()
+		io.Outward, end = broker.Begin(ctx)
+		defer end()
+	}
 	return vm.Run(ctx, io)
 }
