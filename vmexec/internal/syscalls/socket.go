@@ -30,7 +30,7 @@ func socketCalls() []Entry {
 		{Nr: unix.SYS_ACCEPT4, Name: "accept4", Support: Full, Fn: func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 			return accept(t, a, uint32(a[3]))
 		}},
-		{Nr: unix.SYS_CONNECT, Name: "connect", Fn: sysConnect, Support: Full, Note: "an address that is not the VM's is ENETUNREACH"},
+		{Nr: unix.SYS_CONNECT, Name: "connect", Fn: sysConnect, Support: Full, Note: "an address that is not the VM's is ENETUNREACH; for TCP the host is asked where programs may reach the network outside"},
 		{Nr: unix.SYS_GETSOCKNAME, Name: "getsockname", Fn: sysGetsockname, Support: Full},
 		{Nr: unix.SYS_GETPEERNAME, Name: "getpeername", Fn: sysGetpeername, Support: Full},
 		{Nr: unix.SYS_SHUTDOWN, Name: "shutdown", Fn: sysShutdown, Support: Full},
