@@ -136,16 +136,23 @@ __attribute__((unused)) static void *page_end(size_t n) {
 	return p + 4096 - n;
 }
 
-static char scratch_dir[] = "/tmp/guestXXXXXX";
+// The name has the process's number, so that whoever ran the guest natively finds
+// what one that did not come to its end has left.
+static char scratch_dir[] = "/tmp/guest0000000XXXXXX";
 static void scratch_gone(void) {
 	if (chdir("/") == 0)
 		rmdir(scratch_dir);
 }
 
+__attribute__((unused)) static void make_scratch(void) {
+	snprintf(scratch_dir, sizeof scratch_dir, "/tmp/guest%07uXXXXXX", getpid() % 10000000u);
+	CHECK(mkdtemp(scratch_dir) != NULL);
+}
+
 // scratch makes an empty folder under /tmp, enters it and returns its path. The
 // folder goes at the end, when the guest has emptied it.
 __attribute__((unused)) static const char *scratch(void) {
-	CHECK(mkdtemp(scratch_dir) != NULL);
+	make_scratch();
 	CHECK(chdir(scratch_dir) == 0);
 	atexit(scratch_gone);
 	return scratch_dir;

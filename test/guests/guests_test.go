@@ -287,6 +287,7 @@ func runNative(t testing.TB, j job) run {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
+	removeScratch(t, cmd.Process)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) {
 		t.Fatalf("run %s: %v", j.bin, err)
@@ -305,6 +306,24 @@ func runNative(t testing.TB, j job) run {
 		r.Status = ws.ExitStatus()
 	}
 	return r
+}
+
+// removeScratch removes the folder of a native guest that did not do so itself; see
+// scratch of guest.h.
+func removeScratch(t testing.TB, p *os.Process) {
+	t.Helper()
+	if p == nil { // it was never started
+		return
+	}
+	left, err := filepath.Glob(fmt.Sprintf("/tmp/guest%07d??????", p.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // machine returns the runner of a vmexec platform. The variable, when 1,

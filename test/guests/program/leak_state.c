@@ -435,7 +435,7 @@ static char *at(const char *name) {
 }
 
 static void prepare(void) {
-	CHECK(mkdtemp(scratch_dir) != NULL);
+	make_scratch();
 	put(at("kept"), "kept\n");
 	put(at("renamed"), "renamed\n");
 	put(at("deleted"), "deleted\n");
