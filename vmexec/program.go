@@ -31,6 +31,8 @@ type ProgramSpec struct {
 	Args []string // argv, including argv[0]; Path alone when empty
 	Env  []string // NAME=value
 	Dir  string   // working directory in Root; "/" when empty
+	// User is whose processes the program's are.
+	User User
 	// Streams are descriptors that the program begins with as ends of pipes, whose other
 	// ends are the host's in a run with a Line or Talk: talk.Side.Stream. It reads 0, and
 	// writes 3 and more, up to talk.MaxStream. They are in ascending order.
@@ -43,6 +45,15 @@ type ProgramSpec struct {
 	// Secret: something that the program is given, such as a value of Env, must not
 	// come to rest anywhere. Snapshots of the program are never written to disk.
 	Secret bool
+}
+
+// User is a user of a program's files: what it may do with these depends on their
+// owners and modes, as in Linux, unless it is user 0, which may do everything. No
+// program has capabilities, and none becomes another user. The zero value is user 0.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"` // supplementary ones
 }
 
 // Program is a checked executable, held in memory that cannot change, from
@@ -99,7 +110,7 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 			return nil, &ProgramError{Path: spec.Path, Reason: "the environment entry '" + s + "' is not NAME=value"}
 		}
 	}
-	fs, err := vfs.New(vfs.Config{Lower: spec.Root.lower})
+	fs, err := vfs.New(vfs.Config{Lower: spec.Root.lower, Cred: vfs.Cred(spec.User)})
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +130,17 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 			return nil, err
 		}
 	}
-	if d, errno := fs.Resolve(fs.Root(), spec.Dir, vfs.Directory); errno != 0 || !d.Valid() {
+	d, errno := fs.Resolve(fs.Root(), spec.Dir, vfs.Directory)
+	reason := "its working directory " + spec.Dir + " is not there"
+	if errno == 0 {
+		errno = fs.MayEnter(d)
+	}
+	if errno == abi.EACCES {
+		reason = fmt.Sprintf("user %d may not enter its working directory %s", spec.User.UID, spec.Dir)
+	}
+	if errno != 0 {
 		_ = p.Close()
-		return nil, &ProgramError{Path: spec.Path, Reason: "its working directory " + spec.Dir + " is not there", Err: unix.Errno(errno)}
+		return nil, &ProgramError{Path: spec.Path, Reason: reason, Err: unix.Errno(errno)}
 	}
 	return p, nil
 }
@@ -184,6 +203,8 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 		errno = fs.Access(where, 1)
 	}
 	switch {
+	case errno == abi.EACCES && fs.Cred().UID != 0:
+		return fail(fmt.Sprintf("user %d may not execute it: its mode, or that of a folder above it, refuses that", fs.Cred().UID), nil)
 	case errno == abi.EACCES:
 		return fail("it is not executable (chmod +x would make it so)", nil)
 	case errno != 0:
@@ -193,7 +214,10 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 	if root.sealed != nil && root.sealedPath == e.path {
 		e.file = root.sealed
 	} else {
-		f, errno := fs.Open(fs.Root(), name, unix.O_RDONLY, 0, 0)
+		f, errno := fs.OpenToRun(where)
+		if errno == abi.EACCES {
+			return fail("it is not a regular file", nil)
+		}
 		if errno != 0 {
 			return fail("it could not be opened", unix.Errno(errno))
 		}
@@ -201,9 +225,6 @@ func (e *executable) load(fs *vfs.FS, root *Root, name string) error {
 		st, errno := f.Stat()
 		if errno != 0 {
 			return fail("it could not be read", unix.Errno(errno))
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return fail("it is not a regular file", nil)
 		}
 		sealed, err := seal(fd.ReaderAt{File: f}, st.Size)
 		if err != nil {

@@ -138,6 +138,7 @@ func info(p *Program, l Limits, kind Kind, f platform.Features, tag string) (Sna
 		Program: snapshot.Program{
 			// Never nil, as they are not when they come back from a file.
 			Path: p.exe.path, Args: append([]string{}, p.spec.Args...), Env: append([]string{}, p.spec.Env...), Dir: p.spec.Dir,
+			User: snapshot.User(p.spec.User),
 		},
 		Root:     p.spec.Root.info,
 		Limits:   snapshot.Limits{Memory: l.Memory, Output: l.Output, Threads: l.Threads, Files: l.Files},
@@ -251,7 +252,7 @@ func ReadSnapshotInfo(path string, all bool) (*SnapshotInfo, error) {
 // and its limits. The caller closes Root. The error is a *ProgramError when the
 // program or its root is not to be had here.
 func SnapshotProgramSpec(i *SnapshotInfo) (ProgramSpec, Limits, error) {
-	spec := ProgramSpec{Path: i.Program.Path, Args: i.Program.Args, Env: i.Program.Env, Dir: i.Program.Dir}
+	spec := ProgramSpec{Path: i.Program.Path, Args: i.Program.Args, Env: i.Program.Env, Dir: i.Program.Dir, User: User(i.Program.User)}
 	l := Limits{Memory: i.Limits.Memory, Output: i.Limits.Output, Threads: i.Limits.Threads, Files: i.Limits.Files}
 	var err error
 	switch i.Root.Kind {

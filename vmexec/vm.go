@@ -132,7 +132,7 @@ func (vm *VM) make(h *Host) error {
 		Limits: task.Limits{Threads: vm.limits.Threads, Files: vm.limits.Files, Wall: vm.limits.Wall, CPU: vm.limits.CPU},
 	})
 	vm.kernel = k
-	vm.fs, err = vfs.New(vfs.Config{Lower: vm.program.spec.Root.lower, Budget: budget{vm.mem}, Now: k.Clock.Realtime, Rand: rand.Reader, Proc: k.ProcInfo()})
+	vm.fs, err = vfs.New(vfs.Config{Lower: vm.program.spec.Root.lower, Cred: vfs.Cred(vm.program.spec.User), Budget: budget{vm.mem}, Now: k.Clock.Realtime, Rand: rand.Reader, Proc: k.ProcInfo()})
 	k.FS = vm.fs
 	if err == nil && vm.program.spec.Outward {
 		k.Net.SetOutward(vm.program.spec.HostLoopback)
@@ -171,6 +171,7 @@ func (vm *VM) loadProgram() error {
 	spec := start.Spec{
 		Exe: vm.file(false), Args: p.spec.Args, Env: p.spec.Env, ExecFn: p.execFn, StackSize: task.StackSize,
 		Features: k.Features(), SignalFrame: k.SignalFrameSize(), Rand: rand.Reader,
+		UID: p.spec.User.UID, GID: p.spec.User.GID,
 	}
 	if p.interp != nil {
 		interp := vm.file(true)

@@ -813,6 +813,9 @@ func TestOpenRefuses(t *testing.T) {
 func TestDebianRegistry(t *testing.T) {
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
+		if os.Getenv("KONTAIN_REQUIRE_TOOLS") == "1" {
+			t.Fatal("KONTAIN_REQUIRE_TOOLS=1, but docker-registry is not installed")
+		}
 		t.Skip("docker-registry is not installed (Debian: apt-get install docker-registry)")
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")

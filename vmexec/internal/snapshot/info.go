@@ -51,9 +51,17 @@ type Program struct {
 	Args              []string `json:"args"`
 	Env               []string `json:"env"`
 	Dir               string   `json:"dir"`
+	User              User     `json:"user"`
 	SHA256            string   `json:"sha256"`
 	Interpreter       string   `json:"interpreter,omitempty"` // its dynamic linker
 	InterpreterSHA256 string   `json:"interpreterSha256,omitempty"`
+}
+
+// User is whose the program is.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"`
 }
 
 // Root says where the program's files are from.

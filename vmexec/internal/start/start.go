@@ -39,6 +39,7 @@ type Spec struct {
 	// SignalFrame is AT_MINSIGSTKSZ.
 	SignalFrame uint64
 	Rand        io.Reader // of AT_RANDOM
+	UID, GID    uint32    // whose it is
 }
 
 // Started is a program that is ready to run.
@@ -99,6 +100,7 @@ func Program(m *mm.MM, s Spec) (Started, error) {
 		Top: mm.StackTop, Size: s.StackSize, Args: s.Args, Env: s.Env, ExecFn: s.ExecFn,
 		PhEnt: exe.PhEntSize, PhNum: exe.PhNum, Base: interpBase, Entry: base + exe.Entry,
 		HWCap: s.Features.HWCAP, HWCap2: s.Features.HWCAP2, MinSigStkSz: s.SignalFrame, VDSO: x86.VDSOVA,
+		UID: s.UID, EUID: s.UID, GID: s.GID, EGID: s.GID,
 	}
 	if exe.PhdrVaddr != 0 {
 		spec.Phdr = base + exe.PhdrVaddr

@@ -71,7 +71,7 @@ type execution struct {
 
 // executable is a file that may be run.
 type executable struct {
-	file  fd.File
+	file  vfs.Mapper
 	where vfs.Path
 	size  int64
 	image *loader.Image
@@ -144,13 +144,9 @@ func openExecutable(t *task.Thread, base vfs.Path, name string, fl vfs.Flag) (*e
 	if errno := fs.NotWritten(where); errno != 0 {
 		return nil, errno
 	}
-	f, errno := fs.OpenAt(where, unix.O_RDONLY)
+	f, errno := fs.OpenToRun(where)
 	if errno != 0 {
 		return nil, errno
-	}
-	if _, ok := f.(vfs.Mapper); !ok {
-		f.Release()
-		return nil, abi.EACCES
 	}
 	return &executable{file: f, where: where, size: at.Stat.Size}, 0
 }
@@ -282,7 +278,7 @@ func (x *executable) parse() abi.Errno {
 // program returns the file as start takes it.
 func (x *executable) program() start.File {
 	return start.File{Path: x.where.String(), Image: x.image, Map: func(m *mm.MM, v mm.VMA) error {
-		src := &fileSource{Mapper: x.file.(vfs.Mapper)}
+		src := &fileSource{Mapper: x.file}
 		src.MapHold()
 		src.MapShare()
 		v.Src = src
@@ -304,6 +300,7 @@ func (e *execution) run() abi.Errno {
 	spec := start.Spec{
 		Exe: e.exe.program(), Args: e.args, Env: e.env, ExecFn: e.name, StackSize: task.StackSize,
 		Features: k.Features(), SignalFrame: k.SignalFrameSize(), Rand: k.Rand,
+		UID: k.FS.Cred().UID, GID: k.FS.Cred().GID,
 	}
 	if e.interp != nil {
 		interp := e.interp.program()

@@ -12,30 +12,30 @@ import (
 	"kontain.dev/eventing/vmexec/internal/task"
 )
 
-// Every program runs as user and group 0 without any capability: it owns what
-// it sees, and there is nothing more to be had.
+// Every program runs as one user without any capability: 0, or the one that its
+// ProgramSpec names. There is nothing more to be had.
 func idCalls() []Entry {
-	const root = "user and group are always 0"
+	const root = "user and groups are those that the program began with"
 	return []Entry{
 		{Nr: unix.SYS_GETPID, Name: "getpid", Fn: getPID, Support: Full},
 		{Nr: unix.SYS_GETPPID, Name: "getppid", Fn: getPPID, Support: Full},
 		{Nr: unix.SYS_GETTID, Name: "gettid", Fn: getTID, Support: Full},
-		{Nr: unix.SYS_GETUID, Name: "getuid", Fn: succeed, Support: Full, Note: root},
-		{Nr: unix.SYS_GETEUID, Name: "geteuid", Fn: succeed, Support: Full, Note: root},
-		{Nr: unix.SYS_GETGID, Name: "getgid", Fn: succeed, Support: Full, Note: root},
-		{Nr: unix.SYS_GETEGID, Name: "getegid", Fn: succeed, Support: Full, Note: root},
-		{Nr: unix.SYS_GETRESUID, Name: "getresuid", Fn: getResID, Support: Full, Note: root},
-		{Nr: unix.SYS_GETRESGID, Name: "getresgid", Fn: getResID, Support: Full, Note: root},
-		{Nr: unix.SYS_SETUID, Name: "setuid", Fn: setID(1, false), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETGID, Name: "setgid", Fn: setID(1, false), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETREUID, Name: "setreuid", Fn: setID(2, true), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETREGID, Name: "setregid", Fn: setID(2, true), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETRESUID, Name: "setresuid", Fn: setID(3, true), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETRESGID, Name: "setresgid", Fn: setID(3, true), Support: Partial, Note: root},
-		{Nr: unix.SYS_SETFSUID, Name: "setfsuid", Fn: succeed, Support: Partial, Note: root},
-		{Nr: unix.SYS_SETFSGID, Name: "setfsgid", Fn: succeed, Support: Partial, Note: root},
-		{Nr: unix.SYS_GETGROUPS, Name: "getgroups", Fn: getGroups, Support: Full, Note: "no supplementary groups"},
-		{Nr: unix.SYS_SETGROUPS, Name: "setgroups", Fn: setGroups, Support: Partial, Note: "only the empty list; the rest is EPERM"},
+		{Nr: unix.SYS_GETUID, Name: "getuid", Fn: getUID, Support: Full, Note: root},
+		{Nr: unix.SYS_GETEUID, Name: "geteuid", Fn: getUID, Support: Full, Note: root},
+		{Nr: unix.SYS_GETGID, Name: "getgid", Fn: getGID, Support: Full, Note: root},
+		{Nr: unix.SYS_GETEGID, Name: "getegid", Fn: getGID, Support: Full, Note: root},
+		{Nr: unix.SYS_GETRESUID, Name: "getresuid", Fn: getResID(getUID), Support: Full, Note: root},
+		{Nr: unix.SYS_GETRESGID, Name: "getresgid", Fn: getResID(getGID), Support: Full, Note: root},
+		{Nr: unix.SYS_SETUID, Name: "setuid", Fn: setID(1, false, getUID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETGID, Name: "setgid", Fn: setID(1, false, getGID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETREUID, Name: "setreuid", Fn: setID(2, true, getUID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETREGID, Name: "setregid", Fn: setID(2, true, getGID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETRESUID, Name: "setresuid", Fn: setID(3, true, getUID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETRESGID, Name: "setresgid", Fn: setID(3, true, getGID), Support: Partial, Note: root},
+		{Nr: unix.SYS_SETFSUID, Name: "setfsuid", Fn: getUID, Support: Partial, Note: root},
+		{Nr: unix.SYS_SETFSGID, Name: "setfsgid", Fn: getGID, Support: Partial, Note: root},
+		{Nr: unix.SYS_GETGROUPS, Name: "getgroups", Fn: getGroups, Support: Full, Note: root},
+		{Nr: unix.SYS_SETGROUPS, Name: "setgroups", Fn: setGroups, Support: Partial, Note: "for user 0 only the empty list; the rest is EPERM"},
 		{Nr: unix.SYS_GETPGRP, Name: "getpgrp", Fn: getPGRP, Support: Full},
 		{Nr: unix.SYS_GETPGID, Name: "getpgid", Fn: getPGID, Support: Full},
 		{Nr: unix.SYS_SETPGID, Name: "setpgid", Fn: setPGID, Support: Full},
@@ -52,23 +52,35 @@ func getPPID(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.
 func getTID(t *task.Thread, _ task.Args) (uint64, abi.Errno)  { return uint64(t.TID), abi.OK }
 func getPGRP(t *task.Thread, _ task.Args) (uint64, abi.Errno) { return uint64(t.P.PGID), abi.OK }
 
-// getResID is getresuid(2) and getresgid(2).
-func getResID(t *task.Thread, a task.Args) (uint64, abi.Errno) {
-	for _, addr := range a[:3] {
-		if errno := t.CopyOutU32(addr, 0); errno != 0 {
-			return 0, errno
-		}
-	}
-	return 0, abi.OK
+func getUID(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
+	return uint64(t.K.FS.Cred().UID), abi.OK
 }
 
-// setID serves the calls that set n user or group ids: to 0, which they are,
-// or with keep to -1, which changes nothing. The rest is EPERM.
-func setID(n int, keep bool) task.Handler {
-	return func(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
+func getGID(t *task.Thread, _ task.Args) (uint64, abi.Errno) {
+	return uint64(t.K.FS.Cred().GID), abi.OK
+}
+
+// getResID serves getresuid(2) and getresgid(2) with the id that of returns.
+func getResID(of task.Handler) task.Handler {
+	return func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+		id, _ := of(t, a)
+		for _, addr := range a[:3] {
+			if errno := t.CopyOutU32(addr, uint32(id)); errno != 0 {
+				return 0, errno
+			}
+		}
+		return 0, abi.OK
+	}
+}
+
+// setID serves the calls that set n user or group ids: to what of returns, which
+// they are, or with keep to -1, which changes nothing. The rest is EPERM.
+func setID(n int, keep bool, of task.Handler) task.Handler {
+	return func(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+		own, _ := of(t, a)
 		for _, id := range a[:n] {
 			switch {
-			case uint32(id) == 0, keep && uint32(id) == 1<<32-1:
+			case uint32(id) == uint32(own), keep && uint32(id) == 1<<32-1:
 			case uint32(id) == 1<<32-1:
 				return 0, abi.EINVAL
 			default:
@@ -79,15 +91,27 @@ func setID(n int, keep bool) task.Handler {
 	}
 }
 
-func getGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if int32(a[0]) < 0 {
+// getGroups is getgroups(2). Errors: EFAULT, and EINVAL for a list that is too short.
+func getGroups(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	groups := t.K.FS.Cred().Groups
+	n := int(int32(a[0]))
+	if n < 0 || n > 0 && n < len(groups) {
 		return 0, abi.EINVAL
 	}
-	return 0, abi.OK
+	if n > 0 {
+		b := make([]byte, 0, 4*len(groups))
+		for _, g := range groups {
+			b = binary.LittleEndian.AppendUint32(b, g)
+		}
+		if errno := t.CopyOut(a[1], b); errno != 0 {
+			return 0, errno
+		}
+	}
+	return uint64(len(groups)), abi.OK
 }
 
-func setGroups(_ *task.Thread, a task.Args) (uint64, abi.Errno) {
-	if uint32(a[0]) != 0 {
+func setGroups(t *task.Thread, a task.Args) (uint64, abi.Errno) {
+	if uint32(a[0]) != 0 || t.K.FS.Cred().UID != 0 {
 		return 0, abi.EPERM
 	}
 	return 0, abi.OK

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kontain.dev/eventing/vmexec/internal/abi"
+	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
 func TestIDs(t *testing.T) {
@@ -58,6 +59,42 @@ func TestIDs(t *testing.T) {
 		g.must(0, unix.SYS_PERSONALITY, minusOne)
 		g.must(0, unix.SYS_PERSONALITY, 0x40000)
 		g.fails(abi.EINVAL, unix.SYS_PERSONALITY, 8)
+	})
+}
+
+func TestIDsOfUser(t *testing.T) {
+	runScript(t, idCalls(), func(g *guest) {
+		const minusOne = math.MaxUint32
+		fs, err := vfs.New(vfs.Config{Cred: vfs.Cred{UID: 7, GID: 8, Groups: []uint32{9, 10}}})
+		if err != nil {
+			g.t.Error(err)
+			return
+		}
+		g.k.FS = fs
+		for nr, want := range map[uint64]int64{
+			unix.SYS_GETUID: 7, unix.SYS_GETEUID: 7, unix.SYS_SETFSUID: 7, unix.SYS_GETGID: 8, unix.SYS_GETEGID: 8, unix.SYS_SETFSGID: 8,
+		} {
+			g.must(want, nr)
+		}
+		buf := g.put(words(^uint64(0), ^uint64(0)))
+		g.must(0, unix.SYS_GETRESGID, buf, buf+4, buf+8)
+		if g.word(buf) != 8<<32|8 || uint32(g.word(buf+8)) != 8 {
+			g.t.Errorf("getresgid: %#x %#x", g.word(buf), g.word(buf+8))
+		}
+		g.must(0, unix.SYS_SETUID, 7)
+		g.must(0, unix.SYS_SETRESUID, 7, minusOne, 7)
+		g.must(0, unix.SYS_SETREGID, 8, 8)
+		g.fails(abi.EPERM, unix.SYS_SETUID, 0)
+		g.fails(abi.EPERM, unix.SYS_SETRESUID, 7, 0, 7)
+		g.fails(abi.EPERM, unix.SYS_SETGID, 7)
+		g.must(2, unix.SYS_GETGROUPS, 0, 0)
+		g.fails(abi.EINVAL, unix.SYS_GETGROUPS, 1, buf)
+		g.fails(abi.EFAULT, unix.SYS_GETGROUPS, 2, scriptBadAddr)
+		g.must(2, unix.SYS_GETGROUPS, 5, buf)
+		if g.word(buf) != 10<<32|9 {
+			g.t.Errorf("getgroups: %#x", g.word(buf))
+		}
+		g.fails(abi.EPERM, unix.SYS_SETGROUPS, 0, 0)
 	})
 }
 

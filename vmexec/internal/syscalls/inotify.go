@@ -80,6 +80,9 @@ func inotifyAddWatch(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if errno := t.K.FS.MayRead(p); errno != 0 {
+		return 0, errno
+	}
 	wd, errno := n.Watch(p, mask)
 	return uint64(uint32(wd)), errno
 }

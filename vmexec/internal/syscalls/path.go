@@ -282,6 +282,9 @@ func getcwd(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 func chdir(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	p, errno := resolveAt(t, unix.AT_FDCWD, a[0], vfs.Directory)
 	if errno == 0 {
+		errno = t.K.FS.MayEnter(p)
+	}
+	if errno == 0 {
 		t.P.Cwd = p
 	}
 	return 0, errno
@@ -294,6 +297,9 @@ func fchdir(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 	}
 	if !p.IsDir() {
 		return 0, abi.ENOTDIR
+	}
+	if errno := t.K.FS.MayEnter(p); errno != 0 {
+		return 0, errno
 	}
 	t.P.Cwd = p
 	return 0, 0

@@ -17,6 +17,7 @@ import (
 	"kontain.dev/eventing/vmexec/internal/mm"
 	"kontain.dev/eventing/vmexec/internal/platform"
 	"kontain.dev/eventing/vmexec/internal/task"
+	"kontain.dev/eventing/vmexec/internal/vfs"
 )
 
 // A script is a guest program written in Go: its threads take turns in making
@@ -95,8 +96,11 @@ func runScript(t *testing.T, entries []Entry, body func(g *guest)) task.Outcome 
 	s.k = task.New(task.Config{
 		Table: &table, Memory: mem, MM: space, Machine: (*scriptMachine)(s),
 		Features: platform.Features{XCR0: 3, XSaveSize: 576},
-		Limits:   task.Limits{Threads: 16, Files: 64, Wall: 10 * time.Second},
+		Limits:   task.Limits{Threads: 16, Files: 64, Wall: time.Minute},
 	})
+	if s.k.FS, err = vfs.New(vfs.Config{}); err != nil {
+		t.Fatal(err)
+	}
 	first := s.k.Init.Threads[0]
 	g := s.thread(first, body)
 	g.c.Regs.RSP = scriptStack

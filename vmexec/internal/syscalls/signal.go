@@ -207,7 +207,7 @@ func sigaltstack(t *task.Thread, a task.Args) (uint64, abi.Errno) {
 }
 
 func userInfo(t *task.Thread, code int32) task.SigInfo {
-	return task.SigInfo{Code: code, PID: int32(t.P.PID)}
+	return task.SigInfo{Code: code, PID: int32(t.P.PID), UID: t.K.FS.Cred().UID}
 }
 
 // sigPipe sends the signal of a write that nobody will read: as Linux, from the

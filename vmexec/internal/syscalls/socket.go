@@ -57,7 +57,10 @@ func socketOf(t *task.Thread, arg uint64) (*net.Socket, abi.Errno) {
 }
 
 // credOf is what the kernel vouches for of the caller.
-func credOf(t *task.Thread) net.Cred { return net.Cred{PID: int32(t.P.PID)} }
+func credOf(t *task.Thread) net.Cred {
+	c := t.K.FS.Cred()
+	return net.Cred{PID: int32(t.P.PID), UID: c.UID, GID: c.GID}
+}
 
 // socketType takes the flags off a type: EINVAL for unknown ones.
 func socketType(arg uint64) (typ, flags int, errno abi.Errno) {
@@ -147,6 +150,9 @@ func resolve(t *task.Thread, s *net.Socket, a *net.Addr) abi.Errno {
 	}
 	p, errno := t.K.FS.Resolve(t.P.Cwd, a.Path, 0)
 	if errno != abi.OK {
+		return errno
+	}
+	if errno := t.K.FS.MayWrite(p); errno != abi.OK {
 		return errno
 	}
 	key, ok := p.Socket().(net.Key)

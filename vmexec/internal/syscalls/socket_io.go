@@ -192,7 +192,7 @@ func control(t *task.Thread, s *net.Socket, h *messageHeader, m *net.Message) ab
 	}
 	if c.Cred != nil {
 		// Nobody may lie: the program has no capabilities.
-		if !t.P.Is(int(c.Cred.PID)) || c.Cred.UID != 0 || c.Cred.GID != 0 {
+		if own := t.K.FS.Cred(); !t.P.Is(int(c.Cred.PID)) || c.Cred.UID != own.UID || c.Cred.GID != own.GID {
 			return abi.EPERM
 		}
 		m.Cred.PID = c.Cred.PID

@@ -398,7 +398,7 @@ func (p *Process) orphan() (groups []int) {
 		}
 		c.exitSignal = int(unix.SIGCHLD)
 		if c.DeathSignal != 0 {
-			_ = c.Signal(c.DeathSignal, SigInfo{Code: CodeUser, PID: int32(p.PID)})
+			_ = c.Signal(c.DeathSignal, SigInfo{Code: CodeUser, PID: int32(p.PID), UID: p.K.FS.Cred().UID})
 		}
 	}
 	p.children = nil
@@ -435,7 +435,7 @@ func (p *Process) cause() (code int32, value uint64) {
 
 // tell sends the signal that something has become of a child.
 func (p *Process) tell(child *Process, sig int, code int32, value uint64) {
-	_ = p.Signal(sig, SigInfo{Code: code, PID: int32(child.PID), Value: value, UTime: child.CPUTime() / clockTick})
+	_ = p.Signal(sig, SigInfo{Code: code, PID: int32(child.PID), UID: p.K.FS.Cred().UID, Value: value, UTime: child.CPUTime() / clockTick})
 }
 
 // clockTick is the unit of clock_t in nanoseconds.

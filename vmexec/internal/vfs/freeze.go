@@ -24,6 +24,7 @@ type Frozen struct {
 	layer    *layer
 	lower    Lower
 	hostname string
+	cred     Cred
 	root     *dentry
 	memSuper *super
 	mounts   []*super
@@ -69,7 +70,7 @@ func (fs *FS) Freeze() *Frozen {
 		fs.mut(in).writers += n
 	}
 	z := &Frozen{
-		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
+		layer: fs.layer, lower: fs.lower, hostname: fs.hostname, cred: fs.cred, root: fs.root, memSuper: fs.memSuper, mounts: fs.mounts,
 		nextIno: fs.nextIno, nextDev: fs.nextDev, nextLock: fs.nextLock, cookie: fs.cookie, meta: fs.meta, metaPgs: fs.metaPgs, pages: fs.pages,
 		inodes: fs.inodes, names: fs.names, links: fs.links, opened: fs.opened,
 	}
@@ -123,7 +124,7 @@ type CloneConfig struct {
 func (z *Frozen) Clone(cfg CloneConfig) *FS {
 	fs := &FS{
 		lower: z.lower, budget: cfg.Budget, now: cfg.Now, rand: cfg.Rand, proc: cfg.Proc,
-		generation: cfg.Generation, hostname: z.hostname,
+		generation: cfg.Generation, hostname: z.hostname, cred: z.cred,
 		root: z.root, memSuper: z.memSuper, mounts: z.mounts,
 		nextIno: z.nextIno, nextDev: z.nextDev, nextLock: z.nextLock, cookie: z.cookie, meta: z.meta, metaPgs: z.metaPgs, pages: z.pages,
 		base: z, layer: &layer{below: z.layer},

@@ -9,10 +9,8 @@
 // An FS belongs to one VM and is not safe for concurrent use: the VM's run loop
 // owns it. A Lower may be shared by many VMs at once.
 //
-// The guest runs as uid 0 with every capability, so mode bits are kept and shown
-// but refuse nothing; the exception is execute permission, which even uid 0
-// needs at least one x bit for. Reading does not change access times (as a mount
-// with noatime).
+// What modes refuse depends on whose the guest is: see Cred. Reading does not change
+// access times (as a mount with noatime).
 package vfs
 
 import (
@@ -65,6 +63,7 @@ type Config struct {
 	Now      func() int64 // wall clock in ns since 1970; nil for the host's
 	Rand     io.Reader    // source of /dev/random and /dev/urandom; nil for crypto/rand
 	Proc     ProcInfo     // facts for /proc; nil leaves out everything about processes
+	Cred     Cred         // whose the guest is
 	Hostname string       // in /etc/hosts and /proc; "kontain" when empty
 
 	// Generation is what /run/kontain/generation shows: a number that is another one
@@ -81,6 +80,7 @@ type FS struct {
 	proc       ProcInfo
 	generation func() uint64
 	hostname   string
+	cred       Cred
 
 	root     *dentry
 	memSuper *super // holds the files of Memfd
@@ -170,6 +170,7 @@ func New(cfg Config) (*FS, error) {
 	if errno := fs.populate(); errno != 0 {
 		return nil, fmt.Errorf("vfs: set up the root: %s", errno)
 	}
+	fs.cred = cfg.Cred // what was made up to here is user 0's
 	return fs, nil
 }
 

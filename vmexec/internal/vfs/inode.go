@@ -114,7 +114,7 @@ func (fs *FS) newInode(sb *super, mode uint32) *inode {
 	t := fs.now()
 	in := &inode{
 		owner: fs.layer, sb: sb, dev: sb.dev, ino: fs.nextIno, kind: mode & unix.S_IFMT, btime: t,
-		first: inodeState{mode: mode, nlink: 1, atime: t, mtime: t, ctime: t},
+		first: inodeState{mode: mode, nlink: 1, uid: fs.cred.UID, gid: fs.cred.GID, atime: t, mtime: t, ctime: t},
 	}
 	fs.nextIno++
 	if in.isDir() {

@@ -79,6 +79,9 @@ func (fs *FS) Open(base Path, path string, flags int, mode uint32, fl Flag) (fd.
 	if errno := fs.writable(l.parent.inode); errno != 0 {
 		return nil, errno
 	}
+	if errno := fs.may(l.parent.inode, mayWrite|mayExec); errno != 0 {
+		return nil, errno
+	}
 	d, errno := fs.create(l, unix.S_IFREG|mode&permMask)
 	if errno != 0 {
 		return nil, errno
@@ -98,6 +101,9 @@ func (fs *FS) openTemp(base Path, path string, flags int, mode uint32, fl Flag) 
 	}
 	if p.d.inode.dyn != nil {
 		return nil, abi.EOPNOTSUPP
+	}
+	if errno := fs.may(p.d.inode, mayWrite|mayExec); errno != 0 {
+		return nil, errno
 	}
 	if fs.st(p.d.inode).dead {
 		return nil, abi.ENOENT
@@ -146,6 +152,11 @@ func CheckFlags(flags int) abi.Errno {
 
 // openPath opens a resolved file, as open(2) with no O_CREAT.
 func (fs *FS) openPath(p Path, flags int) (fd.File, abi.Errno) {
+	if flags&unix.O_PATH == 0 && !p.d.inode.isLink() && (!p.d.inode.isDir() || flags&(unix.O_ACCMODE|unix.O_TRUNC) == 0) {
+		if errno := fs.mayOpen(p.d.inode, flags); errno != 0 {
+			return nil, errno
+		}
+	}
 	f, errno := fs.openFound(p, flags)
 	if errno == 0 && flags&unix.O_PATH == 0 && p.d.inode.anon == nil {
 		fs.event(p.d, unix.IN_OPEN)

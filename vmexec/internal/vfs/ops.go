@@ -39,7 +39,10 @@ func (fs *FS) free(base Path, path string, dir bool) (last, abi.Errno) {
 	case l.parent.inode.dyn != nil:
 		return l, abi.ENOENT
 	}
-	return l, fs.writable(l.parent.inode)
+	if errno := fs.writable(l.parent.inode); errno != 0 {
+		return l, errno
+	}
+	return l, fs.may(l.parent.inode, mayWrite|mayExec)
 }
 
 // create makes a file with a name. The mode has been masked by the umask.
@@ -198,7 +201,11 @@ func (fs *FS) Unlink(base Path, path string) abi.Errno {
 		return abi.ENOTDIR
 	case fs.writable(l.parent.inode) != 0:
 		return fs.writable(l.parent.inode)
-	case l.d.inode.isDir():
+	}
+	if errno := fs.mayRemove(l.parent.inode, l.d); errno != 0 {
+		return errno
+	}
+	if l.d.inode.isDir() {
 		return abi.EISDIR
 	}
 	fs.remove(l.d)
@@ -249,6 +256,11 @@ func (fs *FS) Rmdir(base Path, path string) abi.Errno {
 		return abi.ENOENT
 	case fs.writable(l.parent.inode) != 0:
 		return fs.writable(l.parent.inode)
+	}
+	if errno := fs.mayRemove(l.parent.inode, l.d); errno != 0 {
+		return errno
+	}
+	switch {
 	case !l.d.inode.isDir():
 		return abi.ENOTDIR
 	case l.d.mount:
@@ -324,6 +336,14 @@ func (fs *FS) Rename(oldBase Path, oldPath string, newBase Path, newPath string,
 	}
 	if errno := fs.writable(n.parent.inode); errno != 0 {
 		return errno
+	}
+	if errno := fs.mayMove(o.d, o.parent.inode, n.parent.inode, n.d); errno != 0 {
+		return errno
+	}
+	if exchange {
+		if errno := fs.mayMove(n.d, n.parent.inode, o.parent.inode, o.d); errno != 0 {
+			return errno
+		}
 	}
 	if n.d != nil && !exchange {
 		switch oldDir, newDir := o.d.inode.isDir(), n.d.inode.isDir(); {
@@ -450,7 +470,13 @@ func (fs *FS) Chmod(p Path, mode uint32) abi.Errno {
 	if fs.st(in).seals&sealExec != 0 && (fs.st(in).mode^mode)&0o111 != 0 {
 		return abi.EPERM
 	}
+	if !fs.owns(in) {
+		return abi.EPERM
+	}
 	s := fs.mut(in)
+	if fs.cred.UID != 0 && !fs.cred.In(s.gid) {
+		mode &^= unix.S_ISGID
+	}
 	s.mode = s.mode&^permMask | mode&permMask
 	s.ctime = fs.now()
 	fs.event(p.d, unix.IN_ATTRIB)
@@ -462,6 +488,13 @@ func (fs *FS) Chown(p Path, uid, gid uint32) abi.Errno {
 	in := p.d.inode
 	if errno := in.fixed(); errno != 0 {
 		return errno
+	}
+	if fs.cred.UID != 0 {
+		sameUser := uid == ^uint32(0) || uid == fs.cred.UID && fs.owns(in)
+		sameGroup := gid == ^uint32(0) || fs.owns(in) && (gid == fs.st(in).gid || fs.cred.In(gid))
+		if !sameUser || !sameGroup {
+			return abi.EPERM
+		}
 	}
 	s := fs.mut(in)
 	if uid != ^uint32(0) {
@@ -495,6 +528,14 @@ func (fs *FS) Utimes(p Path, atime, mtime int64) abi.Errno {
 	in := p.d.inode
 	if errno := in.fixed(); errno != 0 {
 		return errno
+	}
+	if !fs.owns(in) {
+		if atime != TimeNow || mtime != TimeNow {
+			return abi.EPERM
+		}
+		if errno := fs.may(in, mayWrite); errno != 0 {
+			return errno
+		}
 	}
 	now := fs.now()
 	set := func(t *int64, v int64) {
@@ -535,6 +576,9 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 	if errno := in.fixed(); errno != 0 {
 		return errno
 	}
+	if errno := fs.may(in, mayWrite); errno != 0 {
+		return errno
+	}
 	if errno := fs.notRun(in); errno != 0 {
 		return errno
 	}
@@ -549,7 +593,7 @@ func (fs *FS) Truncate(p Path, size int64) abi.Errno {
 	return 0
 }
 
-// Access checks as access(2) by uid 0: only a file with no x bit at all refuses
+// Access checks as access(2). To user 0 only a file with no x bit at all refuses
 // execution. mode is R_OK, W_OK, X_OK bits.
 func (fs *FS) Access(p Path, mode uint32) abi.Errno {
 	in := p.d.inode
@@ -558,6 +602,9 @@ func (fs *FS) Access(p Path, mode uint32) abi.Errno {
 	}
 	if mode&unix.X_OK != 0 && !in.isDir() && fs.st(in).mode&0o111 == 0 {
 		return abi.EACCES
+	}
+	if errno := fs.may(in, mode); errno != 0 {
+		return errno
 	}
 	if mode&unix.W_OK != 0 && in.sb != nil && in.sb.flags&unix.ST_RDONLY != 0 {
 		return abi.EROFS

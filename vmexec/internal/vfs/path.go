@@ -202,6 +202,9 @@ func (fs *FS) walk(base Path, path string, fl Flag) (last, abi.Errno) {
 		}
 		rest = rest[len(name):]
 		slash := rest != ""
+		if errno := fs.may(cur.inode, mayExec); errno != 0 {
+			return last{}, errno
+		}
 		final := strings.TrimLeft(rest, "/") == ""
 		switch name {
 		case ".":

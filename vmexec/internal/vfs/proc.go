@@ -190,6 +190,10 @@ func (fs *FS) dynInode(dir *inode, e dynEntry) *inode {
 	if in.isDir() {
 		in.first.nlink = 2
 	}
+	// What is below the number of a process is that process's.
+	if in.origin.root == "proc" && in.origin.path[0] >= '0' && in.origin.path[0] <= '9' {
+		in.first.uid, in.first.gid = fs.cred.UID, fs.cred.GID
+	}
 	return in
 }
 
@@ -351,7 +355,7 @@ func processDir(pid int) table {
 		data("limits", func(p Process) []byte { return limits(p.Limits()) }),
 		data("stat", func(p Process) []byte { return procStat(pid, firstThread(pid, p), p) }),
 		data("statm", func(p Process) []byte { return statm(p.Status()) }),
-		data("status", func(p Process) []byte { return procStatus(pid, firstThread(pid, p), p) }),
+		statusFile(pid, func(p Process) int { return firstThread(pid, p) }),
 		text("mounts", func(fs *FS) ([]byte, abi.Errno) { return fs.mountsText(), 0 }),
 		text("mountinfo", func(fs *FS) ([]byte, abi.Errno) { return fs.mountinfoText(), 0 }),
 		str("cgroup", "0::/\n"),

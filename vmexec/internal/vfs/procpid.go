@@ -75,7 +75,7 @@ func (d taskDir) find(fs *FS, name string) (dynEntry, bool) {
 	return folder(name, table{
 		ofProcess("comm", pid, func(p Process) []byte { return []byte(p.Thread(tid).Name + "\n") }),
 		ofProcess("stat", pid, func(p Process) []byte { return procStat(pid, tid, p) }),
-		ofProcess("status", pid, func(p Process) []byte { return procStatus(pid, tid, p) }),
+		statusFile(pid, func(Process) int { return tid }),
 	}), true
 }
 
@@ -151,7 +151,7 @@ func procStat(pid, tid int, p Process) []byte {
 // states are the words of /proc/<pid>/status.
 var states = map[byte]string{'R': "running", 'S': "sleeping", 'D': "disk sleep", 'T': "stopped", 'Z': "zombie"}
 
-// allCaps is every capability: the guest is root of its VM.
+// allCaps is every capability: user 0 is root of its VM.
 const allCaps = 1<<41 - 1
 
 // shownID is the number of a thread in its status files: that of the first one is
@@ -164,8 +164,19 @@ func shownID(pid, tid int, p Process) int {
 	return tid
 }
 
+// statusFile is the status file of a thread of a process.
+func statusFile(pid int, tid func(Process) int) dynEntry {
+	return text("status", func(fs *FS) ([]byte, abi.Errno) {
+		p := fs.process(pid)
+		if p == nil {
+			return nil, abi.ESRCH
+		}
+		return procStatus(pid, tid(p), p, &fs.cred), 0
+	})
+}
+
 // procStatus is /proc/<pid>/status; see proc_pid_status(5).
-func procStatus(pid, tid int, p Process) []byte {
+func procStatus(pid, tid int, p Process, c *Cred) []byte {
 	s, t := p.Status(), p.Thread(tid)
 	var b strings.Builder
 	line := func(name, format string, v ...any) { fmt.Fprintf(&b, name+":\t"+format+"\n", v...) }
@@ -179,10 +190,19 @@ func procStatus(pid, tid int, p Process) []byte {
 	line("Pid", "%d", shownID(pid, tid, p))
 	line("PPid", "%d", s.Parent)
 	line("TracerPid", "0")
-	line("Uid", "0\t0\t0\t0")
-	line("Gid", "0\t0\t0\t0")
+	line("Uid", "%d\t%[1]d\t%[1]d\t%[1]d", c.UID)
+	line("Gid", "%d\t%[1]d\t%[1]d\t%[1]d", c.GID)
 	line("FDSize", "%d", (len(p.Table().List())+63)/64*64)
-	line("Groups", "0 ")
+	groups := []uint32{0}
+	caps := uint64(allCaps)
+	if c.UID != 0 {
+		groups, caps = c.Groups, 0
+	}
+	var list strings.Builder
+	for _, g := range groups {
+		fmt.Fprintf(&list, "%d ", g)
+	}
+	line("Groups", "%s", list.String())
 	line("NStgid", "%d", pid)
 	line("NSpid", "%d", tid)
 	line("NSpgid", "%d", s.Group)
@@ -207,9 +227,9 @@ func procStatus(pid, tid int, p Process) []byte {
 	set("SigIgn", s.Ignored)
 	set("SigCgt", s.Caught)
 	set("CapInh", 0)
-	set("CapPrm", allCaps)
-	set("CapEff", allCaps)
-	set("CapBnd", allCaps)
+	set("CapPrm", caps)
+	set("CapEff", caps)
+	set("CapBnd", caps)
 	set("CapAmb", 0)
 	line("NoNewPrivs", "0")
 	line("Seccomp", "0")
