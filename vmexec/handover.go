@@ -68,6 +68,9 @@ type handoverFolder struct {
 	Path  string `json:"path"`
 	File  int    `json:"file"`  // index in Handover.Files
 	Whole bool   `json:"whole"` // it is the host's own root directory
+	// Owners is the index in Handover.Files of the file that says whose its files are;
+	// -1 for none.
+	Owners int `json:"owners"`
 }
 
 // handoverFile is the file of a ProgramRoot.
@@ -160,7 +163,12 @@ func (h *Host) handOver(o *Handover, p *Program, s *Snapshot) error {
 		if n, err = add(duplicateFD(root.folder.FD(), root.info.Path)); err != nil {
 			return err
 		}
-		t.Folder = &handoverFolder{Path: root.info.Path, File: n, Whole: root.folder.Whole()}
+		t.Folder = &handoverFolder{Path: root.info.Path, File: n, Whole: root.folder.Whole(), Owners: -1}
+		if o := root.folder.Owners(); o != nil {
+			if t.Folder.Owners, err = add(duplicate(o.File())); err != nil {
+				return err
+			}
+		}
 	}
 	if k, ok := h.p.(*kvm.Platform); ok {
 		t.CPUID = k.CPUID()
@@ -271,6 +279,9 @@ func (o *Handover) join(n *Handover, s *handoverSnapshot) error {
 	}
 	if t.Folder != nil {
 		t.Folder.File += len(n.Files)
+		if t.Folder.Owners >= 0 {
+			t.Folder.Owners += len(n.Files)
+		}
 	}
 	t.Device += len(n.Files)
 	for _, f := range o.Files {
@@ -432,6 +443,12 @@ func (t *handover) program(files []*os.File) (*Program, error) {
 		var d *vfs.HostDir
 		if d, err = vfs.NewHostDirAt(fd, t.Folder.Path, t.Folder.Whole); err == nil {
 			p.spec.Root = folderRoot(d, t.Folder.Path)
+		}
+		if n := t.Folder.Owners; err == nil && n >= 0 {
+			if n >= len(files) {
+				return nil, fmt.Errorf("%d files were given", len(files))
+			}
+			d.SetOwners(vfs.NewOwners(files[n]))
 		}
 	default:
 		err = errors.New("it has no root")

@@ -150,6 +150,23 @@ func DirRoot(dir string) (*Root, error) {
 	return folderRoot(d, abs), nil
 }
 
+// ImageRoot returns a root that shows the host folder dir read-only, with owners and
+// modes that the host could not give its files: they are in the file owners, which
+// pkg/image writes.
+func ImageRoot(dir, owners string) (*Root, error) {
+	f, err := os.Open(owners)
+	if err != nil {
+		return nil, err
+	}
+	r, err := DirRoot(dir)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r.folder.SetOwners(vfs.NewOwners(f))
+	r.info.Owners = owners
+	return r, nil
+}
+
 func folderRoot(d *vfs.HostDir, path string) *Root {
 	return &Root{lower: d, close: d.Close, folder: d, info: snapshot.Root{Kind: rootFolder, Path: path}}
 }

@@ -259,7 +259,11 @@ func SnapshotProgramSpec(i *SnapshotInfo) (ProgramSpec, Limits, error) {
 	case rootProgram:
 		spec.Root, err = ProgramRoot(i.Root.Path)
 	case rootFolder:
-		spec.Root, err = DirRoot(i.Root.Path)
+		if i.Root.Owners != "" {
+			spec.Root, err = ImageRoot(i.Root.Path, i.Root.Owners)
+		} else {
+			spec.Root, err = DirRoot(i.Root.Path)
+		}
 	default:
 		err = &ProgramError{Path: i.Program.Path, Reason: fmt.Sprintf("the kind of its root, %q, is not known", i.Root.Kind)}
 	}

@@ -28,6 +28,7 @@ import (
 	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/pkg/egress/policy"
 	"kontain.dev/eventing/pkg/image"
+	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -41,6 +42,8 @@ type runSpec struct {
 	SayPlatform bool
 
 	Root   string // host folder; empty = a root that holds the program alone
+	Owners string // of the files of Root; see lease.OpenRoot
+	User   vmexec.User
 	Path   string // absolute path of the program in the root
 	Args   []string
 	Env    []string
@@ -219,6 +222,7 @@ func (f *runFlags) placeImage(ctx context.Context, s Streams, spec *runSpec, arg
 		return nil, failed(err)
 	}
 	spec.Root, spec.Path, spec.Args, spec.Env, spec.Dir = got.Root, process.Path, process.Args, process.Env, process.Dir
+	spec.Owners, spec.User = got.Owners, vmexec.User(process.User)
 	return release, nil
 }
 
@@ -494,7 +498,7 @@ func runInVM(ctx context.Context, spec runSpec, io vmexec.IO) (_ *vmexec.Result,
 	if spec.Root == "" {
 		root, err = vmexec.ProgramRoot(spec.Path)
 	} else {
-		root, err = vmexec.DirRoot(spec.Root)
+		root, err = lease.OpenRoot(spec.Root, spec.Owners)
 	}
 	if err != nil {
 		return nil, err
@@ -506,7 +510,7 @@ func runInVM(ctx context.Context, spec runSpec, io vmexec.IO) (_ *vmexec.Result,
 		return nil, err
 	}
 	program, err := vmexec.NewProgram(vmexec.ProgramSpec{
-		Root: root, Path: spec.Path, Args: spec.Args, Env: spec.Env, Dir: spec.Dir, Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
+		Root: root, Path: spec.Path, Args: spec.Args, Env: spec.Env, Dir: spec.Dir, User: spec.User, Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
 	})
 	if err != nil {
 		return nil, err

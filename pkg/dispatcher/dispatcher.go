@@ -31,9 +31,11 @@ import (
 type Sink struct {
 	Namespace, Name string
 
-	Program   string   // absolute path of the executable on this host
-	ProgramID string   // changes when the file at Program does
-	Root      string   // absolute path of the folder the guest sees as /; empty: the program alone
+	Program   string // absolute path of the executable on this host
+	ProgramID string // changes when the file at Program does
+	Root      string // absolute path of the folder the guest sees as /; empty: the program alone
+	Owners    string // file that says whose the files of Root are; see lease.Spec
+	User      vmexec.User
 	Argv0     string   // what the program is told as its name; empty: its path
 	Args      []string // arguments after the program's name
 	Env       []string // NAME=value

@@ -38,8 +38,6 @@ type Info struct {
 	Config   Config    `json:"config"`
 	Layers   []string  `json:"layers,omitempty"`
 	Root     string    `json:"root"`
-	// Facts counts the files whose owner or mode is not what the image says.
-	Facts int `json:"facts,omitempty"`
 }
 
 // List returns the images of the cache, the last used first.

@@ -4,8 +4,6 @@
 package image
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +11,6 @@ import (
 	"path"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -25,10 +22,9 @@ type Config struct {
 	Cmd        []string `json:"cmd,omitempty"`
 	Env        []string `json:"env,omitempty"` // NAME=value
 	WorkingDir string   `json:"workingDir,omitempty"`
-	// User is kept as a fact: programs run as user 0 of their machine, without
-	// any capability.
-	User   string            `json:"user,omitempty"`
-	Ports  []string          `json:"ports,omitempty"` // PORT/PROTOCOL
+	User       string   `json:"user,omitempty"`  // name or number, or either with :GROUP
+	Ports      []string `json:"ports,omitempty"` // PORT/PROTOCOL
+
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
@@ -64,7 +60,7 @@ func parseConfig(raw []byte) (*v1.ConfigFile, Config, error) {
 	if n := len(c.Entrypoint) + len(c.Cmd) + len(c.Env) + len(c.Ports); n > maxConfigStrings {
 		return nil, Config{}, fmt.Errorf("it holds %d arguments, variables and ports, more than %d", n, maxConfigStrings)
 	}
-	for _, s := range slices.Concat(c.Entrypoint, c.Cmd, c.Env, []string{file.Config.WorkingDir}) {
+	for _, s := range slices.Concat(c.Entrypoint, c.Cmd, c.Env, []string{file.Config.WorkingDir, file.Config.User}) {
 		switch {
 		case strings.ContainsRune(s, 0):
 			return nil, Config{}, fmt.Errorf("%q contains a NUL byte", clip(s))
@@ -123,6 +119,7 @@ type Process struct {
 	Args []string // argv, argv[0] as the image or the caller has it
 	Env  []string // NAME=value
 	Dir  string   // working directory in the root
+	User User     // whose it is
 }
 
 // DefaultPath is the PATH of a program whose image and caller set none.
@@ -148,7 +145,7 @@ func (e *NotFoundError) Unwrap() error { return fs.ErrNotExist }
 // command replaces the entrypoint and drops the image's cmd, args replace the
 // cmd. Variables of env (NAME=value) replace those of the image. A program's
 // name without a slash is looked up in PATH, one with a slash starts at the
-// working directory. The error is ErrNoCommand or a *NotFoundError.
+// working directory. The error is ErrNoCommand, a *NotFoundError or a *UserError.
 func (i *Image) Process(command, args, env []string) (Process, error) {
 	c := i.Config
 	argv := slices.Concat(c.Entrypoint, c.Cmd)
@@ -171,8 +168,12 @@ func (i *Image) Process(command, args, env []string) (Process, error) {
 	if p.Dir == "" {
 		p.Dir = "/"
 	}
+	var home string
+	if p.User, home, err = root.user(c.User); err != nil {
+		return Process{}, err
+	}
 	vars := map[string]int{}
-	for _, kv := range slices.Concat([]string{"PATH=" + DefaultPath, "HOME=" + home(root, c.User)}, c.Env, env) {
+	for _, kv := range slices.Concat([]string{"PATH=" + DefaultPath, "HOME=" + home}, c.Env, env) {
 		name, _, _ := strings.Cut(kv, "=")
 		if at, ok := vars[name]; ok {
 			p.Env[at] = kv
@@ -207,28 +208,4 @@ func (r *rootDir) lookUp(program, dir, list string) (string, error) {
 		}
 	}
 	return "", &NotFoundError{program, "it in " + clip(list)}
-}
-
-// home returns the home directory of a user of the image, as container engines
-// set it: / when there is none.
-func home(root *rootDir, user string) string {
-	user, _, _ = strings.Cut(user, ":")
-	if user == "" {
-		user = "0"
-	}
-	passwd, err := root.readFile("/etc/passwd", 1<<20)
-	if err != nil {
-		return "/"
-	}
-	_, numberErr := strconv.Atoi(user)
-	for lines := bufio.NewScanner(bytes.NewReader(passwd)); lines.Scan(); {
-		f := strings.Split(lines.Text(), ":")
-		if len(f) < 6 || !path.IsAbs(f[5]) {
-			continue
-		}
-		if f[0] == user || numberErr == nil && f[2] == user {
-			return f[5]
-		}
-	}
-	return "/"
 }

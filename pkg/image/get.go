@@ -63,6 +63,9 @@ type Image struct {
 	Config Config
 	// Root is the folder that holds its files. It must not be written to.
 	Root string
+	// Owners is a file that says whose the files are, for vmexec.ImageRoot; empty for
+	// a folder, whose files are those of the host's users.
+	Owners string
 
 	lock *os.File
 }
@@ -216,10 +219,14 @@ func (s *Store) use(ctx context.Context, rec *record, m *meta, h v1.Hash) (*Imag
 	if err := os.Chtimes(s.path("images", h.Hex, "image.json"), now, now); err != nil {
 		s.options.Warn(fmt.Sprintf("image cache: the use of an image is not noted: %v", err))
 	}
-	return &Image{
+	i := &Image{
 		Ref: rec.Ref, Digest: rec.Digest, Manifest: rec.Manifest, Config: m.Config,
-		Root: s.path("images", h.Hex, "rootfs"), lock: lock,
-	}, nil
+		Root: s.path("images", h.Hex, "rootfs"), Owners: s.path("images", h.Hex, ownersFile), lock: lock,
+	}
+	if _, err := os.Stat(i.Owners); errors.Is(err, os.ErrNotExist) {
+		i.Owners = "" // unpacked by a build that did not write it
+	}
+	return i, nil
 }
 
 // fetch brings an image of a source into the cache and notes what the reference
@@ -409,7 +416,7 @@ func (s *Store) unpack(ctx context.Context, d v1.Descriptor, manifest *v1.Manife
 	}
 	m.Blobs = append(m.Blobs, blobRef{d.Digest.String(), d.Size}, blobRef{manifest.Config.Digest.String(), manifest.Config.Size})
 	m.Unpacked, m.Entries, m.Skipped = u.bytes, u.entries, u.skipped
-	for name, v := range map[string]any{"image.json": m, "facts.json": u.sortedFacts()} {
+	for name, v := range map[string]any{"image.json": m, ownersFile: u.owners()} {
 		data, err := json.Marshal(v)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), data, 0o600)

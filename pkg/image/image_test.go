@@ -8,11 +8,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -206,11 +206,8 @@ func TestLayers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tc.want == nil {
-				want := []Fact{{"g", 0, 0, 0o2755}, {"su", 0, 0, 0o6755}}
-				if os.Geteuid() == 0 {
-					if diff := cmp.Diff(want, u.sortedFacts()); diff != "" {
-						t.Errorf("facts (-want +got):\n%s", diff)
-					}
+				if diff := cmp.Diff([]Fact(nil), u.owners().Files); os.Geteuid() == 0 && diff != "" {
+					t.Errorf("facts (-want +got):\n%s", diff)
 				}
 				for _, line := range tree(t, dir) {
 					if strings.ContainsAny(line[:10], "ugS") {
@@ -439,12 +436,99 @@ func TestProcess(t *testing.T) {
 			}
 		})
 	}
-	for user, want := range map[string]string{"": "/root", "root": "/root", "nobody": "/home/nobody", "65532:65532": "/home/nobody", "7": "/", "x": "/"} {
-		p, err := (&Image{Root: dir, Config: Config{Cmd: sh, User: user}}).Process(nil, nil, nil)
-		if err != nil || !slices.Contains(p.Env, "HOME="+want) {
-			t.Errorf("user %q: %q, %v; want HOME=%s", user, p.Env, err, want)
+}
+
+// TestUser looks users and groups up as container engines do.
+func TestUser(t *testing.T) {
+	root := writeRoot(t, map[string]string{
+		"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nbroken\n\nme:x:1000:1001:Me:/home/me:/bin/sh\n# no line\nodd:x:9:many::/:\nfar:x:4294967295:1::/:\nrelative:x:8:8::home:\n",
+		"etc/group":  "root:x:0:\nmine:x:1001:\nextra:x:27:you,me\nmore:x:28:me\nother:x:29:men\nbad:x:-1:me\n",
+	})
+	for _, tc := range []struct {
+		text string
+		user User
+		home string
+		want string // of the error
+	}{
+		{"", User{}, "/root", ""},
+		{"root", User{}, "/root", ""},
+		{"0", User{}, "/root", ""},
+		{"me", User{1000, 1001, []uint32{27, 28}}, "/home/me", ""},
+		{"1000", User{1000, 1001, []uint32{27, 28}}, "/home/me", ""},
+		{"me:", User{1000, 1001, []uint32{27, 28}}, "/home/me", ""},
+		{"me:extra", User{1000, 27, nil}, "/home/me", ""},
+		{"1000:29", User{1000, 29, nil}, "/home/me", ""},
+		{"1000:12345", User{1000, 12345, nil}, "/home/me", ""},
+		{"65532", User{65532, 0, nil}, "/", ""},
+		{"65532:65532", User{65532, 65532, nil}, "/", ""},
+		{"4294967294", User{4294967294, 0, nil}, "/", ""},
+		{"relative", User{8, 8, nil}, "/", ""},
+		{"nobody", User{}, "", `the image is to run as user "nobody", but its /etc/passwd has no nobody; give the number instead`},
+		{"me:nobody", User{}, "", "its /etc/group has no nobody"},
+		{"me:me:me", User{}, "", "its /etc/group has no me:me"},
+		{"odd", User{}, "", `its group in /etc/passwd is "many"`},
+		{"far", User{}, "", "its /etc/passwd has no far"},
+		{"4294967295", User{}, "", "its /etc/passwd has no 4294967295"},
+		{"-1", User{}, "", "its /etc/passwd has no -1"},
+		{"me:4294967295", User{}, "", "its /etc/group has no 4294967295"},
+	} {
+		t.Run(tc.text, func(t *testing.T) {
+			got, home, err := root.user(tc.text)
+			if tc.want != "" {
+				var ue *UserError
+				if !errors.As(err, &ue) || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("error %v, want %q", err, tc.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.user, got); diff != "" || home != tc.home {
+				t.Errorf("home %q, want %q; user (-want +got):\n%s", home, tc.home, diff)
+			}
+		})
+	}
+	empty := writeRoot(t, nil)
+	if u, home, err := empty.user("65532:7"); err != nil || u.UID != 65532 || u.GID != 7 || home != "/" {
+		t.Errorf("without /etc/passwd: %+v, %q, %v", u, home, err)
+	}
+	folder := writeRoot(t, map[string]string{"etc/passwd/x": ""})
+	if _, _, err := folder.user("me"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder as /etc/passwd: %v", err)
+	}
+}
+
+// writeRoot makes the root of an image.
+func writeRoot(t testing.TB, files map[string]string) *rootDir {
+	t.Helper()
+	dir := t.TempDir()
+	for name, body := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
+	root, err := openRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(root.close)
+	return root
+}
+
+// FuzzUser holds that no files of an image make a user that is none.
+func FuzzUser(f *testing.F) {
+	f.Add("me:mine", "root:x:0:0:root:/root:/bin/sh\nme:x:1000:1001:Me:/home/me:/bin/sh\n", "mine:x:27:me\n")
+	f.Add("65532", "", "x:x:1:")
+	f.Fuzz(func(t *testing.T, text, passwd, group string) {
+		u, home, err := writeRoot(t, map[string]string{"etc/passwd": passwd, "etc/group": group}).user(text)
+		if err == nil && (u.UID == 1<<32-1 || u.GID == 1<<32-1 || !path.IsAbs(home)) {
+			t.Errorf("%+v, home %q", u, home)
+		}
+	})
 }
 
 func TestParseReference(t *testing.T) {
@@ -568,16 +652,25 @@ func FuzzArchive(f *testing.F) {
 	})
 }
 
-func TestFactsAreJSON(t *testing.T) {
-	u, _, err := unpackLayers(t, Limits{}, layerOf(t, file{name: "x", uid: 65532}))
+// TestOwners holds that what a user without privilege cannot set is noted.
+func TestOwners(t *testing.T) {
+	dir := t.TempDir()
+	u, err := newUnpacker(dir, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := json.Marshal(u.sortedFacts())
-	if err != nil {
+	defer u.close()
+	u.chown = false
+	layer := layerOf(t,
+		file{name: "home/"}, file{name: "home/me/", mode: 0o700, uid: 65532}, file{name: "home/me/x", uid: 65532},
+		file{name: "y", typ: tar.TypeLink, link: "home/me/x"}, file{name: "none", mode: 0o040}, file{name: "ours", mode: 0o4644})
+	if err := u.apply(t.Context(), hashOf(layer), hashOf(layer), bytes.NewReader(layer)); err != nil {
 		t.Fatal(err)
 	}
-	if os.Geteuid() != 0 && !strings.Contains(string(data), `"uid":65532`) {
-		t.Errorf("facts %s", data)
+	want := owners{UID: os.Geteuid(), GID: os.Getegid(), Files: []Fact{
+		{"home/me", 65532, 0, 0o700}, {"home/me/x", 65532, 0, 0o644}, {"none", 0, 0, 0o040}, {"y", 65532, 0, 0o644},
+	}}
+	if diff := cmp.Diff(want, u.owners()); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
 	}
 }

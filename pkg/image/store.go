@@ -53,11 +53,14 @@ type Options struct {
 	Warn func(message string)
 }
 
+// ownersFile is the name of the file beside a root that says whose its files are.
+const ownersFile = "owners.json"
+
 // Store is the cache of images on disk. Any number of processes may use one:
 //
 //	lock            held shared while an image is got, and alone while one is removed
 //	blobs/HEX       manifests, configurations and layers by SHA-256
-//	images/HEX/     image.json, facts.json and rootfs/ by the manifest's SHA-256
+//	images/HEX/     image.json, owners.json and rootfs/ by the manifest's SHA-256
 //	locks/HEX       held shared by who uses the image
 //	refs/HEX.json   what a reference meant at the last successful pull
 //	grants/S/HEX    blobs that scope S was let have

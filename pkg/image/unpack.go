@@ -100,13 +100,21 @@ func tooLarge(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrTooLarge, fmt.Sprintf(format, args...))
 }
 
-// Fact is what an entry says that the host's files do not: they cannot have any
-// owner without privilege, and never have setuid and setgid bits.
+// Fact is what an entry says that the host's files do not: without privilege they
+// cannot have any owner, nor a mode that refuses access to whoever unpacks them.
 type Fact struct {
 	Path string `json:"path"`
 	UID  uint32 `json:"uid"`
 	GID  uint32 `json:"gid"`
-	Mode uint32 `json:"mode"` // permission bits with setuid, setgid and sticky
+	Mode uint32 `json:"mode"` // permission bits; that of a folder with the sticky one
+}
+
+// owners is owners.json, which vmexec.ImageRoot takes.
+type owners struct {
+	// UID and GID of files on the host stand for user and group 0.
+	UID   int    `json:"uid"`
+	GID   int    `json:"gid"`
+	Files []Fact `json:"files"`
 }
 
 // unpacker applies layers to a folder.
@@ -402,7 +410,18 @@ func (u *unpacker) create(parent int, base, full string, h *tar.Header, content 
 		}
 		return u.attributes(parent, base, full, h)
 	case tar.TypeLink:
-		return os.NewSyscallError("linkat", unix.Linkat(target, targetBase, parent, base, 0))
+		if err := unix.Linkat(target, targetBase, parent, base, 0); err != nil {
+			return os.NewSyscallError("linkat", err)
+		}
+		host, err := canonical(target)
+		if err != nil {
+			return err
+		}
+		if fact, ok := u.facts[path.Join(strings.TrimPrefix(strings.TrimPrefix(host, u.real), "/"), targetBase)]; ok {
+			fact.Path = full
+			u.facts[full] = fact
+		}
+		return nil
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		// A machine has devices of its own, and never one of the host's.
 		u.skipped++
@@ -439,7 +458,10 @@ func (u *unpacker) file(parent int, base, full string, h *tar.Header, content io
 // attributes sets owner, mode and time of an entry, and notes what of these
 // cannot be set.
 func (u *unpacker) attributes(parent int, base, full string, h *tar.Header) error {
-	mode := uint32(h.Mode) & 0o7777
+	mode := uint32(h.Mode) & 0o777
+	if h.Typeflag == tar.TypeDir {
+		mode |= uint32(h.Mode) & unix.S_ISVTX
+	}
 	fact := Fact{Path: full, UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: mode}
 	lost := false
 	if u.chown {
@@ -449,13 +471,10 @@ func (u *unpacker) attributes(parent int, base, full string, h *tar.Header) erro
 		}
 		lost = err != nil
 	} else {
-		lost = h.Uid != os.Geteuid() || h.Gid != os.Getegid()
+		lost = h.Uid != 0 || h.Gid != 0 // whose they are on the host stands for user 0
 	}
 	if h.Typeflag != tar.TypeSymlink {
-		host := mode &^ (unix.S_ISUID | unix.S_ISGID)
-		if h.Typeflag != tar.TypeDir {
-			host &^= unix.S_ISVTX
-		}
+		host := mode
 		if !u.chown { // whoever reads the cache has no privilege to do it with
 			host |= 0o600
 		}
@@ -642,9 +661,12 @@ func (u *unpacker) finish(workingDir string) error {
 	return nil
 }
 
-// sortedFacts returns the facts by path.
-func (u *unpacker) sortedFacts() []Fact {
-	list := slices.Collect(maps.Values(u.facts))
-	slices.SortFunc(list, func(a, b Fact) int { return strings.Compare(a.Path, b.Path) })
-	return list
+// owners returns the facts by path.
+func (u *unpacker) owners() owners {
+	o := owners{Files: slices.Collect(maps.Values(u.facts))}
+	if !u.chown {
+		o.UID, o.GID = os.Geteuid(), os.Getegid()
+	}
+	slices.SortFunc(o.Files, func(a, b Fact) int { return strings.Compare(a.Path, b.Path) })
+	return o
 }

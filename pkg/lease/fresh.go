@@ -22,8 +22,10 @@ type Spec struct {
 	// Scope: sinks of different scopes, such as namespaces, share nothing.
 	Scope string
 
-	Program string   // absolute path of the executable on this host
-	Root    string   // absolute path of the folder that the guest sees as /; empty: the program alone
+	Program string // absolute path of the executable on this host
+	Root    string // absolute path of the folder that the guest sees as /; empty: the program alone
+	Owners  string // file that says whose the files of Root are; empty: the host's users'. See vmexec.ImageRoot
+	User    vmexec.User
 	Name    string   // argv[0]; empty: the program's path in the guest
 	Args    []string // arguments after the program's name
 	Env     []string // NAME=value
@@ -99,6 +101,14 @@ func newFresh(host *vmexec.Host, memory *Memory, spec Spec) (*fresh, error) {
 	return &fresh{host: host, root: root, program: program, limits: spec.Limits, memory: memory}, nil
 }
 
+// OpenRoot opens the folder that a guest sees as /; see Spec.
+func OpenRoot(folder, owners string) (*vmexec.Root, error) {
+	if owners == "" {
+		return vmexec.DirRoot(folder)
+	}
+	return vmexec.ImageRoot(folder, owners)
+}
+
 // OpenProgram reads and checks the program of spec. The error is a
 // *vmexec.ProgramError when that cannot run. The caller closes the program, then
 // the root.
@@ -112,7 +122,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 			return nil, nil, &vmexec.ProgramError{Path: path, Reason: fmt.Sprintf("it is not inside the root %s; move it there or change root", spec.Root)}
 		}
 		path = "/" + rel
-		root, err = vmexec.DirRoot(spec.Root)
+		root, err = OpenRoot(spec.Root, spec.Owners)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the root file system: %w", err)
@@ -130,7 +140,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 		Path: path,
 		Args: append([]string{name}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
-		Dir: spec.Dir, Streams: spec.Streams,
+		Dir: spec.Dir, Streams: spec.Streams, User: spec.User,
 		Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
 	})
 	if err != nil {

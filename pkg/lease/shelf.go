@@ -130,7 +130,7 @@ func (s *shelf) check(spec Spec) error {
 	odd := func(v string) bool { return strings.IndexByte(v, 0) >= 0 }
 	plain := !slices.ContainsFunc(spec.Args, odd) &&
 		!slices.ContainsFunc(spec.Env, func(v string) bool { return odd(v) || strings.IndexByte(v, '=') <= 0 })
-	key := fmt.Sprintf("%q %q %q %s", spec.Root, spec.Program, spec.Dir, fileID(spec.Program))
+	key := fmt.Sprintf("%q %q %q %q %v %s", spec.Root, spec.Owners, spec.Program, spec.Dir, spec.User, fileID(spec.Program))
 	s.mu.Lock()
 	_, known := s.checked[key]
 	s.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/vmexec"
 )
 
 // Images is where sinks get container images from. *image.Store is one.
@@ -260,7 +261,7 @@ func (im *images) fill(s *Sink) Fetched {
 		return Fetched{Settled: true, Image: pinned(p.image)}
 	}
 	s.Image, s.ImageDigest = p.image.Ref, p.image.Digest
-	s.Root = p.image.Root
+	s.Root, s.Owners, s.User = p.image.Root, p.image.Owners, vmexec.User(process.User)
 	s.Program = filepath.Join(p.image.Root, process.Path)
 	s.ProgramID = p.image.Manifest
 	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir

@@ -150,7 +150,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 		return lease.Spec{}, fmt.Errorf("its image %s is not fetched; `kontain serve` does that and makes the snapshot", s.Image)
 	}
 	spec := lease.Spec{
-		Scope: s.Namespace, Program: s.Program, Root: s.Root, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
+		Scope: s.Namespace, Program: s.Program, Root: s.Root, Owners: s.Owners, User: s.User, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
 		Snapshot: s.Snapshot, Disk: s.Disk, Secret: s.Secret, Egress: s.Egress, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
 	c, err := NewContract(s)

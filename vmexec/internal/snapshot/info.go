@@ -68,6 +68,8 @@ type User struct {
 type Root struct {
 	Kind string `json:"kind"` // program: the program alone; folder: Path
 	Path string `json:"path"` // on the host
+	// Owners is the file on the host that says whose the files of a folder are.
+	Owners string `json:"owners,omitempty"`
 }
 
 // Limits are those that shape the state.

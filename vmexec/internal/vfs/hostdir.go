@@ -28,6 +28,7 @@ type HostDir struct {
 	mu     sync.Mutex
 	devs   map[uint64]int // host device → index, or notShown
 	closed bool
+	owners *Owners // nil: the host's
 }
 
 // notShown marks a host device that holds a kernel file system.
@@ -94,13 +95,19 @@ func (h *HostDir) FD() int { return h.root }
 // Whole is explained at FD.
 func (h *HostDir) Whole() bool { return h.hide != nil }
 
+// SetOwners says whose the files are, before the folder is used. It takes o over.
+func (h *HostDir) SetOwners(o *Owners) { h.owners = o }
+
+// Owners returns what SetOwners was given; nil for nothing.
+func (h *HostDir) Owners() *Owners { return h.owners }
+
 // Close frees the folder. No VM may use it any more.
 func (h *HostDir) Close() error {
 	if h.closed {
 		return nil
 	}
 	h.closed = true
-	if err := unix.Close(h.root); err != nil {
+	if err := errors.Join(unix.Close(h.root), h.owners.close()); err != nil {
 		return fmt.Errorf("vfs: close host folder: %w", err)
 	}
 	return nil
@@ -164,6 +171,10 @@ func (h *HostDir) find(path string) (int, LowerStat, abi.Errno) {
 	if errno != 0 {
 		unix.Close(fd)
 		return -1, LowerStat{}, errno
+	}
+	if err := h.owners.apply(path, &st); err != nil {
+		unix.Close(fd)
+		return -1, LowerStat{}, abi.EIO
 	}
 	return fd, st, 0
 }
