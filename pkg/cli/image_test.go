@@ -4,6 +4,8 @@
 package cli
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"kontain.dev/eventing/pkg/image"
 )
@@ -86,6 +93,7 @@ func TestImageUsage(t *testing.T) {
 		{"build on nothing", []string{"build", dir, "-t", "localhost/x", "--base", "localhost/absent"}, ExitFailure, "base: image localhost/absent:latest"},
 		{"run image and root", []string{"run", "--image", "x", "--root", "/"}, ExitUsage, "--root cannot be given"},
 		{"run command without image", []string{"run", "--command", "x", "--", "y"}, ExitUsage, "--command goes with --image"},
+		{"run user without image", []string{"run", "--user", "1", "--", "y"}, ExitUsage, "--user goes with --image"},
 		{"run image that is not there", []string{"run", "--pull", "Never", "--image", "example.com/x"}, ExitMonitor, "not in the cache"},
 		{"run image policy", []string{"run", "--pull", "x", "--image", "example.com/x"}, ExitUsage, "must be Always"},
 	} {
@@ -170,6 +178,11 @@ func main() {
 	dir, _ := os.Getwd()
 	err := os.WriteFile("/written", []byte("x"), 0o600)
 	fmt.Println(os.Args, dir, os.Getenv("A"), os.Getenv("HOME"), err)
+	if len(os.Args) > 1 && os.Args[1] == "user" {
+		groups, _ := os.Getgroups()
+		_, secret := os.ReadFile("/secret")
+		fmt.Println(os.Getuid(), os.Getgid(), groups, os.WriteFile("x", nil, 0o600), os.WriteFile("/tmp/x", nil, 0o600), secret)
+	}
 }
 `
 
@@ -211,6 +224,121 @@ func TestRunImageInVM(t *testing.T) {
 	}
 }
 
+// TestImageUserInVM runs an image as users that it knows and does not know: they may
+// write to what is theirs, to /tmp, and nowhere else.
+func TestImageUserInVM(t *testing.T) {
+	needMachines(t)
+	imageDir(t)
+	src := writeFiles(t, filepath.Join(t.TempDir(), "probe"), map[string]string{"go.mod": "module probe\n\ngo 1.24\n", "main.go": probeSource})
+	program := filepath.Join(t.TempDir(), "probe")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	cmd.Dir, cmd.Env = src, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	elf, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	for _, f := range []struct {
+		name string
+		mode int64
+		uid  int
+		body string
+	}{
+		{"./", 0o555, 0, ""}, // a root that is read-only even without an overlay
+		{"etc/", 0o755, 0, ""},
+		{"etc/passwd", 0o644, 0, "root:x:0:0:root:/root:/bin/sh\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"},
+		{"etc/group", 0o644, 0, "root:x:0:\nnonroot:x:65532:\nextra:x:7:nonroot\n"},
+		{"home/", 0o755, 0, ""},
+		{"home/nonroot/", 0o700, 65532, ""},
+		{"app/", 0o755, 0, ""},
+		{"tmp/", 0o1777, 0, ""},
+		{"secret", 0o600, 0, "x"},
+		{"probe", 0o755, 0, string(elf)},
+	} {
+		h := &tar.Header{Name: f.name, Mode: f.mode, Uid: f.uid, Gid: f.uid, Size: int64(len(f.body)), Typeflag: tar.TypeReg}
+		if strings.HasSuffix(f.name, "/") {
+			h.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, f.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err = mutate.ConfigFile(made, withUser(t, made))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(t.TempDir(), "user.tar")
+	if err := tarball.WriteToFile(archive, name.MustParseReference("localhost/user:1"), made); err != nil {
+		t.Fatal(err)
+	}
+	const denied = "permission denied"
+	for _, test := range []struct {
+		user string // empty: the image's
+		home string
+		want string
+		may  []bool // write to /, the working folder and /tmp, read /secret
+	}{
+		{"", "/home/nonroot", "65532 65532 [7]", []bool{false, true, true, false}},
+		{"nonroot:extra", "/home/nonroot", "65532 7 []", []bool{false, true, true, false}},
+		{"65532:0", "/home/nonroot", "65532 0 []", []bool{false, true, true, false}},
+		{"root", "/root", "0 0 []", []bool{true, true, true, true}},
+	} {
+		t.Run("user "+test.user, func(t *testing.T) {
+			args := []string{"run", "--image", archive}
+			if test.user != "" {
+				args = append(args, "--user", test.user)
+			}
+			status, stdout, stderr := call("", append(args, "--", "user")...)
+			told := func(may bool, path, call string) string {
+				if may {
+					return "<nil>"
+				}
+				return call + " " + path + ": " + denied
+			}
+			want := fmt.Sprintf("[../../probe user] /home/nonroot  %s %s\n%s %s %s %s\n", test.home, told(test.may[0], "/written", "open"), test.want,
+				told(test.may[1], "x", "open"), told(test.may[2], "/tmp/x", "open"), told(test.may[3], "/secret", "open"))
+			if status != 0 || stdout != want {
+				t.Errorf("status %d, stdout %q, stderr %q; want %q", status, stdout, stderr, want)
+			}
+		})
+	}
+	for user, want := range map[string]string{"nobody": "has no nobody", "65533": "user 65533 may not enter its working directory /home/nonroot"} {
+		if status, _, stderr := call("", "run", "--image", archive, "--user", user); status == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("user %s: status %d, stderr %q; want %q", user, status, stderr, want)
+		}
+	}
+}
+
+func withUser(t *testing.T, i v1.Image) *v1.ConfigFile {
+	t.Helper()
+	c, err := i.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.DeepCopy()
+	c.OS, c.Architecture = "linux", "amd64"
+	c.Config.User, c.Config.WorkingDir, c.Config.Entrypoint = "nonroot", "/home/nonroot", []string{"../../probe"}
+	return c
+}
+
 const pythonFunction = `import json, sys
 event = json.load(sys.stdin)
 print(json.dumps({"text": event["data"]["text"].upper()}))
@@ -223,6 +351,8 @@ console.log(JSON.stringify({text: event.data.text.toUpperCase()}));
 const goFunction = `package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"os"
 	"strings"

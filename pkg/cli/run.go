@@ -61,6 +61,7 @@ type runFlags struct {
 	image    string
 	pull     string
 	command  []string
+	user     string
 	images   imageFlags
 	cwd      string
 	memory   string
@@ -126,6 +127,7 @@ is not a program that can run here, 127 when it was not found.`,
 	cmd.Flags().StringVar(&f.image, "image", "", "container `image` to run: REGISTRY/REPOSITORY:TAG, a path, or another reference of kontain image")
 	cmd.Flags().StringVar(&f.pull, "pull", "IfNotPresent", "when the registry of --image is asked: Always, IfNotPresent or Never")
 	cmd.Flags().StringArrayVar(&f.command, "command", nil, "`word` of the command in place of the image's entrypoint; may be repeated")
+	cmd.Flags().StringVar(&f.user, "user", "", "`USER[:GROUP]` in place of the image's, by number or by its /etc/passwd and /etc/group")
 	f.images.add(cmd)
 	cmd.Flags().StringVar(&f.cwd, "cwd", "", "working `folder` in the root (default /, or the current one with --root /)")
 	cmd.Flags().StringVar(&f.memory, "memory", "128Mi", "`limit` of the program's memory, such as 64Mi or 1Gi")
@@ -176,6 +178,8 @@ func (f *runFlags) spec(ctx context.Context, s Streams, args []string) (_ runSpe
 		return spec, nil, usageErrorf("run: --image brings its own root: --root cannot be given with it")
 	case f.image == "" && len(f.command) > 0:
 		return spec, nil, usageErrorf("run: --command goes with --image; write the program after --")
+	case f.image == "" && f.user != "":
+		return spec, nil, usageErrorf("run: --user goes with --image")
 	}
 	if f.image != "" {
 		release, err := f.placeImage(ctx, s, &spec, args)
@@ -212,6 +216,9 @@ func (f *runFlags) placeImage(ctx context.Context, s Streams, spec *runSpec, arg
 	release = func() { _ = got.Close() } // the lock is gone with the process at the latest
 	if f.cwd != "" {
 		got.Config.WorkingDir = f.cwd
+	}
+	if f.user != "" {
+		got.Config.User = f.user
 	}
 	process, err := got.Process(f.command, args, spec.Env)
 	if err != nil {
