@@ -6,3 +6,4 @@
 package apis
 
 //go:generate ../../hack/generate-client.sh
+//go:generate ../../hack/generate-crd.sh

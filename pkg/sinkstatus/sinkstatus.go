@@ -64,6 +64,9 @@ const (
 	ReasonImagePullFailed = "ImagePullFailed"
 	// ReasonPending: it is still being worked on.
 	ReasonPending = "Pending"
+	// ReasonNotSettled: the receiver waits for the controller to say which image
+	// the generation runs.
+	ReasonNotSettled = "WaitingForController"
 	// ReasonInvalid: the receiver cannot run this sink as it is written.
 	ReasonInvalid = "Invalid"
 )

@@ -14,7 +14,8 @@ import (
 const (
 	// ConditionReady says that events sent to the address are handled.
 	ConditionReady = apis.ConditionReady
-	// ConditionAddressable says that the sink has an address.
+	// ConditionAddressable says that the sink has an address and that events sent
+	// there are handled.
 	ConditionAddressable apis.ConditionType = "Addressable"
 	// ConditionImageResolved says that the image's digest is known.
 	ConditionImageResolved apis.ConditionType = "ImageResolved"
@@ -53,20 +54,24 @@ func (s *KontainSinkStatus) InitializeConditions() {
 	conditionSet.Manage(s).InitializeConditions()
 }
 
-// SetAddresses records where events are sent to and marks Addressable: true
-// when there is an address, false otherwise. The first is also the address for
-// clients that know only one.
-func (s *KontainSinkStatus) SetAddresses(addresses ...duckv1.Addressable) {
-	if len(addresses) == 0 || addresses[0].URL.IsEmpty() {
-		s.AddressStatus = duckv1.AddressStatus{}
-		s.MarkNotAddressable("NoAddress", "The sink has no address yet")
-		return
-	}
-	s.AddressStatus = duckv1.AddressStatus{Address: addresses[0].DeepCopy(), Addresses: addresses}
+// SetAddresses records where events are sent to; whether they are handled there
+// is for the condition Addressable. address is for clients that know only one,
+// addresses are all when there are several, the best first.
+func (s *KontainSinkStatus) SetAddresses(address duckv1.Addressable, addresses ...duckv1.Addressable) {
+	s.AddressStatus = duckv1.AddressStatus{Address: &address, Addresses: addresses}
+}
+
+// MarkAddressable marks Addressable true: events sent to the address are handled.
+func (s *KontainSinkStatus) MarkAddressable() {
 	conditionSet.Manage(s).MarkTrue(ConditionAddressable)
 }
 
-// MarkNotAddressable marks Addressable false.
+// MarkAddressableUnknown marks Addressable unknown.
+func (s *KontainSinkStatus) MarkAddressableUnknown(reason, format string, args ...any) {
+	conditionSet.Manage(s).MarkUnknown(ConditionAddressable, reason, format, args...)
+}
+
+// MarkNotAddressable marks Addressable false. The addresses stay.
 func (s *KontainSinkStatus) MarkNotAddressable(reason, format string, args ...any) {
 	conditionSet.Manage(s).MarkFalse(ConditionAddressable, reason, format, args...)
 }
@@ -75,6 +80,12 @@ func (s *KontainSinkStatus) MarkNotAddressable(reason, format string, args ...an
 func (s *KontainSinkStatus) MarkImageResolved(digest string) {
 	s.ImageDigest = digest
 	conditionSet.Manage(s).MarkTrue(ConditionImageResolved)
+}
+
+// MarkImageUnknown marks ImageResolved unknown. The digest stays: it belongs to
+// the generation that still serves.
+func (s *KontainSinkStatus) MarkImageUnknown(reason, format string, args ...any) {
+	conditionSet.Manage(s).MarkUnknown(ConditionImageResolved, reason, format, args...)
 }
 
 // MarkImageNotResolved marks ImageResolved false. The digest stays: it belongs
@@ -114,6 +125,17 @@ func (s *KontainSinkStatus) MarkSnapshotNotReady(reason, format string, args ...
 	conditionSet.Manage(s).MarkFalse(ConditionSnapshotReady, reason, format, args...)
 }
 
+// MarkSnapshotUnknown marks SnapshotReady unknown. Ready does not depend on it.
+func (s *KontainSinkStatus) MarkSnapshotUnknown(reason, format string, args ...any) {
+	conditionSet.Manage(s).MarkUnknown(ConditionSnapshotReady, reason, format, args...)
+}
+
+// ClearSnapshot removes SnapshotReady: the sink wants no snapshot.
+func (s *KontainSinkStatus) ClearSnapshot() {
+	// The error is of conditions that Ready depends on.
+	_ = conditionSet.Manage(s).ClearCondition(ConditionSnapshotReady)
+}
+
 // MarkIsolated marks Isolated true. Ready does not depend on it.
 func (s *KontainSinkStatus) MarkIsolated() {
 	conditionSet.Manage(s).MarkTrue(ConditionIsolated)
@@ -123,4 +145,19 @@ func (s *KontainSinkStatus) MarkIsolated() {
 // sink asks for. Ready does not depend on it.
 func (s *KontainSinkStatus) MarkNotIsolated(reason, format string, args ...any) {
 	conditionSet.Manage(s).MarkFalse(ConditionIsolated, reason, format, args...)
+}
+
+// MarkIsolatedUnknown marks Isolated unknown. Ready does not depend on it.
+func (s *KontainSinkStatus) MarkIsolatedUnknown(reason, format string, args ...any) {
+	conditionSet.Manage(s).MarkUnknown(ConditionIsolated, reason, format, args...)
+}
+
+// ResolvedImage returns the image of the sink's own generation by digest,
+// REPOSITORY@sha256:DIGEST, or nothing while it is not settled: status.imageDigest
+// is then that of an older generation.
+func (s *KontainSink) ResolvedImage() string {
+	if s.Status.ObservedGeneration != s.Generation || !s.Status.GetCondition(ConditionImageResolved).IsTrue() {
+		return ""
+	}
+	return s.Status.ImageDigest
 }

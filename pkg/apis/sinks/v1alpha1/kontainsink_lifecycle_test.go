@@ -25,6 +25,7 @@ func TestReady(t *testing.T) {
 	address := duckv1.Addressable{URL: mustURL(t, "http://example.com/a/b")}
 	healthy := func(s *KontainSinkStatus) {
 		s.SetAddresses(address)
+		s.MarkAddressable()
 		s.MarkImageResolved("sha256:0")
 		s.MarkEventPoliciesTrue()
 	}
@@ -40,7 +41,8 @@ func TestReady(t *testing.T) {
 			healthy(s)
 			s.MarkEventPoliciesTrueWithReason("DefaultAuthorizationMode", "no policy")
 		}, corev1.ConditionTrue, ""},
-		{"no address", func(s *KontainSinkStatus) { healthy(s); s.SetAddresses() }, corev1.ConditionFalse, "NoAddress"},
+		{"address unknown", func(s *KontainSinkStatus) { healthy(s); s.MarkAddressableUnknown("Pending", "wait") }, corev1.ConditionUnknown, "Pending"},
+		{"image unknown", func(s *KontainSinkStatus) { healthy(s); s.MarkImageUnknown("Pending", "wait") }, corev1.ConditionUnknown, "Pending"},
 		{"not addressable", func(s *KontainSinkStatus) { healthy(s); s.MarkNotAddressable("Because", "of %s", "it") }, corev1.ConditionFalse, "Because"},
 		{"no image", func(s *KontainSinkStatus) { healthy(s); s.MarkImageNotResolved("NotFound", "no %s", "tag") }, corev1.ConditionFalse, "NotFound"},
 		{"policies failed", func(s *KontainSinkStatus) { healthy(s); s.MarkEventPoliciesFailed("NotReady", "p") }, corev1.ConditionFalse, "NotReady"},
@@ -94,13 +96,29 @@ func TestSetAddresses(t *testing.T) {
 	https := duckv1.Addressable{URL: mustURL(t, "https://example.com/a/b")}
 	http := duckv1.Addressable{URL: mustURL(t, "http://example.com/a/b")}
 	var s KontainSinkStatus
-	s.SetAddresses(https, http)
-	if s.Address.URL.String() != https.URL.String() || len(s.Addresses) != 2 {
+	s.SetAddresses(http, https, http)
+	if s.Address.URL.String() != http.URL.String() || len(s.Addresses) != 2 {
 		t.Errorf("got %+v", s.AddressStatus)
 	}
-	s.SetAddresses()
-	if s.Address != nil || s.Addresses != nil {
-		t.Errorf("got %+v, want no address", s.AddressStatus)
+	s.MarkNotAddressable("NoKVM", "no /dev/kvm")
+	if s.Address == nil {
+		t.Error("the address went with the condition")
+	}
+}
+
+func TestResolvedImage(t *testing.T) {
+	s := &KontainSink{}
+	s.Generation, s.Status.ObservedGeneration = 2, 2
+	if got := s.ResolvedImage(); got != "" {
+		t.Errorf("got %q before there was one", got)
+	}
+	s.Status.MarkImageResolved("a@sha256:0")
+	if got := s.ResolvedImage(); got != "a@sha256:0" {
+		t.Errorf("got %q", got)
+	}
+	s.Generation = 3
+	if got := s.ResolvedImage(); got != "" {
+		t.Errorf("got %q of an older generation", got)
 	}
 }
 

@@ -17,6 +17,14 @@ import (
 // +genclient
 // +genreconciler
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=kontainsinks,categories={all,knative,eventing,sink}
+// +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={"duck.knative.dev/addressable=true","knative.dev/crd-install=true","app.kubernetes.io/name=kontain-eventing","app.kubernetes.io/part-of=kontain-eventing","app.kubernetes.io/version=devel"}
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.address.url`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 
 // KontainSink is a destination of CloudEvents that runs a program in a virtual
 // machine of its own for each event, and may answer with a reply event.
@@ -51,6 +59,7 @@ type FunctionSpec struct {
 	// digest. oci:FOLDER[:TAG], docker-archive:FILE[:TAG] and dir:FOLDER name one
 	// that is no registry's, where Program is allowed; a relative path starts at
 	// the folder of the manifest. Exactly one of Image and Program is set.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Image string `json:"image,omitempty"`
 
@@ -68,49 +77,61 @@ type FunctionSpec struct {
 	Root string `json:"root,omitempty"`
 
 	// Command replaces the image's entrypoint, by the rules of Kubernetes.
+	// +kubebuilder:validation:MaxItems=1000
 	// +optional
 	// +listType=atomic
 	Command []string `json:"command,omitempty"`
 
 	// Args replaces the image's cmd, by the rules of Kubernetes; to a Program
 	// they are the arguments after its name.
+	// +kubebuilder:validation:MaxItems=1000
 	// +optional
 	// +listType=atomic
 	Args []string `json:"args,omitempty"`
 
 	// Env is added to the environment of the program.
+	// +kubebuilder:validation:MaxItems=1000
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	Env []EnvVar `json:"env,omitempty"`
 
 	// Contract is how the program takes an event and gives its answer.
+	// +kubebuilder:default={}
 	// +optional
 	Contract Contract `json:"contract,omitempty"`
 
 	// Resources bounds what one virtual machine may use.
+	// +kubebuilder:default={}
 	// +optional
 	Resources Resources `json:"resources,omitempty"`
 
 	// Timeout is the wall time that the guest has for one event.
 	// More than 0, at most MaxTimeout.
+	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
 	// Isolation is what two events of this sink may share.
+	// +kubebuilder:default=Process
 	// +optional
 	Isolation Isolation `json:"isolation,omitempty"`
 
 	// Platform is what runs the guest's instructions.
+	// +kubebuilder:default=Auto
 	// +optional
 	Platform Platform `json:"platform,omitempty"`
 
 	// Snapshot is how a program's start is paid once instead of for each event.
+	// +kubebuilder:default={}
 	// +optional
 	Snapshot Snapshot `json:"snapshot,omitempty"`
 
 	// IdleTimeout is how long prepared virtual machines are kept after the last
 	// event, from 0 to MaxIdleTimeout.
+	// +kubebuilder:default="60s"
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
 
@@ -118,16 +139,20 @@ type FunctionSpec struct {
 	// HOST:FIRST-LAST, where HOST is a name, *. and a name for all below it, an address
 	// or a network in CIDR notation. Without a port it is all. Empty means no network.
 	// Private addresses are reached only where an address or network names them.
+	// +kubebuilder:validation:MaxItems=100
 	// +optional
 	// +listType=set
 	Egress []string `json:"egress,omitempty"`
 
 	// ImagePullPolicy is when an image is fetched, by the rules of Kubernetes.
+	// +kubebuilder:default=IfNotPresent
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	// +optional
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
 
 	// ImagePullSecrets names the Secrets, in the sink's namespace, that open the
 	// image's registry.
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -141,10 +166,14 @@ type KontainSinkSpec struct {
 
 	// Concurrency is the number of events in virtual machines at once, from 1
 	// to MaxConcurrency.
+	// +kubebuilder:default=16
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	Concurrency *int32 `json:"concurrency,omitempty"`
 
 	// Queue holds the events that wait for a virtual machine.
+	// +kubebuilder:default={}
 	// +optional
 	Queue Queue `json:"queue,omitempty"`
 
@@ -153,6 +182,7 @@ type KontainSinkSpec struct {
 	Reply Reply `json:"reply,omitempty"`
 
 	// Receiver is whose process takes the events of this sink.
+	// +kubebuilder:default=Shared
 	// +optional
 	Receiver ReceiverMode `json:"receiver,omitempty"`
 }
@@ -160,6 +190,7 @@ type KontainSinkSpec struct {
 // EnvVar is one variable of the program's environment.
 type EnvVar struct {
 	// Name is a C identifier: letters, digits and underscores, no digit first.
+	// +kubebuilder:validation:MinLength=1
 	Name string `json:"name"`
 	// Value is the variable's text, taken as it is: references such as $(NAME)
 	// are not expanded.
@@ -183,6 +214,7 @@ type EnvVarSource struct {
 }
 
 // ContractType names a way to hand an event to a program.
+// +kubebuilder:validation:Enum=stdio;http;lambda;openwhisk;azure
 type ContractType string
 
 const (
@@ -204,6 +236,7 @@ const (
 // be set.
 type Contract struct {
 	// Type is one of stdio, http, lambda, openwhisk, azure.
+	// +kubebuilder:default=stdio
 	// +optional
 	Type ContractType `json:"type,omitempty"`
 	// HTTP completes type http.
@@ -221,6 +254,7 @@ type Contract struct {
 }
 
 // HTTPMode is how an event is posted; see the CloudEvents HTTP protocol binding.
+// +kubebuilder:validation:Enum=Binary;Structured
 type HTTPMode string
 
 const (
@@ -233,6 +267,8 @@ const (
 // HTTPContract describes the HTTP server in the program.
 type HTTPContract struct {
 	// Port is where the program listens; it is told by the variable PORT.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
 	// +optional
 	Port *int32 `json:"port,omitempty"`
 	// Path is where events are posted to.
@@ -253,6 +289,7 @@ type HTTPContract struct {
 }
 
 // LambdaPayload is what a Lambda function receives as its event.
+// +kubebuilder:validation:Enum=Event;Data
 type LambdaPayload string
 
 const (
@@ -270,6 +307,7 @@ type LambdaContract struct {
 }
 
 // OpenWhiskProtocol is how an OpenWhisk action is spoken to.
+// +kubebuilder:validation:Enum=HTTP;ActionLoop
 type OpenWhiskProtocol string
 
 const (
@@ -282,6 +320,7 @@ const (
 )
 
 // OpenWhiskPayload is what an OpenWhisk action receives as its parameters.
+// +kubebuilder:validation:Enum=Event;Data
 type OpenWhiskPayload string
 
 const (
@@ -316,6 +355,7 @@ type OpenWhiskContract struct {
 type AzureContract struct {
 	// Function is the name of the function, which is also the path it is called
 	// at.
+	// +kubebuilder:validation:MinLength=1
 	Function string `json:"function"`
 	// Binding is the name of the trigger's binding, as in function.json: the
 	// function finds its event in Data under this name.
@@ -330,6 +370,7 @@ type AzureContract struct {
 // Resources bounds what one virtual machine may use.
 type Resources struct {
 	// Limits are the upper bounds.
+	// +kubebuilder:default={}
 	// +optional
 	Limits ResourceLimits `json:"limits,omitempty"`
 }
@@ -338,9 +379,11 @@ type Resources struct {
 type ResourceLimits struct {
 	// Memory is all the memory of the guest, in bytes, files in its overlay
 	// included. From MinMemory to MaxMemory.
+	// +kubebuilder:default="128Mi"
 	// +optional
 	Memory *resource.Quantity `json:"memory,omitempty"`
 	// CPU is the share of processors. From MinCPU to MaxCPU.
+	// +kubebuilder:default="1"
 	// +optional
 	CPU *resource.Quantity `json:"cpu,omitempty"`
 }
@@ -349,14 +392,20 @@ type ResourceLimits struct {
 type Queue struct {
 	// Length is the number of events that may wait, from 0 (none) to
 	// MaxQueueLength.
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
 	// +optional
 	Length *int32 `json:"length,omitempty"`
 	// Timeout is how long an event may wait, from 0 to MaxTimeout.
+	// +kubebuilder:default="5s"
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 
 // Isolation is what two events of one sink may share.
+// +kubebuilder:validation:Enum=Process;VM;Reset
 type Isolation string
 
 const (
@@ -371,6 +420,7 @@ const (
 )
 
 // Platform is what runs the guest's instructions.
+// +kubebuilder:validation:Enum=Auto;KVM;Ptrace;KM
 type Platform string
 
 const (
@@ -385,6 +435,7 @@ const (
 )
 
 // SnapshotMode is when a snapshot is taken.
+// +kubebuilder:validation:Enum=Ready;Never
 type SnapshotMode string
 
 const (
@@ -395,6 +446,7 @@ const (
 )
 
 // SnapshotStorage is where a snapshot is kept.
+// +kubebuilder:validation:Enum=Disk;Memory
 type SnapshotStorage string
 
 const (
@@ -407,9 +459,11 @@ const (
 // Snapshot is how a program's start is paid once instead of for each event.
 type Snapshot struct {
 	// Mode is one of Ready, Never.
+	// +kubebuilder:default=Ready
 	// +optional
 	Mode SnapshotMode `json:"mode,omitempty"`
 	// Storage is one of Disk, Memory.
+	// +kubebuilder:default=Disk
 	// +optional
 	Storage SnapshotStorage `json:"storage,omitempty"`
 	// Warmup lists events, as structured-mode CloudEvents, that the program
@@ -417,6 +471,8 @@ type Snapshot struct {
 	// effects are real, their replies are dropped. A program of contract stdio
 	// handles each in a machine that is thrown away, which shows what memory
 	// events need; the program itself stays as it was.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:XPreserveUnknownFields
 	// +optional
 	// +listType=atomic
 	Warmup []runtime.RawExtension `json:"warmup,omitempty"`
@@ -431,11 +487,13 @@ type Reply struct {
 	// +optional
 	Source *string `json:"source,omitempty"`
 	// Extensions are extension attributes of the reply.
+	// +kubebuilder:validation:MaxProperties=64
 	// +optional
 	Extensions map[string]string `json:"extensions,omitempty"`
 }
 
 // ReceiverMode is whose process takes the events of a sink.
+// +kubebuilder:validation:Enum=Shared;Dedicated
 type ReceiverMode string
 
 const (
@@ -457,7 +515,9 @@ type KontainSinkStatus struct {
 	// +optional
 	Policies []AppliedEventPolicyRef `json:"policies,omitempty"`
 
-	// ImageDigest is the image's digest, resolved once for each generation.
+	// ImageDigest is the image by digest, REPOSITORY@sha256:DIGEST, resolved once for
+	// each generation. It is that of an older generation while the condition
+	// ImageResolved is not True.
 	// +optional
 	ImageDigest string `json:"imageDigest,omitempty"`
 }

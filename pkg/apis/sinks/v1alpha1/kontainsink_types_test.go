@@ -127,6 +127,7 @@ status:
 func TestDuckTypes(t *testing.T) {
 	s := &KontainSink{}
 	s.Status.SetAddresses(duckv1.Addressable{URL: mustURL(t, "http://example.com/default/uppercase")})
+	s.Status.MarkAddressable()
 	text := mustJSON(t, s)
 
 	var addressable duckv1.AddressableType
