@@ -40,7 +40,7 @@ func probes(ctx context.Context) context.Context {
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		log.Fatalf("PROBES_PORT=%q: must be a port, from 1 to 65535", text)
+		log.Fatal("PROBES_PORT must be a port, from 1 to 65535")
 	}
 	go func() {
 		if err := injection.ServeHealthProbes(ctx, int(port)); err != nil {

@@ -79,20 +79,20 @@ func (r *Reconciler) reconcileReceiver(ctx context.Context, sink *v1alpha1.Konta
 		return err
 	}
 	if err := apply(ctx, sink, accounts, account, resources.MakeServiceAccount(sink), func(_, _ *corev1.ServiceAccount) {}); err != nil {
-		return fmt.Errorf("ServiceAccount %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("make ServiceAccount %s/%s: %w", namespace, name, err)
 	}
 	if err := apply(ctx, sink, bindings, binding, resources.MakeRoleBinding(sink), func(have, want *rbacv1.RoleBinding) {
 		have.Subjects = want.Subjects // The role of a binding cannot change.
 	}); err != nil {
-		return fmt.Errorf("RoleBinding %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("make RoleBinding %s/%s: %w", namespace, name, err)
 	}
 	if err := apply(ctx, sink, services, service, resources.MakeService(sink), func(have, want *corev1.Service) {
 		have.Spec.Selector, have.Spec.Ports = want.Spec.Selector, withNodePorts(want.Spec.Ports, have.Spec.Ports)
 	}); err != nil {
-		return fmt.Errorf("Service %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("make Service %s/%s: %w", namespace, name, err)
 	}
 	if err := apply(ctx, sink, deployments, deployment, resources.MakeDeployment(sink, settings), updateDeployment); err != nil {
-		return fmt.Errorf("Deployment %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("make Deployment %s/%s: %w", namespace, name, err)
 	}
 	return nil
 }
