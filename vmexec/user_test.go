@@ -229,7 +229,8 @@ func TestImageRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken, program, _, err := vmexec.TakeOver(o.Text, o.Files, false) // it has the files from here on
+		defer closes(t, o) // who takes over uses the files and does not hold them
+		taken, program, _, err := vmexec.TakeOver(o.Text, o.Files, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -351,8 +352,6 @@ console.log(JSON.stringify({text: event.data.text.toUpperCase()}));
 const goFunction = `package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -422,6 +421,57 @@ spec:
 			t.Setenv("KONTAIN_IMAGE_DIR", t.TempDir())
 			waitsForRegistry(t, file, host)
 		})
+	}
+}
+
+// TestSnapshotOfImageInVM makes the snapshot of a sink with an image ahead of kontain
+// serve, which then finds it.
+func TestSnapshotOfImageInVM(t *testing.T) {
+	needMachines(t)
+	imageDir(t)
+	dir := t.TempDir()
+	t.Setenv("KONTAIN_SNAPSHOT_DIR", filepath.Join(dir, "snapshots"))
+	src := writeFiles(t, filepath.Join(dir, "fn"), map[string]string{"go.mod": "module fn\n\ngo 1.24\n", "main.go": goFunction})
+	must(t, "build", "-q", src, "-t", "localhost/fn")
+	manifest := func(image string) string {
+		file := filepath.Join(t.TempDir(), "sink.yaml")
+		text := "apiVersion: sinks.kontain.dev/v1alpha1\nkind: KontainSink\nmetadata: {name: fn}\nspec: {isolation: VM, timeout: 30s, image: " + image + "}\n"
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	file := manifest("localhost/fn")
+	list := func() []string {
+		var keys []string
+		var entries []struct{ Key string }
+		if err := json.Unmarshal([]byte(must(t, "snapshot", "ls", "--output", "json")), &entries); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			keys = append(keys, e.Key)
+		}
+		return keys
+	}
+	made := strings.TrimSpace(must(t, "snapshot", "create", "-f", file))
+	before := list()
+	if len(before) != 1 || !strings.Contains(made, before[0]) {
+		t.Fatalf("made %q, and there are %q", made, before)
+	}
+	serveOnce(t, file, "localhost:1")
+	if after := list(); !slices.Equal(before, after) {
+		t.Errorf("kontain serve made another one: %q, before %q", after, before)
+	}
+	alone := filepath.Join(dir, "fn.snapshot")
+	must(t, "snapshot", "create", "-f", file, "-o", alone)
+	status, stdout, stderr := call(`{"data":{"text":"hello"}}`, "snapshot", "run", alone)
+	if status != ExitOK || !strings.Contains(stdout, "HELLO") {
+		t.Errorf("run: status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+	for image, want := range map[string]string{"localhost/absent": "not in the cache", "dir:" + src: "neither an entrypoint nor a cmd"} {
+		if status, _, stderr := call("", "snapshot", "create", "-f", manifest(image)); status != ExitFailure || !strings.Contains(stderr, want) {
+			t.Errorf("image %s: status %d, stderr %q; want %q", image, status, stderr, want)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/snapshots"
@@ -58,6 +60,7 @@ type createFlags struct {
 	memory   string
 	env      []string
 	store    storeFlags
+	images   imageFlags
 }
 
 func newSnapshotCreate(s Streams) *cobra.Command {
@@ -88,52 +91,86 @@ With -o the snapshot goes to FILE, for kontain snapshot run.`,
 	cmd.Flags().StringVar(&f.memory, "memory", "128Mi", "`limit` of the program's memory, such as 64Mi or 1Gi")
 	cmd.Flags().StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for the program's environment; NAME alone passes yours on; may be repeated")
 	f.store.add(cmd)
+	f.images.add(cmd)
 	return cmd
 }
 
-// jobs returns what snapshots are to be made of, by name.
-func (f *createFlags) jobs(args []string) (names []string, specs []lease.Spec, err error) {
+// jobs returns what snapshots are to be made of, by name. Their images stay until
+// release is called.
+func (f *createFlags) jobs(ctx context.Context, s Streams, args []string) (names []string, specs []lease.Spec, release func() error, err error) {
 	const command = "snapshot create"
+	release = func() error { return nil }
 	if err := checkPlatform(command, f.platform); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	switch {
 	case len(f.files) == 0 && len(args) == 0:
-		return nil, nil, usageErrorf("%s: nothing to make a snapshot of: -f FILE, or -- PROGRAM [ARG]", command)
+		return nil, nil, nil, usageErrorf("%s: nothing to make a snapshot of: -f FILE, or -- PROGRAM [ARG]", command)
 	case len(f.files) > 0 && len(args) > 0:
-		return nil, nil, usageErrorf("%s: give either -f FILE or a PROGRAM", command)
+		return nil, nil, nil, usageErrorf("%s: give either -f FILE or a PROGRAM", command)
 	case len(f.files) == 0:
 		spec, err := f.program(args)
-		return []string{args[0]}, []lease.Spec{spec}, err
+		return []string{args[0]}, []lease.Spec{spec}, release, err
 	}
-	sinks, err := server.Sinks(f.files)
+	images := &lazyImages{flags: &f.images, streams: s}
+	defer images.close()
+	sinks, giveBack, err := server.Sinks(ctx, f.files, images, func(sink dispatcher.Sink) bool {
+		return f.sink == sink.Key() || f.sink == "" && sink.Snapshot && (sink.Disk || f.output != "")
+	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", command, err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", command, err)
 	}
-	for _, sink := range sinks {
-		if f.sink != "" && sink.Key() != f.sink {
-			continue
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, giveBack())
 		}
+	}()
+	for _, sink := range sinks {
 		spec, err := server.Machines(sink)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: sink %s: %w", command, sink.Key(), err)
+			return nil, nil, nil, fmt.Errorf("%s: sink %s: %w", command, sink.Key(), err)
 		}
 		switch {
 		case spec.Snapshot && (spec.Disk || f.output != ""):
 			names, specs = append(names, sink.Key()), append(specs, spec)
 		case f.sink != "":
-			return nil, nil, usageErrorf("%s: the manifest of %s does not allow a snapshot on disk; it says snapshot: {mode: Never} or {storage: Memory}", command, f.sink)
+			return nil, nil, nil, usageErrorf("%s: the manifest of %s does not allow a snapshot on disk; it says snapshot: {mode: Never} or {storage: Memory}", command, f.sink)
 		}
 	}
 	switch {
 	case len(names) == 0 && f.sink != "":
-		return nil, nil, usageErrorf("%s: the manifests have no sink %s", command, f.sink)
+		return nil, nil, nil, usageErrorf("%s: the manifests have no sink %s", command, f.sink)
 	case len(names) == 0:
-		return nil, nil, usageErrorf("%s: no sink of the manifests has its snapshot on disk", command)
+		return nil, nil, nil, usageErrorf("%s: no sink of the manifests has its snapshot on disk", command)
 	case len(names) > 1 && f.output != "":
-		return nil, nil, usageErrorf("%s: -o is for one snapshot, the manifests have %d sinks; pick one with --sink: %s", command, len(names), strings.Join(names, ", "))
+		return nil, nil, nil, usageErrorf("%s: -o is for one snapshot, the manifests have %d sinks; pick one with --sink: %s", command, len(names), strings.Join(names, ", "))
 	}
-	return names, specs, nil
+	return names, specs, giveBack, nil
+}
+
+// lazyImages opens the cache of images when the first one is asked for.
+type lazyImages struct {
+	flags   *imageFlags
+	streams Streams
+	store   *image.Store
+	done    func()
+}
+
+// Get implements server.Images.
+func (l *lazyImages) Get(ctx context.Context, r image.Request) (*image.Image, error) {
+	if l.store == nil {
+		var err error
+		if l.store, l.done, err = l.flags.open(l.streams); err != nil {
+			return nil, err
+		}
+	}
+	return l.store.Get(ctx, r)
+}
+
+func (l *lazyImages) close() {
+	if l.done != nil {
+		l.done()
+	}
 }
 
 // program returns the spec of a program that is named on the command line.
@@ -166,18 +203,19 @@ func (f *createFlags) program(args []string) (lease.Spec, error) {
 }
 
 func (f *createFlags) create(ctx context.Context, s Streams, args []string) (err error) {
-	names, specs, err := f.jobs(args)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	names, specs, release, err := f.jobs(ctx, s, args)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, release()) }()
 	var store *snapshots.Store
 	if f.output == "" {
 		if store, err = f.store.open("snapshot create"); err != nil {
 			return err
 		}
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	host, closeHost, err := openHost(s, f.platform)
 	if err != nil {
 		return fmt.Errorf("snapshot create: %w", err)

@@ -255,17 +255,24 @@ func (im *images) fill(s *Sink) Fetched {
 		s.Pending = fmt.Sprintf("its image %s cannot be had: %v", s.Image, p.err)
 		return Fetched{Settled: true}
 	}
-	process, err := p.image.Process(s.command, s.args, s.Env)
-	if err != nil {
-		s.Pending = fmt.Sprintf("its image %s: %v", s.Image, err)
-		return Fetched{Settled: true, Image: pinned(p.image)}
+	if err := s.complete(p.image); err != nil {
+		s.Pending = err.Error()
 	}
-	s.Image, s.ImageDigest = p.image.Ref, p.image.Digest
-	s.Root, s.Owners, s.User = p.image.Root, p.image.Owners, vmexec.User(process.User)
-	s.Program = filepath.Join(p.image.Root, process.Path)
-	s.ProgramID = p.image.Manifest
-	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir
 	return Fetched{Settled: true, Image: pinned(p.image)}
+}
+
+// complete sets what a sink has of its image. The error says why it cannot run.
+func (s *Sink) complete(i *image.Image) error {
+	process, err := i.Process(s.command, s.args, s.Env)
+	if err != nil {
+		return fmt.Errorf("its image %s: %w", s.Image, err)
+	}
+	s.Image, s.ImageDigest = i.Ref, i.Digest
+	s.Root, s.Owners, s.User = i.Root, i.Owners, vmexec.User(process.User)
+	s.Program = filepath.Join(i.Root, process.Path)
+	s.ProgramID = i.Manifest
+	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir
+	return nil
 }
 
 // hold keeps the image that a root belongs to for as long as the returned

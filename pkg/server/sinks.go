@@ -134,20 +134,45 @@ func FromKontainSink(k *v1alpha1.KontainSink) Sink {
 	return Sink{Sink: s, Policy: image.Policy(spec.ImagePullPolicy), command: spec.Command, args: spec.Args}
 }
 
-// Sinks reads the sinks of all paths; see manifest.Load.
-func Sinks(paths []string) ([]dispatcher.Sink, error) {
+// Sinks reads the sinks of all paths for which wanted says so; see manifest.Load. Those
+// with an image are as they are served: it is got from images, and stays there until
+// release is called.
+func Sinks(ctx context.Context, paths []string, images Images, wanted func(dispatcher.Sink) bool) (sinks []dispatcher.Sink, release func() error, err error) {
+	var held []*image.Image
+	release = func() error {
+		var errs []error
+		for _, i := range held {
+			errs = append(errs, i.Close())
+		}
+		return errors.Join(errs...)
+	}
 	read, err := load(paths)
-	var sinks []dispatcher.Sink
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, s := range read {
+		if !wanted(s.Sink) {
+			continue
+		}
+		if s.Image != "" {
+			i, err := images.Get(ctx, image.Request{Ref: s.Image, Policy: s.Policy, Scope: s.Scope})
+			if err == nil {
+				held = append(held, i)
+				err = s.complete(i)
+			}
+			if err != nil {
+				return nil, nil, errors.Join(fmt.Errorf("sink %s: %w", s.Key(), err), release())
+			}
+		}
 		sinks = append(sinks, s.Sink)
 	}
-	return sinks, err
+	return sinks, release, nil
 }
 
 // Machines returns what the machines of a sink are made from.
 func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	if s.Image != "" && s.Program == "" {
-		return lease.Spec{}, fmt.Errorf("its image %s is not fetched; `kontain serve` does that and makes the snapshot", s.Image)
+		return lease.Spec{}, fmt.Errorf("its image %s is not fetched", s.Image)
 	}
 	spec := lease.Spec{
 		Scope: s.Namespace, Program: s.Program, Root: s.Root, Owners: s.Owners, User: s.User, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
