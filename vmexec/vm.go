@@ -298,7 +298,7 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 
 // runOn runs the program, with a line when there is one.
 func (vm *VM) runOn(ctx context.Context, l *Line, streams ...*fd.StreamOutput) (*Result, error) {
-	if vm.snapshot != nil && vm.program.spec.Outward {
+	if vm.snapshot != nil && vm.kernel.Net.Outward() {
 		// Whoever a connection of the snapshot leads to knows nothing of this machine.
 		vm.kernel.Post(vm.kernel.Net.Sever)
 	}

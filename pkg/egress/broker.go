@@ -93,7 +93,7 @@ type Stats struct {
 type Broker struct {
 	policy  *policy.Policy
 	options Options
-	running sync.WaitGroup
+	running tasks
 
 	mu    sync.Mutex
 	names recent[string, *lookup]         // that were asked for
@@ -135,8 +135,49 @@ func (b *Broker) Stats() Stats {
 }
 
 // Close waits until nothing of the broker's sessions is under way any more. They must
-// have been closed.
-func (b *Broker) Close() { b.running.Wait() }
+// have ended.
+func (b *Broker) Close() { b.running.wait() }
+
+// tasks counts goroutines. Other than with a sync.WaitGroup more may begin while somebody
+// waits.
+type tasks struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // closed when n becomes 0; nil: nobody waits
+}
+
+func (t *tasks) run(f func()) {
+	t.mu.Lock()
+	t.n++
+	t.mu.Unlock()
+	go func() {
+		defer t.done()
+		f()
+	}()
+}
+
+func (t *tasks) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n--; t.n == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
+	}
+}
+
+func (t *tasks) wait() {
+	t.mu.Lock()
+	if t.n == 0 {
+		t.mu.Unlock()
+		return
+	}
+	if t.none == nil {
+		t.none = make(chan struct{})
+	}
+	none := t.none
+	t.mu.Unlock()
+	<-none
+}
 
 // Begin implements the network outside for one run of a machine: an event, or the start
 // of a program. end closes what is left of it, but for what the program has written

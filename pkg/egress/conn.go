@@ -45,7 +45,6 @@ func (s *session) Connect(vm *talk.Conn, to netip.AddrPort) {
 	if !closed && !tooMany {
 		s.opened++
 		s.conns[c] = struct{}{}
-		s.b.running.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
@@ -56,13 +55,12 @@ func (s *session) Connect(vm *talk.Conn, to netip.AddrPort) {
 		s.complain("a connection was refused", "address", to.Addr(), "port", to.Port(), "why", "one event has asked for too many")
 		_ = vm.Refuse(unix.EADDRNOTAVAIL)
 	default:
-		go func() {
-			defer s.b.running.Done()
+		s.b.running.run(func() {
 			c.serve()
 			s.mu.Lock()
 			delete(s.conns, c)
 			s.mu.Unlock()
-		}()
+		})
 	}
 }
 

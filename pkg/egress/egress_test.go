@@ -22,6 +22,7 @@ import (
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/egress"
 	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/vmexec"
 )
 
 // serve serves TCP on the loopback interface with f, and returns the address.
@@ -72,7 +73,7 @@ func echo(c *net.TCPConn) {
 // sink is one that runs the test's program, which may connect to what is listed.
 func sink(program string, tier lease.Tier, args []string, list ...string) dispatcher.Sink {
 	return dispatcher.Sink{
-		Program: program, Args: args, Tier: tier, Egress: list,
+		Program: program, Args: args, Tier: tier, Egress: list, Limits: vmexec.Limits{Wall: time.Minute},
 		Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractStdio}},
 	}
 }
@@ -81,6 +82,16 @@ func sink(program string, tier lease.Tier, args []string, list ...string) dispat
 func do(t *testing.T, k *contracttest.Sink, what, addr string, n int) string {
 	t.Helper()
 	return strings.Trim(k.Data(t, fmt.Sprint(what, addr, n), fmt.Sprintf(`{"Do":%q,"Addr":%q,"N":%d}`, what, addr, n)), `"`)
+}
+
+// settle waits until no connection of an event is open.
+func settle(t *testing.T, k *contracttest.Sink) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); k.Stats().Machines.Egress.Open > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections of events that have ended are open", k.Stats().Machines.Egress.Open)
+		}
+	}
 }
 
 // names are the addresses of names.
@@ -138,6 +149,7 @@ func TestMachines(t *testing.T) {
 						t.Errorf("%s %s: %q, want %q", s.what, s.addr, got, s.want)
 					}
 				}
+				settle(t, k)
 				e := k.Stats().Machines.Egress
 				if e.Connections != 4 || e.Refused != 3 || e.Failed != 0 || e.Sent != e.Received || e.Sent < 3<<20 {
 					t.Errorf("counted: %+v", *e)
@@ -275,10 +287,6 @@ func TestHostile(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Error("the connection of a program that has ended is open")
 		}
-		for end := time.Now().Add(time.Minute); k.Stats().Machines.Egress.Open > 0; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%d connections of events that have ended are open", k.Stats().Machines.Egress.Open)
-			}
-		}
+		settle(t, k)
 	})
 }

@@ -43,7 +43,6 @@ func (s *session) Resolve(q *talk.Query) {
 	if !closed && !tooMany {
 		s.looked++
 		s.looking++
-		s.b.running.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
@@ -53,8 +52,7 @@ func (s *session) Resolve(q *talk.Query) {
 		fail(talk.ServerFailure, "one event has asked for too many")
 		return
 	}
-	go func() {
-		defer s.b.running.Done()
+	s.b.running.run(func() {
 		addresses, err := s.b.lookup(s.ctx, q.Name)
 		s.mu.Lock()
 		s.looking--
@@ -69,7 +67,7 @@ func (s *session) Resolve(q *talk.Query) {
 		default:
 			fail(talk.ServerFailure, err.Error())
 		}
-	}()
+	})
 }
 
 // quoted is a name for the log: a program can ask for anything.
@@ -98,7 +96,7 @@ func (b *Broker) lookup(ctx context.Context, name string) ([]netip.Addr, error) 
 	if !ok {
 		l = &lookup{done: make(chan struct{})}
 		b.names.set(name, l)
-		b.running.Go(func() { b.resolve(name, l) })
+		b.running.run(func() { b.resolve(name, l) })
 	}
 	b.mu.Unlock()
 	select {

@@ -4,7 +4,6 @@
 package talk
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -57,17 +56,32 @@ func (q *Query) Answer(code uint16, addresses []netip.Addr, ttl time.Duration) {
 	}
 }
 
-// SetOutward says who makes the connections that programs ask for; without it they
-// reach nothing outside. It is called before the run.
-func (s *Side) SetOutward(o Outward) { s.outward = o }
+// SetOutward says who makes the connections that programs ask for; without one, or with
+// nil, they reach nothing outside. It is called before the run.
+func (s *Side) SetOutward(o Outward) {
+	if o == nil {
+		o = nowhere{}
+	}
+	s.outward = o
+}
+
+// nowhere is no network outside.
+type nowhere struct{}
+
+// Connect implements Outward.
+func (nowhere) Connect(c *Conn, _ netip.AddrPort) { _ = c.Refuse(unix.ENETUNREACH) }
+
+// Resolve implements Outward.
+func (nowhere) Resolve(q *Query) { q.Answer(NameError, nil, 0) }
 
 // hearOutward is Hear for what begins something outside. Other messages are not done
 // with it.
 func (s *Side) hearOutward(m Message) (done bool, err error) {
-	if s.outward == nil {
-		return true, errors.New("a message about the network outside, which is not there")
-	}
-	switch m.Op { //nolint:exhaustive // all others are about a connection that is there
+	switch m.Op {
+	default:
+		return true, fmt.Errorf("a message of kind %d from a virtual machine", m.Op)
+	case Data, End, Taken, Close: // of a connection that is there, or was
+		return false, nil
 	case Resolve:
 		s.outward.Resolve(&Query{Name: string(m.Data), side: s, id: m.Conn})
 		return true, nil
@@ -82,7 +96,6 @@ func (s *Side) hearOutward(m Message) (done bool, err error) {
 		s.outward.Connect(c, netip.AddrPortFrom(netip.AddrFrom16([AddressSize]byte(m.Data)).Unmap(), m.Port))
 		return true, nil
 	}
-	return false, nil
 }
 
 // Opened tells the program that the connection which it asked for is there.

@@ -39,7 +39,7 @@ type Transport interface {
 type Side struct {
 	transport Transport
 	started   bool
-	outward   Outward // nil: programs reach nothing outside
+	outward   Outward
 
 	mu      sync.Mutex
 	changed sync.Cond // anything below, or in a connection
@@ -54,7 +54,7 @@ type Side struct {
 // NewSide returns the side of a VM that t leads to. started: the program is started,
 // and does not go on from a snapshot.
 func NewSide(started bool, t Transport) *Side {
-	s := &Side{transport: t, started: started, nextID: firstDial}
+	s := &Side{transport: t, started: started, nextID: firstDial, outward: nowhere{}}
 	if started {
 		s.nextID = 1
 	}

@@ -60,7 +60,6 @@ func TestHostileMessages(t *testing.T) {
 		"odd number":          {Op: Accept, Conn: 3, Port: 1},
 		"nothing was sent":    {Op: Taken, Conn: 1, N: 1},
 		"what the host says":  {Op: Resolved, Conn: FirstOutward},
-		"nobody leads out":    {Op: Connect, Conn: FirstOutward, Data: make([]byte, AddressSize)},
 		"a short address":     {Op: Connect, Conn: FirstOutward, Data: make([]byte, 4)},
 		"an inner number":     {Op: Connect, Conn: 2, Data: make([]byte, AddressSize)},
 		"a name of nothing":   {Op: Resolve, Conn: FirstOutward},
@@ -137,5 +136,23 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("connections without bounds")
+	}
+}
+
+// TestNowhere has a program that asks for the network outside where there is none.
+func TestNowhere(t *testing.T) {
+	to := &told{}
+	s := NewSide(true, to)
+	for _, m := range []Message{
+		{Op: Connect, Conn: FirstOutward, Data: make([]byte, AddressSize)},
+		{Op: Data, Conn: FirstOutward, Data: []byte("x")}, // before it heard the answer
+		{Op: Resolve, Conn: FirstOutward, Data: []byte("a")},
+	} {
+		if err := s.Hear(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(to.all) != 2 || to.all[0].Op != Close || unix.Errno(to.all[0].N) != unix.ENETUNREACH || to.all[1].Op != Resolved || to.all[1].Port != NameError {
+		t.Errorf("answers: %+v", to.all)
 	}
 }

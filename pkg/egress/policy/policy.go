@@ -205,9 +205,16 @@ type Refusal struct{ Reason string }
 
 func (r *Refusal) Error() string { return r.Reason }
 
-// Name reports whether a program may ask for the addresses of a name.
+// Name reports whether a program may ask for the addresses of a name. One with bytes that
+// no name of a host has is never listed.
 func (p *Policy) Name(name string) bool {
 	name = strings.ToLower(name)
+	odd := func(r rune) bool {
+		return r != '-' && r != '_' && r != '.' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	}
+	if strings.ContainsFunc(name, odd) || strings.Contains(name, "..") || strings.HasPrefix(name, ".") {
+		return false
+	}
 	return slices.ContainsFunc(p.entries, func(e entry) bool { return e.matches(name) })
 }
 

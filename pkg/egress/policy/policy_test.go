@@ -178,6 +178,7 @@ func TestNames(t *testing.T) {
 	p := mustParse(t, "api.example.com:443", "*.example.org:80", "10.0.0.0/8")
 	for name, want := range map[string]bool{
 		"api.example.com": true, "API.Example.COM": true, "example.com": false, "a.example.org": true, "example.org": false, "": false, "10.0.0.1": false,
+		"_x.a.example.org": true, "a b.example.org": false, "a\x00.example.org": false, "a..example.org": false, ".a.example.org": false,
 	} {
 		if got := p.Name(name); got != want {
 			t.Errorf("%q: %t", name, got)

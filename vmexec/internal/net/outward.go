@@ -63,6 +63,9 @@ type outwardConn struct {
 // listens for.
 func (st *Stack) SetOutward(loopback bool) { st.outward.on, st.outward.loopback = true, loopback }
 
+// Outward reports whether programs may ask for the network outside.
+func (st *Stack) Outward() bool { return st.outward.on }
+
 // OutwardBusy reports whether a program waits for something outside.
 func (st *Stack) OutwardBusy() bool {
 	if len(st.outward.queries) > 0 {
