@@ -33,6 +33,7 @@ const (
 // flags are how the receiver is run. What it is told of the cluster is in variables.
 type flags struct {
 	listen, listenTLS, listenStatus string
+	metrics                         string
 	quietPeriod, drainTimeout       time.Duration
 	startTime                       time.Duration
 	worker, jail, cgroup            string
@@ -48,6 +49,7 @@ func (f *flags) add(fs *flag.FlagSet) {
 	fs.StringVar(&f.listen, "listen", fmt.Sprintf(":%d", install.HTTPPort), "`address` for events")
 	fs.StringVar(&f.listenTLS, "listen-tls", fmt.Sprintf(":%d", install.HTTPSPort), "`address` for events over TLS")
 	fs.StringVar(&f.listenStatus, "listen-status", fmt.Sprintf(":%d", sinkstatus.Port), "`address` for probes and for what the controller asks")
+	fs.StringVar(&f.metrics, "metrics-address", fmt.Sprintf(":%d", install.MetricsPort), "`address` to answer Prometheus on, at /metrics")
 	fs.DurationVar(&f.quietPeriod, "drain-quiet-period", defaultQuietPeriod, "`time` without events before a drain closes the listeners")
 	fs.DurationVar(&f.drainTimeout, "drain-timeout", defaultDrainTimeout, "longest `time` of a drain; the pod's grace period must be longer")
 	fs.DurationVar(&f.startTime, "start-time", cluster.DefaultStartTime, "longest `time` to wait for the sinks' images and programs before the receiver is ready")
@@ -55,7 +57,7 @@ func (f *flags) add(fs *flag.FlagSet) {
 	fs.StringVar(&f.jail, "jail", "auto", "`level` of the jail of worker processes: 1, 2 (no sink is served without it), or auto: 2 where it is to be had")
 	fs.StringVar(&f.cgroup, "cgroup", "", "`folder` of a cgroup for the jail of level 2 (default: the one of this process)")
 	f.maxBody = 1 << 20
-	f.imageSize, f.snapshotSize = 20<<30, snapshots.DefaultSize
+	f.imageSize, f.snapshotSize = 10<<30, 5<<30 // what an emptyDir of 20 GiB holds
 	fs.Var(&f.memory, "memory", "most `memory` that all machines may have together (default: four fifths of what this process may use)")
 	fs.Var(&f.maxBody, "max-body", "largest request `body`")
 	fs.StringVar(&f.imageDir, "image-dir", "", "`folder` of the image cache (default: $KONTAIN_IMAGE_DIR)")

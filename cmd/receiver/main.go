@@ -89,6 +89,20 @@ func run(ctx context.Context) (err error) {
 	log := slog.New(zapslog.NewHandler(sugared.Desugar().Core()))
 	configs.Watch(logging.ConfigMapName(), logging.UpdateLevelFromConfigMap(sugared, level, component))
 
+	observed, err := observabilityConfig(ctx, kube, configs, dedicated)
+	if err != nil {
+		return err
+	}
+	telemetry, err := newTelemetry(ctx, observed)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := telemetry.close(); err != nil {
+			log.Warn("metrics and spans were not sent", "error", err)
+		}
+	}()
+
 	host, noKVM := vmexec.Open(vmexec.KVM)
 	if noKVM != nil {
 		host = nil
@@ -142,10 +156,12 @@ func run(ctx context.Context) (err error) {
 	srv, err := server.New(server.Config{
 		Origin: origin,
 		Listen: f.listen, ListenTLS: f.listenTLS, TLS: tls, Wrap: cluster.Transport(features.Load),
+		Metrics: telemetry.metrics, ListenMetrics: f.metrics,
 		ListenProbes: f.listenStatus, Probes: sinkstatus.Handler(origin.Status),
 		Host: host, Worker: worker, Jail: jail, Memory: uint64(f.memory), Snapshots: kept, Images: images,
 		Receiver: receiver.Options{
 			MaxBody:    int64(f.maxBody),
+			Tracer:     telemetry.tracer,
 			Authorizer: &cluster.Auth{Verifier: verifier, Features: features.Load, Sinks: sinks.Lister(), Logger: log},
 		},
 		QuietPeriod: f.quietPeriod, DrainTimeout: f.drainTimeout, Logger: log,
@@ -159,7 +175,7 @@ func run(ctx context.Context) (err error) {
 	if err := controller.StartInformers(ctx.Done(), shared...); err != nil {
 		return fmt.Errorf("start informers: %w", err)
 	}
-	log.Info("receiver", "events", srv.Addr(), "tls", srv.TLSAddr(), "status", srv.ProbeAddr(), "only", os.Getenv(install.SinkEnv))
+	log.Info("receiver", "events", srv.Addr(), "tls", srv.TLSAddr(), "status", srv.ProbeAddr(), "metrics", srv.MetricsAddr(), "only", os.Getenv(install.SinkEnv))
 	return srv.Run(ctx)
 }
 

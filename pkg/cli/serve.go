@@ -22,6 +22,7 @@ import (
 
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/observability"
 	"kontain.dev/eventing/pkg/receiver"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/worker"
@@ -53,6 +54,7 @@ type serveFlags struct {
 	logLevel     string
 	snapshots    storeFlags
 	images       imageFlags
+	metrics      string
 }
 
 func newServe(s Streams, m machines) *cobra.Command {
@@ -108,6 +110,7 @@ up while it runs. SIGINT and SIGTERM drain: no accepted event is lost.
 	cmd.Flags().DurationVar(&f.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "longest `time` of a drain; events that run longer are ended")
 	f.snapshots.add(cmd)
 	f.images.add(cmd)
+	cmd.Flags().StringVar(&f.metrics, "metrics-address", "", "`address`, HOST:PORT, to answer Prometheus on, at /metrics (default: none)")
 	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "least `level` of what is logged: debug (what each event cost), info, warn or error")
 	return cmd
@@ -168,7 +171,17 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	if err != nil {
 		logger.Warn("snapshots are kept in memory only: programs are started again after a restart", "reason", err)
 	}
+	var metrics server.Metrics
+	if f.metrics != "" {
+		if _, _, err := net.SplitHostPort(f.metrics); err != nil {
+			return none, usageErrorf("serve: --metrics-address %q: must be HOST:PORT, such as 127.0.0.1:9090", f.metrics)
+		}
+		if metrics, err = observability.New(observability.Options{}); err != nil {
+			return none, fmt.Errorf("serve: %w", err)
+		}
+	}
 	return server.Config{
+		Metrics: metrics, ListenMetrics: f.metrics,
 		Snapshots:    store,
 		Paths:        f.files,
 		Listen:       f.listen,

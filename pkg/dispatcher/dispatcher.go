@@ -80,8 +80,16 @@ type Options struct {
 	// All others, as sinks without events for their IdleTime, hold nothing until one
 	// does. A new generation of a sink that is awake is made ready in any case.
 	Ahead int
+	// Observer, when set, is told of each event.
+	Observer Observer
 	// Logger gets failures, changes, and what programs write to stderr.
 	Logger *slog.Logger
+}
+
+// Observer is told what became of an event of a sink, NAMESPACE/NAME, and how long that
+// took, waiting included. An event waits for it.
+type Observer interface {
+	Event(ctx context.Context, sink string, o reply.Outcome, took time.Duration)
 }
 
 // SinkError says why the new generation of a sink does not serve.
@@ -392,6 +400,9 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 			o = reply.Fail(reply.Failf(http.StatusInternalServerError, reply.Internal, "internal error in the receiver; its log has the details"))
 		}
 		s.count(o)
+		if d.options.Observer != nil {
+			d.options.Observer.Event(ctx, s.key, o, time.Since(start))
+		}
 		debug := d.options.Logger.Enabled(ctx, slog.LevelDebug)
 		if f := o.Failure; f != nil {
 			log().Warn("event failed", "status", f.Status, "reason", f.Reason, "error", f.Message, "took", time.Since(start))
@@ -405,7 +416,9 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	if f := s.notReady(); f != nil {
 		return reply.Fail(f)
 	}
+	end := step(ctx, "queue")
 	release, err := s.queue.Acquire(ctx)
+	end()
 	if err != nil {
 		return reply.Fail(s.queueFailure(ctx, err))
 	}
@@ -444,7 +457,10 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		// Waiting for a machine is waiting in the queue to its sender.
 		request.Deadline = start.Add(g.spec.Queue.Timeout)
 	}
-	if vm, err = g.source.Lease(ctx, request); err != nil {
+	end = step(ctx, "restore")
+	vm, err = g.source.Lease(ctx, request)
+	end()
+	if err != nil {
 		vm = nil
 		if ctx.Err() != nil || errors.Is(err, lease.ErrTimeout) {
 			return reply.Fail(s.queueFailure(ctx, err))
@@ -464,7 +480,9 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 		talk = conversation{talker: t, event: e}
 		io.Talk = talk.hold
 	}
+	end = step(ctx, "run")
 	result, err := vm.Run(ctx, io)
+	end()
 	if err == nil {
 		cost = s.charge(waited, restored, &result.Stats)
 	}

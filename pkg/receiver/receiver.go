@@ -28,6 +28,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"kontain.dev/eventing/pkg/event"
 	"kontain.dev/eventing/pkg/reply"
 )
@@ -79,6 +84,9 @@ type Options struct {
 	WebhookOrigins []string
 	// Authorizer, when set, decides whose events are taken. Without it everybody's are.
 	Authorizer Authorizer
+	// Tracer, when set, has a span for each request to a sink, as part of the trace of the
+	// header traceparent.
+	Tracer trace.Tracer
 	// Logger gets what nobody else learns of.
 	Logger *slog.Logger
 }
@@ -194,7 +202,9 @@ func (rc *Receiver) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodPost:
+		r, end := rc.trace(w, r, namespace, name)
 		replies, mode, f := rc.take(w, r, namespace, name)
+		end(f)
 		if f == nil {
 			f = writeReplies(w, mode, replies)
 		}
@@ -211,6 +221,27 @@ func (rc *Receiver) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Allow", "POST, OPTIONS")
 		writeFailure(w, reply.Failf(http.StatusMethodNotAllowed, reply.MethodNotAllowed, "the method %s is not for sinks; POST a CloudEvent", r.Method))
+	}
+}
+
+// trace begins the span of a request, of which the response tells, and returns the request
+// with it and what ends it.
+func (rc *Receiver) trace(w http.ResponseWriter, r *http.Request, namespace, name string) (*http.Request, func(*reply.Failure)) {
+	if rc.options.Tracer == nil {
+		return r, func(*reply.Failure) {}
+	}
+	var hop propagation.TraceContext
+	ctx, span := rc.options.Tracer.Start(hop.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), "receive",
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("namespace", namespace), attribute.String("sink", name)))
+	if span.IsRecording() {
+		hop.Inject(ctx, propagation.HeaderCarrier(w.Header()))
+	}
+	return r.WithContext(ctx), func(f *reply.Failure) {
+		if f != nil {
+			span.SetAttributes(attribute.Int("http.response.status_code", f.Status))
+			span.SetStatus(codes.Error, string(f.Reason))
+		}
+		span.End()
 	}
 }
 

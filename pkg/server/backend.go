@@ -42,8 +42,16 @@ func newBackend(c *Config) (*Backend, error) {
 		b.hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells}
 		b.machines = b.hosts.source(c.Jail)
 	}
-	b.dispatcher = dispatcher.New(dispatcher.Options{Source: b.source, Contract: NewContract, Ahead: ahead, Logger: c.Logger})
+	b.dispatcher = dispatcher.New(dispatcher.Options{Source: b.source, Contract: NewContract, Ahead: ahead, Observer: observer(c.Metrics), Logger: c.Logger})
 	return b, nil
+}
+
+// observer returns what is told of events; nil when nothing is.
+func observer(m Metrics) dispatcher.Observer {
+	if m == nil {
+		return nil
+	}
+	return m
 }
 
 // source returns what makes the machines of sinks on their platforms.

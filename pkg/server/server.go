@@ -62,6 +62,9 @@ type Config struct {
 	// away from the events. Empty: only Listen has them.
 	ListenProbes string
 	Probes       http.Handler
+	// Metrics, when set, is told of events and answers on the address ListenMetrics.
+	Metrics       Metrics
+	ListenMetrics string
 	// Wrap, when set, goes around the handler of events of each listener.
 	Wrap func(next http.Handler, secure bool) http.Handler
 	// Host runs the machines of sinks that do not ask for another platform by
@@ -100,6 +103,15 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Logger gets changes and failures.
 	Logger *slog.Logger
+}
+
+// Metrics is told of events, and answers those who ask for metrics.
+// *observability.Metrics is one.
+type Metrics interface {
+	dispatcher.Observer
+	// Watch sets where counts come from.
+	Watch(stats func() []dispatcher.Stats)
+	Handler() http.Handler
 }
 
 // Jail says how worker processes are kept from what is none of their business. The zero
@@ -153,6 +165,7 @@ type Server struct {
 	backend   *Backend
 	endpoints []*endpoint // that take events
 	probes    *endpoint   // nil: the others answer them
+	metrics   *endpoint   // nil: there are none
 
 	known    atomic.Bool
 	ready    atomic.Bool
@@ -245,6 +258,14 @@ func New(c Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
+	if c.Metrics != nil {
+		c.Metrics.Watch(s.backend.Stats)
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", c.Metrics.Handler())
+		if s.metrics, err = s.open(c.ListenMetrics, mux); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -275,7 +296,7 @@ func (s *Server) open(address string, h http.Handler) (*endpoint, error) {
 // closeListeners closes those that are not served.
 func (s *Server) closeListeners() error {
 	var errs []error
-	for _, e := range append(s.endpoints, s.probes) {
+	for _, e := range append(s.endpoints, s.probes, s.metrics) {
 		if e != nil {
 			errs = append(errs, e.listener.Close())
 		}
@@ -292,6 +313,14 @@ func (s *Server) ProbeAddr() net.Addr {
 		return s.Addr()
 	}
 	return s.probes.listener.Addr()
+}
+
+// MetricsAddr returns the address that metrics are asked for on; nil without it.
+func (s *Server) MetricsAddr() net.Addr {
+	if s.metrics == nil {
+		return nil
+	}
+	return s.metrics.listener.Addr()
 }
 
 // TLSAddr returns the address that the server takes events on over TLS; nil without it.
@@ -336,13 +365,13 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	ended := make(chan error, 1)
 	background.Go(func() { ended <- s.origin.Run(originCtx, s.backend, s.tell) })
 	serving := 0
-	served := make(chan error, len(s.endpoints)+1)
+	served := make(chan error, len(s.endpoints)+2)
 	serve := func(e *endpoint) {
 		serving++
 		background.Go(func() { served <- e.serve() })
 	}
-	if s.probes != nil {
-		serve(s.probes)
+	for _, e := range s.about() {
+		serve(e)
 	}
 	// No event is taken before it is known which sinks there are.
 	select {
@@ -437,11 +466,21 @@ func (s *Server) drain(ctx context.Context) error {
 			err = fmt.Errorf("connections were cut: %w", context.Cause(ctx))
 		}
 	}
-	if s.probes != nil {
-		err = errors.Join(err, s.probes.server.Close())
+	for _, e := range s.about() {
+		err = errors.Join(err, e.server.Close())
 	}
 	s.config.Logger.Info("drained")
 	return err
+}
+
+// about returns what tells about the server, from its start to its end.
+func (s *Server) about() (all []*endpoint) {
+	for _, e := range []*endpoint{s.probes, s.metrics} {
+		if e != nil {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // shutdown closes the listeners that take events, and waits for the requests that run.

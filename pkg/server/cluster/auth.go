@@ -82,6 +82,9 @@ func (a *Auth) Events(r *http.Request, namespace, name string, events []*event.E
 		if err != nil {
 			return reply.FromError(err)
 		}
+		if header["Content-Type"] == nil {
+			delete(header, "Content-Type") // the SDK expects a value under each name
+		}
 		// The verifier reads an event from a request, so each gets one, of what was read
 		// within the receiver's limits.
 		one := r.WithContext(r.Context())

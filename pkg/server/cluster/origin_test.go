@@ -118,6 +118,7 @@ type harness struct {
 	origin   *Origin
 	url      string
 	status   string
+	secure   string // address of TLS
 	log      *syncBuffer
 	stop     context.CancelFunc
 	ended    chan error
@@ -168,6 +169,9 @@ func start(t *testing.T, images *registry, change func(*Config, *server.Config),
 		t.Fatal(err)
 	}
 	h.url, h.status = "http://"+srv.Addr().String(), srv.ProbeAddr().String()
+	if a := srv.TLSAddr(); a != nil {
+		h.secure = a.String()
+	}
 	factory.Start(ctx.Done())
 	go func() {
 		err := srv.Run(ctx)

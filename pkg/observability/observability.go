@@ -1,0 +1,288 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package observability counts what becomes of events, for Prometheus and for any other
+// reader of OpenTelemetry. Most of it is read from what the dispatcher counts anyway, at
+// the moment that it is asked for: an event costs one record of a histogram.
+package observability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/bridge/opencensus"
+	exporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+
+	"kontain.dev/eventing/pkg/dispatcher"
+	"kontain.dev/eventing/pkg/reply"
+)
+
+// Scope is the instrumentation scope of metrics and spans.
+const Scope = "kontain.dev/eventing"
+
+// mostSinks is how many sinks have rows of their own. What is beyond counts together, so
+// that tenants who make sinks without end do not fill the memory of those who read.
+const mostSinks = 1000
+
+// mostRows bounds the rows of one instrument, of which a sink has one for each result.
+const mostRows = (mostSinks + 1) * 32
+
+// otherSinks is the name that the sinks beyond count under, in no namespace.
+const otherSinks = "_other"
+
+// Names of attributes. A result is Accepted, Replied or a reply.Reason.
+const (
+	attrNamespace = "namespace"
+	attrSink      = "sink"
+	attrResult    = "result"
+
+	resultAccepted = "Accepted"
+	resultReplied  = "Replied"
+)
+
+// bounds are the upper bounds of the histogram's buckets, in seconds: a machine that is
+// prepared answers within a millisecond, a program that is started within seconds.
+var bounds = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+
+// Options say what to measure for.
+type Options struct {
+	// Resource describes this process.
+	Resource *resource.Resource
+	// Provider makes the provider of meters, with other readers beside those of the
+	// options it is given; nil: without others.
+	Provider func(...sdk.Option) (metric.MeterProvider, error)
+}
+
+// Metrics has the metrics of a receiver. It is a dispatcher.Observer.
+type Metrics struct {
+	provider metric.MeterProvider
+	registry *prometheus.Registry
+	latency  metric.Float64Histogram
+
+	mu    sync.RWMutex
+	stats func() []dispatcher.Stats // nil: none yet
+	sinks map[string]sinkOptions    // by NAMESPACE/NAME
+}
+
+// sinkOptions are the attributes of a sink's events, made once: those accepted without a
+// reply, with one, and those that failed by reason.
+type sinkOptions struct {
+	accepted, replied metric.RecordOption
+	failed            *sync.Map // reply.Reason to metric.RecordOption
+	base              []attribute.KeyValue
+}
+
+// New makes metrics. What libraries count with OpenCensus is among them.
+func New(o Options) (*Metrics, error) {
+	m := &Metrics{registry: prometheus.NewRegistry(), sinks: map[string]sinkOptions{}}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reader, err := exporter.New(exporter.WithRegisterer(m.registry), exporter.WithoutScopeInfo(), exporter.WithProducer(opencensus.NewMetricProducer()))
+	if err != nil {
+		return nil, fmt.Errorf("metrics for Prometheus: %w", err)
+	}
+	options := []sdk.Option{sdk.WithReader(reader), sdk.WithCardinalityLimit(mostRows)}
+	if o.Resource != nil {
+		options = append(options, sdk.WithResource(o.Resource))
+	}
+	if o.Provider == nil {
+		o.Provider = func(options ...sdk.Option) (metric.MeterProvider, error) {
+			return sdk.NewMeterProvider(options...), nil
+		}
+	}
+	if m.provider, err = o.Provider(options...); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if err := m.instruments(); err != nil {
+		return nil, errors.Join(fmt.Errorf("metrics: %w", err), m.Shutdown(context.Background()))
+	}
+	return m, nil
+}
+
+// Watch sets where the counts come from.
+func (m *Metrics) Watch(stats func() []dispatcher.Stats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stats = stats
+}
+
+// Handler answers Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 30 * time.Second})
+}
+
+// Shutdown sends what has not been sent, and ends.
+func (m *Metrics) Shutdown(ctx context.Context) error {
+	if p, ok := m.provider.(interface{ Shutdown(context.Context) error }); ok {
+		return p.Shutdown(ctx)
+	}
+	return nil
+}
+
+// Event records how long an event took, from its reading to its outcome.
+func (m *Metrics) Event(ctx context.Context, sink string, o reply.Outcome, took time.Duration) {
+	options := m.options(sink)
+	m.latency.Record(ctx, took.Seconds(), options.of(o))
+}
+
+func (m *Metrics) options(sink string) sinkOptions {
+	m.mu.RLock()
+	o, ok := m.sinks[sink]
+	m.mu.RUnlock()
+	if ok {
+		return o
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o, ok := m.sinks[sink]; ok {
+		return o
+	}
+	if len(m.sinks) > mostSinks {
+		sink = "/" + otherSinks
+		if o, ok := m.sinks[sink]; ok {
+			return o
+		}
+	}
+	o = newSinkOptions(sink)
+	m.sinks[sink] = o
+	return o
+}
+
+func newSinkOptions(sink string) sinkOptions {
+	base := attributes(sink)
+	return sinkOptions{accepted: withResult(base, resultAccepted), replied: withResult(base, resultReplied), failed: &sync.Map{}, base: base}
+}
+
+func (o *sinkOptions) of(outcome reply.Outcome) metric.RecordOption {
+	switch {
+	case outcome.Failure != nil:
+		reason := outcome.Failure.Reason
+		if known, ok := o.failed.Load(reason); ok {
+			return known.(metric.RecordOption)
+		}
+		made := withResult(o.base, string(reason))
+		o.failed.Store(reason, made)
+		return made
+	case outcome.Event != nil:
+		return o.replied
+	}
+	return o.accepted
+}
+
+func withResult(base []attribute.KeyValue, result string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(append(base[:len(base):len(base)], attribute.String(attrResult, result))...))
+}
+
+func attributes(sink string) []attribute.KeyValue {
+	namespace, name, _ := strings.Cut(sink, "/")
+	return []attribute.KeyValue{attribute.String(attrNamespace, namespace), attribute.String(attrSink, name)}
+}
+
+// instruments makes the instruments, most of which ask the dispatcher.
+func (m *Metrics) instruments() (err error) {
+	meter := m.provider.Meter(Scope)
+	var errs []error
+	counter := func(name, unit, about string) metric.Int64ObservableCounter {
+		c, err := meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(about))
+		errs = append(errs, err)
+		return c
+	}
+	gauge := func(name, unit, about string) metric.Int64ObservableGauge {
+		g, err := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(about))
+		errs = append(errs, err)
+		return g
+	}
+	m.latency, err = meter.Float64Histogram("kontain.event.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(bounds...),
+		metric.WithDescription("Time from the reading of an event to its outcome, waiting included."))
+	errs = append(errs, err)
+	events := counter("kontain.events", "{event}", "Events by what became of them.")
+	running := gauge("kontain.events.running", "{event}", "Events in virtual machines.")
+	waiting := gauge("kontain.events.waiting", "{event}", "Events that wait for a virtual machine.")
+	flight := gauge("kontain.events.in_flight", "{event}", "Events of all sinks that run or wait: what to scale receivers by.")
+	sinks := gauge("kontain.sinks", "{sink}", "Sinks, by whether one is ready.")
+	made := counter("kontain.machines.made", "{machine}", "Virtual machines that were started or restored from a snapshot.")
+	resets := counter("kontain.machines.reset", "{machine}", "Virtual machines that were reset to their snapshot for another event.")
+	alive := gauge("kontain.machines.alive", "{machine}", "Virtual machines that are prepared, at work, or being made or reset.")
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		m.mu.RLock()
+		stats := m.stats
+		m.mu.RUnlock()
+		if stats == nil {
+			return nil
+		}
+		all := stats()
+		total, ready := 0, 0
+		for _, row := range fold(all) {
+			of := metric.WithAttributeSet(attribute.NewSet(row.attributes...))
+			for result, n := range row.results {
+				o.ObserveInt64(events, n, withResult(row.attributes, result))
+			}
+			o.ObserveInt64(running, int64(row.running), of)
+			o.ObserveInt64(waiting, int64(row.waiting), of)
+			o.ObserveInt64(made, row.made, of)
+			o.ObserveInt64(resets, row.resets, of)
+			o.ObserveInt64(alive, int64(row.alive), of)
+			total += row.running + row.waiting
+			ready += row.ready
+		}
+		o.ObserveInt64(flight, int64(total))
+		o.ObserveInt64(sinks, int64(ready), metric.WithAttributes(attribute.Bool("ready", true)))
+		o.ObserveInt64(sinks, int64(len(all)-ready), metric.WithAttributes(attribute.Bool("ready", false)))
+		return nil
+	}, events, running, waiting, flight, sinks, made, resets, alive)
+	return err
+}
+
+// row is what is told of one sink, or of all beyond mostSinks.
+type row struct {
+	attributes              []attribute.KeyValue
+	results                 map[string]int64
+	running, waiting, alive int
+	made, resets            int64
+	ready                   int
+}
+
+// fold makes rows of the counts of sinks.
+func fold(all []dispatcher.Stats) []*row {
+	var rows []*row
+	for i, st := range all {
+		if i <= mostSinks {
+			sink := st.Sink
+			if i == mostSinks {
+				sink = "/" + otherSinks
+			}
+			rows = append(rows, &row{attributes: attributes(sink), results: map[string]int64{}})
+		}
+		r := rows[len(rows)-1]
+		r.results[resultAccepted] += int64(st.Accepted - st.Replied)
+		r.results[resultReplied] += int64(st.Replied)
+		for reason, n := range st.Failed {
+			r.results[string(reason)] += int64(n)
+		}
+		r.running += st.Queue.Running
+		r.waiting += st.Queue.Waiting
+		if m := st.Machines; m != nil {
+			r.made += int64(m.Made)
+			r.resets += int64(m.Resets)
+			r.alive += m.Alive
+		}
+		if st.Generation > 0 {
+			r.ready++
+		}
+	}
+	return rows
+}
