@@ -129,7 +129,7 @@ func run(ctx context.Context) (err error) {
 		NoKVM: noKVM, AllowPtrace: allowPtrace.Load, StartTime: f.startTime, Logger: log,
 	}
 	if dedicated {
-		settings.Scope, settings.Value = secrets.Scope, sinkValues()
+		settings.Scope, settings.Value, settings.Values = secrets.Scope, sinkValues(), os.Getenv(install.SinkValuesEnv)
 	}
 	origin := cluster.New(settings)
 	configs.Watch(install.ConfigName(), func(cm *corev1.ConfigMap) {

@@ -30,6 +30,7 @@ import (
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	listers "kontain.dev/eventing/pkg/client/listers/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/image"
+	"kontain.dev/eventing/pkg/install"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/sinkstatus"
 	"kontain.dev/eventing/vmexec"
@@ -63,6 +64,8 @@ type Config struct {
 	// Value returns the value of spec.env[index].valueFrom of the only sink, and whether
 	// there is one. Nil: there is none.
 	Value func(index int) (string, bool)
+	// Values is what these values are of, by install.SinkValues; empty: that is not known.
+	Values string
 	// StartTime is how long to wait for sinks before the receiver is ready without them.
 	// Default DefaultStartTime.
 	StartTime time.Duration
@@ -392,6 +395,9 @@ func (o *Origin) sink(k *v1alpha1.KontainSink) (server.Sink, error) {
 	}
 	s := server.FromKontainSink(k)
 	s.Scope = o.config.Scope(k.Namespace)
+	if of := install.SinkValues(k.Spec.Env); of != "" && o.config.Values != "" && of != o.config.Values {
+		return server.Sink{}, &refusal{reasonMissingValue, "spec.env: this pod was started with values for other variables; one for these replaces it"}
+	}
 	for i, e := range k.Spec.Env {
 		if e.ValueFrom == nil {
 			continue

@@ -32,6 +32,7 @@ import (
 	"kontain.dev/eventing/pkg/client/informers/externalversions"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/image"
+	"kontain.dev/eventing/pkg/install"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/sinkstatus"
@@ -470,6 +471,7 @@ func TestDedicated(t *testing.T) {
 	h := start(t, newRegistry(t), func(c *Config, sc *server.Config) {
 		c.Only = types.NamespacedName{Namespace: "ns", Name: "a"}
 		c.Value = func(i int) (string, bool) { v, ok := values[i]; return v, ok }
+		c.Values = install.SinkValues(k.Spec.Env)
 		make := sc.Source
 		sc.Source = func(s dispatcher.Sink) (lease.Source, error) { made.Store(&s); return make(s) }
 	}, k, newSink("b", "example.com/app@"+digest("1"), 1))
@@ -482,16 +484,31 @@ func TestDedicated(t *testing.T) {
 	if s := made.Load(); s == nil || !s.Secret {
 		t.Error("what a Secret fed may come to rest on disk")
 	}
-	k = k.DeepCopy()
-	k.Generation = 2
-	k.Spec.Env = append(k.Spec.Env, v1alpha1.EnvVar{Name: "D", ValueFrom: secret(false)})
-	h.put(k)
-	h.await("a value that is missing", func() bool {
+	// The pod of before must not give one variable's value to another.
+	swapped := k.DeepCopy()
+	swapped.Generation = 2
+	swapped.Spec.Env[1], swapped.Spec.Env[2] = swapped.Spec.Env[2], swapped.Spec.Env[1]
+	h.put(swapped)
+	h.await("values of other variables to be refused", func() bool {
 		s := h.ask("a")
-		return s.Generation == 2 && s.Reason == reasonMissingValue && strings.Contains(s.Message, "spec.env[3]")
+		return s.Generation == 2 && s.Reason == reasonMissingValue && strings.Contains(s.Message, "other variables")
 	})
-	if code, _ := h.post("/ns/a"); code != 200 {
-		t.Errorf("the generation before does not serve: %d", code)
+	if code, body := h.post("/ns/a"); code != 200 || !strings.Contains(body, `["A=a" "B=secret"]`) {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+// TestMissingValue holds that a sink is not served without a value that it needs.
+func TestMissingValue(t *testing.T) {
+	k := newSink("a", "example.com/app@"+digest("1"), 1)
+	k.Spec.Receiver = v1alpha1.ReceiverDedicated
+	k.Spec.Env = []v1alpha1.EnvVar{{Name: "A", ValueFrom: &v1alpha1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "k", LocalObjectReference: corev1.LocalObjectReference{Name: "s"}}}}}
+	h := start(t, newRegistry(t), func(c *Config, _ *server.Config) { c.Only = types.NamespacedName{Namespace: "ns", Name: "a"} }, k)
+	if s := h.ask("a"); s.Reason != reasonMissingValue || !strings.Contains(s.Message, "spec.env[0]") {
+		t.Errorf("%+v", s)
+	}
+	if code, _ := h.post("/ns/a"); code != 503 {
+		t.Errorf("%d", code)
 	}
 }
 
