@@ -30,19 +30,19 @@ type Mount struct {
 // with nothing but what is named here and what every image has (/etc/passwd,
 // CA certificates, /tmp, /dev, /proc, /sys): as little as the images have.
 type Container struct {
-	Hostname    string
-	Namespace   string // for the search list of resolv.conf
-	Args        []string
-	Env         []string
-	Dir         string
-	Mounts      []Mount
-	UID, GID    int
-	Groups      []int
-	Privileged  bool // all capabilities
-	NoNewPrivs  bool
-	Drop, Add   []string // capabilities, without CAP_
-	KVM         bool     // has /dev/kvm
-	ReadOnly    bool     // root file system
+	Hostname   string
+	Namespace  string // for the search list of resolv.conf
+	Args       []string
+	Env        []string
+	Dir        string
+	Mounts     []Mount
+	UID, GID   int
+	Groups     []int
+	Privileged bool // all capabilities
+	NoNewPrivs bool
+	Drop, Add  []string // capabilities, without CAP_
+	KVM        bool     // has /dev/kvm
+	ReadOnly   bool     // root file system
 }
 
 // capabilities that containerd gives a container, by name.
@@ -148,7 +148,7 @@ func (c Container) root() error {
 			return err
 		}
 	}
-	if err := os.Symlink("/run", root+"/var/run"); err != nil {
+	if err := os.Symlink("../run", root+"/var/run"); err != nil {
 		return err
 	}
 	files := map[string]string{

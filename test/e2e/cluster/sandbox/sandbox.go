@@ -46,16 +46,19 @@ const (
 // Inside reports whether the process is in the sandbox.
 func Inside() bool { return os.Getenv(marker) != "" }
 
-// Enter must be the first thing that the program does. Outside of a sandbox it
-// makes one, runs the same program with the same arguments in it, passes
-// signals on, and ends with its exit code: it returns only an error, one that
-// is ErrUnsupported when the machine cannot have a sandbox. Inside, it sets the
-// network up and returns nil.
-func Enter() error {
+// Init must be the first thing that the program does: containers start as copies of it.
+func Init() {
 	if os.Args[0] == podArg0 {
 		fmt.Fprintln(os.Stderr, "starting the container:", becomeContainer())
 		os.Exit(127)
 	}
+}
+
+// Enter makes a sandbox when the program is not in one: it runs the same program
+// with the same arguments in it, passes signals on, and ends with its exit code.
+// It then returns only an error, one that is ErrUnsupported when the machine
+// cannot have a sandbox. Inside, it sets the network up and returns nil.
+func Enter() error {
 	if Inside() {
 		return setUp()
 	}

@@ -1,0 +1,86 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"kontain.dev/eventing/test/e2e/cluster/node"
+)
+
+// images of this project: the program that each starts, and further ones that
+// are beside it.
+var images = map[string][]string{
+	"controller": nil,
+	"webhook":    nil,
+	"receiver":   {"kontain-worker"},
+}
+
+// packages of the programs, where the name of the file is not that of the folder.
+var packages = map[string]string{"kontain-worker": "worker"}
+
+// ourPrograms are those programs, by the name of their file, that the
+// repository at root has.
+func ourPrograms(root string) map[string]string {
+	all := map[string]string{"kontain": "./cmd/kontain"}
+	for name, beside := range images {
+		for _, program := range append([]string{name}, beside...) {
+			folder, ok := packages[program]
+			if !ok {
+				folder = program
+			}
+			all[program] = "./cmd/" + folder
+		}
+	}
+	for name, folder := range all {
+		if _, err := os.Stat(filepath.Join(root, folder)); errors.Is(err, fs.ErrNotExist) {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// ourImage finds the programs of one of this project's images: by the last
+// element of its name, whatever the registry, tag and digest.
+func (c *Cluster) ourImage(name string) (node.Image, bool) {
+	name, _, _ = strings.Cut(name, "@")
+	base := path.Base(name)
+	base, _, _ = strings.Cut(base, ":")
+	base = strings.TrimPrefix(base, "kontain-")
+	beside, ok := images[base]
+	if !ok {
+		return node.Image{}, false
+	}
+	// Receivers look for the worker beside them.
+	const dir = "/usr/local/bin/"
+	image := node.Image{
+		Entrypoint: []string{dir + base}, UID: nonroot, GID: nonroot, Files: map[string]string{},
+	}
+	for _, program := range append([]string{base}, beside...) {
+		image.Files[dir+program] = filepath.Join(c.ours, program)
+	}
+	return image, true
+}
+
+// Install applies this project's config/, and waits until its Deployments are up.
+func (c *Cluster) Install(ctx context.Context, config string) error {
+	if err := c.ApplyFolder(ctx, config, nil); err != nil {
+		return err
+	}
+	if err := c.WaitDeployments(ctx, System); err != nil {
+		return err
+	}
+	return c.waitWebhooks(ctx)
+}
+
+// Program is the path of one of this repository's programs.
+func (c *Cluster) Program(name string) string { return filepath.Join(c.ours, name) }
