@@ -50,6 +50,7 @@ const (
 	envUpstream = "KONTAIN_CLUSTER_UPSTREAM" // folder of programs of others
 	envOurs     = "KONTAIN_CLUSTER_OURS"     // folder of this repository's programs
 	envKnative  = "KONTAIN_CLUSTER_KNATIVE"  // folder of the module knative.dev/eventing
+	envConfig   = "KONTAIN_CLUSTER_CONFIG"   // folder of this repository's manifests
 	envKeep     = "KONTAIN_CLUSTER_KEEP"     // set by a person: the folder of logs is kept
 )
 
@@ -65,6 +66,7 @@ type Cluster struct {
 	mapper   *restmapper.DeferredDiscoveryRESTMapper
 	upstream string
 	ours     string
+	config   string
 	knative  string
 	registry string // host:port
 	cancel   context.CancelFunc
@@ -158,7 +160,10 @@ func prepare(ctx context.Context, out io.Writer) error {
 	if err := programs.BuildOurs(ctx, root, ours, ourPrograms(root)); err != nil {
 		return err
 	}
-	return errors.Join(os.Setenv(envKnative, knative), os.Setenv(envUpstream, upstream), os.Setenv(envOurs, ours))
+	return errors.Join(
+		os.Setenv(envKnative, knative), os.Setenv(envUpstream, upstream),
+		os.Setenv(envOurs, ours), os.Setenv(envConfig, filepath.Join(root, "config")),
+	)
 }
 
 // start starts the cluster in the sandbox.
@@ -166,7 +171,8 @@ func start(ctx context.Context, dir string) (_ *Cluster, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Cluster{
 		Dir: dir, cancel: cancel,
-		upstream: os.Getenv(envUpstream), ours: os.Getenv(envOurs), knative: os.Getenv(envKnative),
+		upstream: os.Getenv(envUpstream), ours: os.Getenv(envOurs),
+		config: os.Getenv(envConfig), knative: os.Getenv(envKnative),
 	}
 	defer func() {
 		if err != nil {

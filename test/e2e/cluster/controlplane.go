@@ -26,6 +26,9 @@ import (
 
 const apiServer = sandbox.Gateway + ":6443"
 
+// APIServer is the address, host:port, of kube-apiserver in the sandbox.
+func (c *Cluster) APIServer() string { return apiServer }
+
 // Kubeconfig is the file with which a person is the administrator.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "kubeconfig") }
 

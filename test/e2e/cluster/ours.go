@@ -6,12 +6,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"kontain.dev/eventing/test/e2e/cluster/node"
@@ -71,9 +73,23 @@ func (c *Cluster) ourImage(name string) (node.Image, bool) {
 	return image, true
 }
 
-// Install applies this project's config/, and waits until its Deployments are up.
-func (c *Cluster) Install(ctx context.Context, config string) error {
-	if err := c.ApplyFolder(ctx, config, nil); err != nil {
+// ErrNotInstallable says that the repository has no manifests to install.
+var ErrNotInstallable = errors.New("config/ has no Deployments")
+
+// Install applies the repository's config/ and waits until its Deployments are up.
+func (c *Cluster) Install(ctx context.Context) error {
+	names, err := filepath.Glob(filepath.Join(c.config, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	deployment := func(name string) bool {
+		data, err := os.ReadFile(name) //nolint:gosec // A manifest.
+		return err == nil && bytes.Contains(data, []byte("\nkind: Deployment\n"))
+	}
+	if !slices.ContainsFunc(names, deployment) {
+		return ErrNotInstallable
+	}
+	if err := c.ApplyFolder(ctx, c.config, nil); err != nil {
 		return err
 	}
 	if err := c.WaitDeployments(ctx, System); err != nil {
@@ -84,3 +100,6 @@ func (c *Cluster) Install(ctx context.Context, config string) error {
 
 // Program is the path of one of this repository's programs.
 func (c *Cluster) Program(name string) string { return filepath.Join(c.ours, name) }
+
+// Kubectl is the path of a kubectl of the cluster's version.
+func (c *Cluster) Kubectl() string { return filepath.Join(c.upstream, "kubectl") }

@@ -41,6 +41,7 @@ var ErrUnsupported = errors.New("no cluster can be run here")
 const (
 	marker  = "KONTAIN_CLUSTER_SANDBOX" // environment: set in the sandbox
 	podArg0 = "kontain-cluster-pod"     // argv[0] of a process that becomes a container
+	outside = 3                         // descriptor, in the sandbox: the machine's network namespace
 )
 
 // Inside reports whether the process is in the sandbox.
@@ -67,7 +68,12 @@ func Enter() error {
 	}
 	// The parent-death signal is that of the thread which started the child.
 	runtime.LockOSThread()
+	network, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.ExtraFiles = []*os.File{network}
 	cmd.Env = append(os.Environ(), marker+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -84,7 +90,7 @@ func Enter() error {
 			_ = cmd.Process.Signal(s) // It may have ended.
 		}
 	}()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -99,6 +105,7 @@ func Enter() error {
 
 // setUp gives the sandbox its own /proc, /etc/resolv.conf and network.
 func setUp() error {
+	unix.CloseOnExec(outside)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%w: private mounts: %w", ErrUnsupported, err)
 	}

@@ -150,11 +150,17 @@ func (p *Proxy) forward(client *net.TCPConn, namespace, service, port string) {
 		_ = client.SetLinger(0) // refused
 		return
 	}
-	conn, err := net.DialTimeout("tcp", endpoints[rand.IntN(len(endpoints))], dialTimeout) //nolint:gosec // No secret.
-	if err != nil {
+	if err := Forward(client, endpoints[rand.IntN(len(endpoints))]); err != nil { //nolint:gosec // No secret.
 		p.log.Printf("Service %s/%s: %v", namespace, service, err)
+	}
+}
+
+// Forward passes a connection on to an address until both directions have ended.
+func Forward(client *net.TCPConn, address string) error {
+	conn, err := net.DialTimeout("tcp", address, dialTimeout)
+	if err != nil {
 		_ = client.SetLinger(0)
-		return
+		return err
 	}
 	upstream := conn.(*net.TCPConn)
 	defer upstream.Close() //nolint:errcheck // Whatever was to be sent is sent.
@@ -165,6 +171,7 @@ func (p *Proxy) forward(client *net.TCPConn, namespace, service, port string) {
 	}()
 	pipe(client, upstream)
 	<-done
+	return nil
 }
 
 // pipe copies until the end of one direction; an end by reset is passed on as a reset.
