@@ -93,6 +93,18 @@ soak: need-go ## Send EVENTS (default 1000000) of every kind while workers are k
 	@mkdir -p $(BIN)
 	KONTAIN_SOAK_EVENTS=$(EVENTS) KONTAIN_SOAK_JSON=$(abspath $(BIN))/soak.json $(GO) test -count 1 -v -timeout 24h -run '^TestSoak$$' ./test/e2e
 
+# A module of its own: nothing of Kubernetes's programs enters this one. The
+# programs of a cluster are built once, into the user's cache.
+E2E := test/e2e/cluster
+
+.PHONY: e2e
+e2e: need-go ## Run the tests on a real Kubernetes with Knative Eventing (root; first build 10 min)
+	cd $(E2E) && $(GO) test -count 1 -timeout 60m $(TESTFLAGS) ./...
+
+.PHONY: e2e-up
+e2e-up: need-go ## Start that cluster and leave it up until Ctrl-C
+	@cd $(E2E) && $(GO) run ./cmd/kontain-cluster
+
 .PHONY: bench
 bench: build ## Measure events, peers, starts, guest speed and exits; writes bin/bench.json and .md
 	@CC="$(CC)" $(GO) run ./test/bench --bin $(BIN) --json $(BIN)/bench.json --markdown $(BIN)/bench.md $(ARGS)

@@ -9,8 +9,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -76,7 +78,8 @@ func (c *Cluster) ourImage(name string) (node.Image, bool) {
 // ErrNotInstallable says that the repository has no manifests to install.
 var ErrNotInstallable = errors.New("config/ has no Deployments")
 
-// Install applies the repository's config/ and waits until its Deployments are up.
+// Install applies the repository's config/, with its overlay for a device
+// plugin where the machine has /dev/kvm, and waits until its Deployments are up.
 func (c *Cluster) Install(ctx context.Context) error {
 	names, err := filepath.Glob(filepath.Join(c.config, "*.yaml"))
 	if err != nil {
@@ -84,13 +87,25 @@ func (c *Cluster) Install(ctx context.Context) error {
 	}
 	deployment := func(name string) bool {
 		data, err := os.ReadFile(name) //nolint:gosec // A manifest.
-		return err == nil && bytes.Contains(data, []byte("\nkind: Deployment\n"))
+		return err == nil && bytes.Contains(data, []byte("kind: Deployment\n"))
 	}
 	if !slices.ContainsFunc(names, deployment) {
 		return ErrNotInstallable
 	}
-	if err := c.ApplyFolder(ctx, c.config, nil); err != nil {
-		return err
+	// The node offers /dev/kvm as a device plugin does.
+	overlay := filepath.Join(c.config, "overlays", "device-plugin")
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		overlay = c.config
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.Kubectl(), "kustomize", overlay) //nolint:gosec // Ours.
+	cmd.Stderr = &stderr
+	documents, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("kubectl kustomize %s: %w: %s", overlay, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if err := c.Apply(ctx, string(documents)); err != nil {
+		return fmt.Errorf("%s: %w", overlay, err)
 	}
 	if err := c.WaitDeployments(ctx, System); err != nil {
 		return err
@@ -103,3 +118,17 @@ func (c *Cluster) Program(name string) string { return filepath.Join(c.ours, nam
 
 // Kubectl is the path of a kubectl of the cluster's version.
 func (c *Cluster) Kubectl() string { return filepath.Join(c.upstream, "kubectl") }
+
+// BuildFunction builds an image of a source folder of the repository with
+// kontain build, pushes it to the registry, and returns its name.
+func (c *Cluster) BuildFunction(ctx context.Context, folder, name string, args ...string) (string, error) {
+	ref := c.registry + "/" + name
+	work := filepath.Join(c.Dir, "images")
+	all := append([]string{"build", filepath.Join(filepath.Dir(c.config), folder), "--quiet", "--push", "-t", ref}, args...)
+	cmd := exec.CommandContext(ctx, c.Program("kontain"), all...) //nolint:gosec // Ours.
+	cmd.Env = append(os.Environ(), "KONTAIN_IMAGE_DIR="+work)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w: %s", cmd.Args, err, bytes.TrimSpace(out))
+	}
+	return ref, nil
+}

@@ -39,9 +39,9 @@ var Upstream = map[string]string{
 
 // order builds first what takes longest, so that its progress is seen.
 var order = []string{
-	"etcd", "kube-apiserver", "kube-controller-manager", "kubectl",
+	"etcd", "kube-apiserver", "kube-controller-manager",
 	"eventing-controller", "eventing-webhook", "mt-broker-controller",
-	"mt-broker-ingress", "mt-broker-filter", "imc-controller", "imc-dispatcher",
+	"mt-broker-ingress", "mt-broker-filter", "imc-controller", "imc-dispatcher", "kubectl",
 }
 
 // ErrMissing says that a module cannot be downloaded.
