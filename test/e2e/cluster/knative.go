@@ -72,6 +72,10 @@ func (c *Cluster) installKnative(ctx context.Context) error {
 			return fmt.Errorf("installing Knative Eventing: %w", err)
 		}
 	}
+	// The controller's Deployment takes the names of images that it may start from there.
+	if err := c.ApplyFolder(ctx, filepath.Join(c.knative, "third_party", "eventing-integrations-latest"), nil); err != nil {
+		return fmt.Errorf("installing Knative Eventing: %w", err)
+	}
 	if err := c.WaitDeployments(ctx, System); err != nil {
 		return fmt.Errorf("installing Knative Eventing: %w", err)
 	}

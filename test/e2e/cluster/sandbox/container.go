@@ -82,7 +82,7 @@ func (c Container) Start(network *Network, output *os.File) (*exec.Cmd, error) {
 	}
 	err = cmd.Start()
 	if err != nil {
-		write.Close() //nolint:errcheck,gosec // The first error counts.
+		write.Close() //nolint:errcheck // The first error counts.
 		return nil, fmt.Errorf("new namespaces for a container: %w", err)
 	}
 	err = json.NewEncoder(write).Encode(c)
@@ -151,7 +151,7 @@ func (c Container) root() error {
 	if err := os.Symlink("../run", root+"/var/run"); err != nil {
 		return err
 	}
-	files := map[string]string{
+	files := map[string]string{ //nolint:gosec // There is no password in it.
 		"etc/passwd":        "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n",
 		"etc/group":         "root:x:0:\nnonroot:x:65532:\n",
 		"etc/nsswitch.conf": "hosts: files dns\n",
@@ -243,7 +243,7 @@ func (c Container) devices(dev string) error {
 	}
 	for name, number := range devices {
 		path := filepath.Join(dev, name)
-		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(number[0], number[1]))); err != nil { //nolint:gosec // Small numbers.
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(number[0], number[1]))); err != nil {
 			return fmt.Errorf("making %s: %w", path, err)
 		}
 		// Whatever the umask is: udev gives /dev/kvm these permissions too.

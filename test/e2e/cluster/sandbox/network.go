@@ -34,13 +34,13 @@ func NewNetwork() (*Network, error) {
 		return nil, fmt.Errorf("%s has no address left", Pods)
 	}
 	ip := net.ParseIP(Gateway).To4()
-	ip[2], ip[3] = byte((n+256)>>8), byte(n) //nolint:gosec // Bounded above.
+	ip[2], ip[3] = byte((n+256)>>8), byte(n)
 	file, err := newNamespace()
 	if err != nil {
 		return nil, err
 	}
 	if err := connect(int(file.Fd()), fmt.Sprintf("pod%d", n), ip); err != nil {
-		file.Close() //nolint:errcheck,gosec // Nothing was written.
+		file.Close() //nolint:errcheck // Nothing was written.
 		return nil, err
 	}
 	return &Network{IP: ip.String(), file: file}, nil
