@@ -90,11 +90,7 @@ spec:
 	ready(t, sinks, "KontainSink", ns, "uppercase")
 	ready(t, eventing, "Trigger", ns, "ask")
 	ready(t, eventing, "Trigger", ns, "reply")
-	send(t, cluster.BrokerURL(ns, "default"), ask("1", `{"text":"hello"}`))
-	reply, err := replies.Wait(t.Context(), "id", "1-uppercase")
-	if err != nil {
-		t.Fatal(err)
-	}
+	reply := exchange(t, cluster.BrokerURL(ns, "default"), ask("1", `{"text":"hello"}`), replies, "1-uppercase")
 	if reply.Data != `{"text":"HELLO"}` || reply.Attributes["source"] != "/samples/uppercase-go" {
 		t.Errorf("reply %+v", reply)
 	}
@@ -160,11 +156,7 @@ spec:
 		{"exit", "502", "asked to exit with status 3"},
 	} {
 		t.Run(c.mode, func(t *testing.T) {
-			send(t, cluster.BrokerURL(ns, "default"), ask(c.mode, `{"mode":"`+c.mode+`"}`))
-			e, err := dead.Wait(t.Context(), "id", c.mode)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := exchange(t, cluster.BrokerURL(ns, "default"), ask(c.mode, `{"mode":"`+c.mode+`"}`), dead, c.mode)
 			if got := e.Attributes["knativeerrorcode"]; got != c.code {
 				t.Errorf("knativeerrorcode %q, want %s", got, c.code)
 			}
