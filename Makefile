@@ -147,6 +147,11 @@ lint: $(LINT)
 fmt: $(LINT) ## Format the Go files
 	$(LINT) fmt
 
+# Without REGISTRY the images are archives, for ctr images import.
+.PHONY: release
+release: need-go ## Make the images of a cluster and one manifest in bin/release (REGISTRY=host/path pushes)
+	$(GO) run ./hack/release --output $(BIN)/release --version "$(VERSION)" $(if $(REGISTRY),--push "$(REGISTRY)") $(ARGS)
+
 .PHONY: clean
 clean: ## Remove bin/
 	rm -rf $(BIN)
