@@ -108,7 +108,7 @@ kernel: a program's system calls leave its machine and are served by kontain.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newSnapshot(s), newInvoke(s), newImage(s), newBuild(s), newDoctor(s), newSyscalls(s), newVersion(s))
+	root.AddCommand(newRun(s, runInVM), newServe(s, realMachines), newSource(s, realMachines), newSnapshot(s), newInvoke(s), newImage(s), newBuild(s), newDoctor(s), newSyscalls(s), newVersion(s))
 	return root
 }
 

@@ -148,22 +148,10 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 			return none, usageErrorf("serve: --%s %s: must be more than 0", name, d)
 		}
 	}
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	level, known := levels[f.logLevel]
-	if !known {
-		return none, usageErrorf("serve: --log-level %q: must be debug, info, warn or error", f.logLevel)
+	logger, err := newLogger("serve", f.log, f.logLevel, stderr)
+	if err != nil {
+		return none, err
 	}
-	var handler slog.Handler
-	options := &slog.HandlerOptions{Level: level}
-	switch f.log {
-	case "text":
-		handler = slog.NewTextHandler(stderr, options)
-	case "json":
-		handler = slog.NewJSONHandler(stderr, options)
-	default:
-		return none, usageErrorf("serve: --log %q: must be text or json", f.log)
-	}
-	logger := slog.New(handler)
 	store, err := f.snapshots.open("serve")
 	if err != nil && f.snapshots.dir != "" {
 		return none, err
@@ -264,4 +252,22 @@ func announce(w io.Writer, address string, sinks []dispatcher.Stats) {
 		fmt.Fprintf(w, "\n%s\n", target)
 		fmt.Fprintf(w, "  curl -i %s -H 'Ce-Specversion: 1.0' -H 'Ce-Type: t' -H 'Ce-Source: /me' -H 'Ce-Id: 1' -H 'Content-Type: application/json' -d '{\"text\":\"hello\"}'\n", target)
 	}
+}
+
+// newLogger returns what a command logs with, in the form and from the level that its
+// flags --log and --log-level ask for.
+func newLogger(command, form, least string, w io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, known := levels[least]
+	if !known {
+		return nil, usageErrorf("%s: --log-level %q: must be debug, info, warn or error", command, least)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch form {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, usageErrorf("%s: --log %q: must be text or json", command, form)
 }

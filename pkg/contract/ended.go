@@ -85,3 +85,12 @@ func lastLine(b []byte) string {
 	}
 	return line
 }
+
+// Tail returns the end of what a program wrote, for the log.
+func Tail(b []byte) string {
+	const most = 4 << 10
+	if len(b) > most {
+		return "…" + strings.ToValidUTF8(string(b[len(b)-most:]), "\uFFFD")
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -502,7 +501,7 @@ func (d *Dispatcher) one(ctx context.Context, s *sink, e *event.Event, settle bo
 	}
 	if answered, o := talk.outcome(result); answered {
 		if o.Log != "" {
-			log().Info("log", "text", tail([]byte(o.Log)))
+			log().Info("log", "text", contract.Tail([]byte(o.Log)))
 		}
 		return o
 	}
@@ -516,10 +515,10 @@ func logOutput(log func() *slog.Logger, c contract.Contract, r *vmexec.Result) {
 		r.Stdout, r.Stderr = clean.CleanLog(r.Stdout), clean.CleanLog(r.Stderr)
 	}
 	if _, ok := c.(contract.Talker); ok && len(r.Stdout) > 0 {
-		log().Info("stdout", "text", tail(r.Stdout))
+		log().Info("stdout", "text", contract.Tail(r.Stdout))
 	}
 	if len(r.Stderr) > 0 {
-		log().Info("stderr", "text", tail(r.Stderr))
+		log().Info("stderr", "text", contract.Tail(r.Stderr))
 	}
 }
 
@@ -529,15 +528,6 @@ func gone(ctx context.Context) *reply.Failure {
 		return reply.Failf(http.StatusServiceUnavailable, reply.Draining, "%v before the event was done", errDraining)
 	}
 	return reply.Failf(reply.StatusClientGone, reply.ClientGone, "the sender went away")
-}
-
-// tail returns the end of what a program wrote, for the log.
-func tail(b []byte) string {
-	const most = 4 << 10
-	if len(b) > most {
-		return "…" + strings.ToValidUTF8(string(b[len(b)-most:]), "\uFFFD")
-	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
 // Stats returns a snapshot of every sink, by name.

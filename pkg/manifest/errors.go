@@ -14,6 +14,9 @@ import (
 // ErrNoSinks says that a file or folder holds no KontainSink at all.
 var ErrNoSinks = errors.New("no KontainSink found")
 
+// ErrNoSources says that a file or folder holds no KontainSource at all.
+var ErrNoSources = errors.New("no KontainSource found")
+
 // Error is one thing that is wrong with a manifest.
 type Error struct {
 	// File is the file's path, as the reader was given it.

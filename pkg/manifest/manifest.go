@@ -21,9 +21,12 @@ import (
 	"syscall"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"knative.dev/pkg/apis"
 
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1/capability"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 )
 
 // Bounds of what Load reads.
@@ -41,17 +44,21 @@ const (
 	defaultNamespace = "default"
 )
 
+// Place is where an object was read.
+type Place struct {
+	// File is the path of the file, as Load or Parse was given it.
+	File string
+	// Line is where the object starts in the file, from 1.
+	Line int
+	// Dir is the absolute path of the file's folder: relative paths in the object
+	// start there.
+	Dir string
+}
+
 // Sink is a KontainSink, with its defaults, and where it was read.
 type Sink struct {
 	*v1alpha1.KontainSink
-
-	// File is the path of the file, as Load or Parse was given it.
-	File string
-	// Line is where the sink starts in the file, from 1.
-	Line int
-	// Dir is the absolute path of the file's folder: relative paths in the sink
-	// start there.
-	Dir string
+	Place
 }
 
 // ProgramPath returns the path of the sink's executable, which is absolute.
@@ -72,11 +79,29 @@ func (s Sink) ImageReference() string {
 	return s.Spec.Image
 }
 
-func (s Sink) resolve(path string) string {
+// Source is a KontainSource, with its defaults, and where it was read.
+type Source struct {
+	*sourcesv1alpha1.KontainSource
+	Place
+}
+
+// Function returns the program of the source as that of a sink of the same name: for
+// whoever runs programs it is one, and its runs are events.
+func (s Source) Function() Sink {
+	k := &v1alpha1.KontainSink{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name},
+		// Its runs are one after the other.
+		Spec: v1alpha1.KontainSinkSpec{FunctionSpec: s.Spec.FunctionSpec, Concurrency: new(int32(1))},
+	}
+	k.SetDefaults(context.Background())
+	return Sink{k, s.Place}
+}
+
+func (p Place) resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(s.Dir, path)
+	return filepath.Join(p.Dir, path)
 }
 
 // Load reads the sinks of a file, or of the files named *.yaml, *.yml and *.json
@@ -87,18 +112,36 @@ func (s Sink) resolve(path string) string {
 // manifests, an error that matches ErrNoSinks when there is none, or the error
 // of the file system.
 func Load(path string) ([]Sink, error) {
-	files, err := list(path)
-	if err != nil {
+	r := newReader(sinkKind)
+	if err := r.load(path); err != nil {
 		return nil, err
 	}
-	r := newReader()
+	return r.sinks, nil
+}
+
+// LoadSources reads KontainSources as Load reads sinks. They need not say where their
+// events go. An error matches ErrNoSources when there is none.
+func LoadSources(path string) ([]Source, error) {
+	r := newReader(sourceKind)
+	if err := r.load(path); err != nil {
+		return nil, err
+	}
+	return r.sources, nil
+}
+
+// load reads the objects of a file or folder.
+func (r *reader) load(path string) error {
+	files, err := list(path)
+	if err != nil {
+		return err
+	}
 	for _, file := range files {
 		data, err := readFile(file)
 		switch {
 		case errors.Is(err, errTooLarge):
 			r.errs = append(r.errs, Error{File: file, Message: fmt.Sprintf("larger than %d bytes", MaxFileBytes)})
 		case err != nil:
-			return nil, fmt.Errorf("read manifest: %w", err)
+			return fmt.Errorf("read manifest: %w", err)
 		default:
 			r.read(file, data)
 		}
@@ -112,12 +155,15 @@ func Load(path string) ([]Sink, error) {
 // Parse reads the sinks of data, the content of a file. Its errors are those of
 // Load.
 func Parse(file string, data []byte) ([]Sink, error) {
-	r := newReader()
+	r := newReader(sinkKind)
 	if len(data) > MaxFileBytes {
 		return nil, Errors{{File: file, Message: fmt.Sprintf("larger than %d bytes", MaxFileBytes)}}
 	}
 	r.read(file, data)
-	return r.result(file)
+	if err := r.result(file); err != nil {
+		return nil, err
+	}
+	return r.sinks, nil
 }
 
 // list returns path when it is a file, or the manifests in it.
@@ -179,31 +225,80 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// reader collects the sinks and errors of several files.
+// object is what an API object must be to be read.
+type object interface {
+	metav1.Object
+	apis.Defaultable
+	apis.Validatable
+}
+
+// readKind is what a reader reads.
+type readKind struct {
+	version schema.GroupVersion
+	name    string // such as KontainSink
+	word    string // for one of them, such as sink
+	none    error  // that there is none
+	new     func() object
+	// check returns what is wrong with an object, beside what Validate finds.
+	check   func(object) *apis.FieldError
+	context func(context.Context) context.Context
+	keep    func(*reader, object, Place)
+}
+
+var sinkKind = &readKind{
+	version: v1alpha1.SchemeGroupVersion, name: "KontainSink", word: "sink", none: ErrNoSinks,
+	new:     func() object { return &v1alpha1.KontainSink{} },
+	check:   func(o object) *apis.FieldError { return capability.Check(&o.(*v1alpha1.KontainSink).Spec) },
+	context: v1alpha1.AllowProgram,
+	keep:    func(r *reader, o object, p Place) { r.sinks = append(r.sinks, Sink{o.(*v1alpha1.KontainSink), p}) },
+}
+
+var sourceKind = &readKind{
+	version: sourcesv1alpha1.SchemeGroupVersion, name: "KontainSource", word: "source", none: ErrNoSources,
+	new: func() object { return &sourcesv1alpha1.KontainSource{} },
+	check: func(o object) *apis.FieldError {
+		source := o.(*sourcesv1alpha1.KontainSource)
+		errs := capability.Check(&Source{KontainSource: source}.Function().Spec)
+		if source.Spec.Sink.Ref != nil {
+			errs = errs.Also(apis.ErrGeneric("only a cluster knows what it refers to; write sink: {uri: URL}", "sink.ref"))
+		}
+		return errs
+	},
+	context: func(ctx context.Context) context.Context {
+		return sourcesv1alpha1.AllowNoSink(v1alpha1.AllowProgram(ctx))
+	},
+	keep: func(r *reader, o object, p Place) {
+		r.sources = append(r.sources, Source{o.(*sourcesv1alpha1.KontainSource), p})
+	},
+}
+
+// reader collects the objects and errors of several files.
 type reader struct {
-	sinks  []Sink
-	errs   Errors
-	places map[string]string // NAMESPACE/NAME to FILE:LINE
-	full   bool              // MaxSinks was passed
-	more   int               // errors beyond maxErrors
+	kind    *readKind
+	sinks   []Sink
+	sources []Source
+	errs    Errors
+	places  map[string]string // NAMESPACE/NAME to FILE:LINE
+	full    bool              // MaxSinks was passed
+	more    int               // errors beyond maxErrors
 }
 
-func newReader() *reader {
-	return &reader{places: make(map[string]string)}
+func newReader(k *readKind) *reader {
+	return &reader{kind: k, places: make(map[string]string)}
 }
 
-func (r *reader) result(path string) ([]Sink, error) {
+func (r *reader) result(path string) error {
 	if len(r.errs) > 0 {
 		r.errs.sort()
 		if r.more > 0 {
 			r.errs = append(r.errs, Error{File: path, Message: fmt.Sprintf("%d more errors are not shown", r.more)})
 		}
-		return nil, r.errs
+		return r.errs
 	}
-	if len(r.sinks) == 0 {
-		return nil, fmt.Errorf("%s: %w", path, ErrNoSinks)
+	if len(r.places) == 0 {
+		return fmt.Errorf("%s: %w", path, r.kind.none)
 	}
-	return r.sinks, nil
+	return nil
 }
 
 func (r *reader) read(file string, data []byte) {
@@ -219,8 +314,8 @@ func (r *reader) read(file string, data []byte) {
 	})
 }
 
-// object reads one object: a sink, or a list of objects. In a flawed one parts
-// are missing.
+// object reads one object: one of the reader's kind, or a list of objects. In a
+// flawed one parts are missing.
 func (r *reader) object(file string, n *node, path string, flawed bool, bad report) {
 	if r.full {
 		return
@@ -229,21 +324,22 @@ func (r *reader) object(file string, n *node, path string, flawed bool, bad repo
 		bad(n.line, n.column, path, "expected a mapping with apiVersion and kind, found "+n.describe())
 		return
 	}
-	apiVersion, ok1 := header(n, path, "apiVersion", v1alpha1.SchemeGroupVersion.String(), bad)
-	kind, ok2 := header(n, path, "kind", "KontainSink", bad)
+	version := r.kind.version.String()
+	apiVersion, ok1 := header(n, path, "apiVersion", version, bad)
+	kind, ok2 := header(n, path, "kind", r.kind.name, bad)
 	if !ok1 || !ok2 {
 		return
 	}
-	own := apiVersion == v1alpha1.SchemeGroupVersion.String()
+	own := apiVersion == version
 	switch {
-	case own && kind == "KontainSink":
-		r.sink(file, n, path, flawed, bad)
-	case own && kind == "KontainSinkList", apiVersion == "v1" && kind == "List":
+	case own && kind == r.kind.name:
+		r.one(file, n, path, flawed, bad)
+	case own && kind == r.kind.name+"List", apiVersion == "v1" && kind == "List":
 		r.list(file, n, path, flawed, bad)
 	default:
 		line, column, _ := n.place("kind")
-		bad(line, column, join(path, "kind"), fmt.Sprintf("%s of apiVersion %s is not read here, only KontainSink of apiVersion %s",
-			quote(kind), quote(apiVersion), v1alpha1.SchemeGroupVersion))
+		bad(line, column, join(path, "kind"), fmt.Sprintf("%s of apiVersion %s is not read here, only %s of apiVersion %s",
+			quote(kind), quote(apiVersion), r.kind.name, version))
 	}
 }
 
@@ -279,24 +375,24 @@ func (r *reader) list(file string, n *node, path string, flawed bool, bad report
 	}
 }
 
-func (r *reader) sink(file string, n *node, path string, flawed bool, report report) {
+func (r *reader) one(file string, n *node, path string, flawed bool, report report) {
 	reported := make(map[string]bool)
 	bad := func(line, column int, path, message string) {
 		reported[path] = true
 		report(line, column, path, message)
 	}
 
-	sink := &v1alpha1.KontainSink{}
-	decode(readable(n, path, bad), reflect.ValueOf(sink).Elem(), path, bad)
+	o := r.kind.new()
+	decode(readable(n, path, bad), reflect.ValueOf(o).Elem(), path, bad)
 	flawed = flawed || len(reported) > 0
 
-	ctx := v1alpha1.AllowProgram(context.Background())
-	if sink.Namespace == "" {
-		sink.Namespace = defaultNamespace
+	ctx := r.kind.context(context.Background())
+	if o.GetNamespace() == "" {
+		o.SetNamespace(defaultNamespace)
 	}
-	sink.SetDefaults(ctx)
+	o.SetDefaults(ctx)
 
-	wrong := sink.Validate(ctx).Also(capability.Check(&sink.Spec).ViaField("spec"))
+	wrong := o.Validate(ctx).Also(r.kind.check(o).ViaField("spec"))
 	for _, e := range wrong.WrappedErrors() {
 		message := e.Message
 		if e.Details != "" {
@@ -314,20 +410,20 @@ func (r *reader) sink(file string, n *node, path string, flawed bool, report rep
 		}
 	}
 
-	name := sink.Namespace + "/" + sink.Name
+	name := o.GetNamespace() + "/" + o.GetName()
 	line, column, _ := n.place("metadata.name")
 	place := fmt.Sprintf("%s:%d", file, line)
-	if first, twice := r.places[name]; twice && sink.Name != "" {
-		report(line, column, join(path, "metadata.name"), fmt.Sprintf("the sink %s is already defined at %s", name, first))
+	if first, twice := r.places[name]; twice && o.GetName() != "" {
+		report(line, column, join(path, "metadata.name"), fmt.Sprintf("the %s %s is already defined at %s", r.kind.word, name, first))
 		return
 	}
 	r.places[name] = place
-	if len(r.sinks) >= MaxSinks {
+	if len(r.sinks)+len(r.sources) >= MaxSinks {
 		r.full = true
-		report(n.line, n.column, path, fmt.Sprintf("more than %d sinks", MaxSinks))
+		report(n.line, n.column, path, fmt.Sprintf("more than %d %ss", MaxSinks, r.kind.word))
 		return
 	}
-	r.sinks = append(r.sinks, Sink{KontainSink: sink, File: file, Line: n.line, Dir: folder(file)})
+	r.kind.keep(r, o, Place{File: file, Line: n.line, Dir: folder(file)})
 }
 
 // readable returns n without what only the API server and the controller write,

@@ -753,3 +753,43 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Sources are read as strictly as sinks, from files of their own.
+func TestLoadSources(t *testing.T) {
+	const head = "apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat}\nspec:\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"minimal", head + "  program: ./beat\n  interval: 5s\n", ""},
+		{"all", head + "  program: ./beat\n  schedule: '0 30 2 * * *'\n  timeZone: Europe/Berlin\n  jitter: 1s\n  startingDeadline: 1m\n  suspend: true\n" +
+			"  event: {type: t, source: /s}\n  sink: {uri: 'http://sink.example/x'}\n  ceOverrides: {extensions: {a: b}}\n" +
+			"  delivery: {retry: 3, backoffPolicy: linear, backoffDelay: PT1S, deadLetterSink: {uri: 'http://dead.example'}}\n", ""},
+		{"unknown field", head + "  program: ./beat\n  intervall: 5s\n", `source.yaml:6:3: spec.intervall: unknown field; did you mean "interval"?`},
+		{"a field of sinks", head + "  program: ./beat\n  once: true\n  concurrency: 3\n", "source.yaml:7:3: spec.concurrency: unknown field"},
+		{"no cron", head + "  program: ./beat\n  schedule: often\n", "source.yaml:6:13: spec.schedule: is no cron expression"},
+		{"no URL", head + "  program: ./beat\n  once: true\n  sink: {uri: 'http://a b'}\n", "source.yaml:7:15: spec.sink.uri"},
+		{"by reference", head + "  program: ./beat\n  once: true\n  sink: {ref: {apiVersion: v1, kind: Service, name: x}}\n", "source.yaml:7:10: spec.sink.ref: only a cluster knows"},
+		{"a sink", minimal, "is not read here, only KontainSource of apiVersion sources.kontain.dev/v1alpha1"},
+		{"none", "", "no KontainSource found"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "source.yaml")
+			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			sources, err := LoadSources(file)
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("got %v, want %q", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := sources[0]
+			f := s.Function()
+			if s.Name != "beat" || s.Namespace != "default" || f.ProgramPath() != filepath.Join(filepath.Dir(file), "beat") || *f.Spec.Concurrency != 1 {
+				t.Errorf("read %+v", s)
+			}
+		})
+	}
+}

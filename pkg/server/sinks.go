@@ -56,7 +56,7 @@ func load(paths []string) ([]Sink, error) {
 			errs = append(errs, err)
 		}
 		for _, m := range read {
-			sinks = append(sinks, toSink(m))
+			sinks = append(sinks, FromManifest(m))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -68,9 +68,9 @@ func load(paths []string) ([]Sink, error) {
 	return sinks, nil
 }
 
-// toSink takes from a manifest, whose defaults are set, what the data plane
+// FromManifest takes from a manifest, whose defaults are set, what the data plane
 // needs.
-func toSink(m manifest.Sink) Sink {
+func FromManifest(m manifest.Sink) Sink {
 	s := FromKontainSink(m.KontainSink)
 	if s.Image != "" {
 		s.Image = m.ImageReference()

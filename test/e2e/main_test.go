@@ -41,6 +41,7 @@ var (
 	uppercase string // samples/uppercase-go
 	greeting  string // samples/http-go
 	invoice   string // samples/lambda-go
+	heartbeat string // samples/heartbeat-go
 	cGuest    string // testdata/guest.c
 	cDynamic  string // testdata/guest.c, with shared libraries
 	wordcount string // samples/wordcount-c
@@ -99,7 +100,7 @@ func build(dir string) error {
 		}
 		return out
 	}
-	var errs [7]error
+	var errs [8]error
 	kontain, errs[0] = golang("kontain", "../../cmd/kontain", "")
 	guest, errs[1] = golang("guest", "./testdata/guest", "-s -w -X main.version=one")
 	guest2, errs[2] = golang("guest2", "./testdata/guest", "-s -w -X main.version=two")
@@ -107,6 +108,7 @@ func build(dir string) error {
 	_, errs[4] = golang("kontain-worker", "../../cmd/worker", "-s -w") // beside kontain, where it is looked for
 	greeting, errs[5] = golang("http-go", "../../samples/http-go", "-s -w")
 	invoice, errs[6] = golang("lambda-go", "../../samples/lambda-go", "-s -w")
+	heartbeat, errs[7] = golang("heartbeat-go", "../../samples/heartbeat-go", "-s -w")
 	cGuest = c("cguest", "-static", "testdata/guest.c")
 	cDynamic = c("cdynamic", "-pie", "testdata/guest.c")
 	wordcount = c("wordcount-c", "-static", "../../samples/wordcount-c/main.c", "../../samples/internal/json.c")

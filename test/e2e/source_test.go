@@ -1,0 +1,230 @@
+// Copyright 2026 The Kontain Eventing Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kontain.dev/eventing/pkg/event"
+)
+
+// collector takes events, when it is not down.
+type collector struct {
+	*httptest.Server
+	mu   sync.Mutex
+	down bool
+	got  []*event.Event
+}
+
+func newCollector(t *testing.T) *collector {
+	c := &collector{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // its sender was killed
+		}
+		events, _, err := event.Decode(r.Header, body, 1)
+		if err != nil {
+			t.Errorf("not an event: %v", err)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		c.got = append(c.got, events...)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *collector) setDown(down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = down
+}
+
+func (c *collector) events() []*event.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.got)
+}
+
+func (c *collector) wait(t *testing.T, n int) {
+	t.Helper()
+	for end := time.Now().Add(patience); len(c.events()) < n; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d events came, want %d", len(c.events()), n)
+		}
+	}
+}
+
+func sourceManifest(t *testing.T, program string, more ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "source.yaml")
+	text := fmt.Sprintf("apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat, namespace: ns}\nspec:\n  program: %q\n  isolation: VM\n", program)
+	for _, line := range more {
+		text += "  " + line + "\n"
+	}
+	writeFile(t, file, text)
+	return file
+}
+
+// runSource starts `kontain source run`; the end of the test kills it.
+func runSource(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *output) {
+	t.Helper()
+	stdout, stderr = &output{}, &output{}
+	cmd = exec.Command(kontain, append([]string{"source", "run"}, args...)...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("the log ends:\n%s", tail(stderr.String(), 4<<10))
+		}
+	})
+	return cmd, stdout, stderr
+}
+
+// Whenever the adapter is killed, and while the sink is down, no event is lost, their
+// order is kept, and one that comes twice has the same id.
+func TestSourceKilled(t *testing.T) {
+	needKVM(t)
+	t.Parallel()
+	c, state := newCollector(t), t.TempDir()
+	file := sourceManifest(t, heartbeat, "interval: 1s", "sink: {uri: "+c.URL+"}")
+	args := []string{"-f", file, "--state-dir", state, "--snapshot-dir", privateDir(t)}
+	for n := 1; n <= 4; n++ {
+		cmd, _, _ := runSource(t, args...)
+		c.setDown(n == 3)
+		if n == 3 { // until something waits
+			waiting := filepath.Join(state, "ns.beat", "run-*.json")
+			for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+				if files, _ := filepath.Glob(waiting); len(files) > 1 {
+					break
+				} else if time.Now().After(end) {
+					t.Fatal("no run waits for the sink that is down")
+				}
+			}
+		} else {
+			c.wait(t, len(c.events())+n+1)
+		}
+		if n < 4 {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			continue
+		}
+		if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	}
+	var last time.Time
+	ids := map[string]time.Time{}
+	for _, e := range c.events() {
+		var data struct{ Due time.Time }
+		if err := json.Unmarshal(e.Data(), &data); err != nil {
+			t.Fatal(err)
+		}
+		due, again := ids[e.ID()]
+		switch {
+		case again && !due.Equal(data.Due):
+			t.Errorf("%s was due at %v and at %v", e.ID(), due, data.Due)
+		case !again && !data.Due.After(last):
+			t.Errorf("%s of %v came after that of %v", e.ID(), data.Due, last)
+		case !again:
+			last = data.Due
+		}
+		ids[e.ID()] = data.Due
+	}
+	if len(ids) < 7 {
+		t.Errorf("%d events, want at least 7", len(ids))
+	}
+}
+
+// What a program writes becomes events, or the run fails and says why.
+func TestSourceOnce(t *testing.T) {
+	needKVM(t)
+	t.Parallel()
+	c := newCollector(t)
+	for _, test := range []struct {
+		name    string
+		program string
+		args    []string
+		spec    []string
+		status  int
+		data    string
+		want    string // of stderr
+	}{
+		{name: "text", program: guest, args: []string{"print", "hi"}, spec: []string{"once: true", "event: {type: greeting}"}, data: "hi"},
+		{name: "fails", program: guest, args: []string{"exit", "3"}, spec: []string{"once: true"}, status: 1, want: "exit status 3"},
+		{name: "never ends", program: guest, args: []string{"spin"}, spec: []string{"once: true", "timeout: 300ms"}, status: 1, want: "300ms"},
+		{name: "not valid", program: guest, spec: []string{"schedule: 61 * * * *"}, status: 1, want: "spec.schedule"},
+		{name: "no time", program: guest, status: 1, want: "exactly one of schedule, interval and once"},
+		{name: "no program", program: "/nowhere", spec: []string{"once: true"}, status: 1, want: "/nowhere"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			spec := test.spec
+			if len(test.args) > 0 {
+				spec = append(spec, `args: ["`+strings.Join(test.args, `", "`)+`"]`)
+			}
+			before := len(c.events())
+			cmd, stdout, stderr := runSource(t, "-f", sourceManifest(t, test.program, spec...), "--sink", c.URL, "--once", "--json", "--state-dir", t.TempDir(), "--snapshot-dir", privateDir(t))
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != test.status && (test.status == 0 || got <= 0) {
+				t.Errorf("exit status %d, want %d", got, test.status)
+			}
+			if !strings.Contains(stderr.String(), test.want) {
+				t.Errorf("stderr %q, want %q", stderr, test.want)
+			}
+			got := c.events()[before:]
+			if test.data == "" {
+				if len(got) != 0 {
+					t.Errorf("sent %v", got)
+				}
+				return
+			}
+			if len(got) != 1 || strings.TrimSpace(string(got[0].Data())) != test.data || got[0].Type() != "greeting" || got[0].Source() != "/apis/sources.kontain.dev/v1alpha1/namespaces/ns/kontainsources/beat" {
+				t.Errorf("sent %v", got)
+			}
+			var stats map[string]struct{ Runs, Sent int }
+			if err := json.Unmarshal([]byte(stdout.String()), &stats); err != nil || stats["ns/beat"].Sent != 1 {
+				t.Errorf("stdout %q: %v", stdout, err)
+			}
+		})
+	}
+}
+
+func privateDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
