@@ -284,7 +284,7 @@ func TestNoSnapshot(t *testing.T) {
 			{name: "polls stdin without waiting", code: func(a *asm) {
 				a.call(unix.SYS_FCNTL, 0, unix.F_SETFL, unix.O_NONBLOCK)
 				a.loop(func() { a.call(unix.SYS_READ, 0, dataVA+0x400, 5) })
-			}, limits: vmexec.Limits{Wall: 500 * time.Millisecond}, want: vmexec.WallLimit, says: "did not come to rest"},
+			}, limits: vmexec.Limits{Wall: 3 * time.Second}, want: vmexec.WallLimit, says: "did not come to rest"},
 			{name: "is interrupted while it opens the event file", code: func(a *asm) {
 				const at, path = dataVA + 0x200, dataVA + 0x300
 				a.handler(uint64(unix.SIGALRM), a.aside(func() { a.raw(0xc3) }), 0)
@@ -296,7 +296,7 @@ func TestNoSnapshot(t *testing.T) {
 			{name: "a thread spins", code: func(a *asm) {
 				thread(a, func() { a.raw(0xeb, 0xfe) })
 				asks()["read"](a)
-			}, limits: vmexec.Limits{Wall: 500 * time.Millisecond}, want: vmexec.WallLimit, says: "other threads of it did not come to rest"},
+			}, limits: vmexec.Limits{Wall: 3 * time.Second}, want: vmexec.WallLimit, says: "other threads of it did not come to rest"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				ctx := t.Context()

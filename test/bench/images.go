@@ -47,6 +47,9 @@ type imageCase struct {
 	firstRun, againRun          []float64 // kontain run --image
 	noImage, noSnapshot, onDisk []float64 // kontain serve, from its start to the first reply
 	cached                      int64     // bytes in the cache
+	used                        usage     // memory of the receiver and its workers after the first reply
+	unseen                      error     // why it is not known
+	saved                       int64     // bytes of snapshots
 }
 
 // images measures what it takes until a container image answers its first event, from
@@ -82,7 +85,14 @@ func (b *bench) images(ctx context.Context) (err error) {
 		line.Figures = map[string]float64{"cacheBytes": float64(c.cached)}
 		b.report.add("… in the cache", c.againRun, nil)
 		line = b.report.add("kontain serve to the first reply, no image and no snapshot, "+c.name, c.noImage, nil)
-		line.Note = "from the start of the receiver"
+		line.Note = fmt.Sprintf("from the start of the receiver; %s of snapshots", mebibytes(float64(c.saved)))
+		line.Figures = map[string]float64{"snapshotBytes": float64(c.saved)}
+		if c.unseen != nil {
+			line.Note += "; memory not seen: " + c.unseen.Error()
+		} else {
+			line.Note += fmt.Sprintf("; then %s RSS, %s PSS in %d processes", mebibytes(float64(c.used.rss)), mebibytes(float64(c.used.pss)), c.used.processes)
+			line.Figures["rssBytes"], line.Figures["pssBytes"] = float64(c.used.rss), float64(c.used.pss)
+		}
 		b.report.add("… image in the cache, no snapshot", c.noSnapshot, nil)
 		b.report.add("… image and snapshot on disk", c.onDisk, nil)
 	}
@@ -213,8 +223,17 @@ func (i *imageBench) round(ctx context.Context, c *imageCase) error {
 		}
 		took := time.Since(r.started)
 		*to = append(*to, float64(took))
+		if err == nil {
+			var workers []int
+			if workers, err = descendants(r.pid); err == nil {
+				c.used, c.unseen = usageOf(append(workers, r.pid))
+			}
+		}
 		if err == nil { // the snapshot is saved while events are served
 			err = awaitFile(ctx, snapshots)
+		}
+		if err == nil {
+			c.saved, err = diskUsage(snapshots)
 		}
 		return errors.Join(err, r.stop())
 	}

@@ -17,7 +17,7 @@ import (
 
 func sink(program string, a v1alpha1.AzureContract, args ...string) dispatcher.Sink {
 	return dispatcher.Sink{
-		Program: program, Args: args, Limits: vmexec.Limits{Wall: 3 * time.Second},
+		Program: program, Args: args, Limits: vmexec.Limits{Wall: 5 * time.Second},
 		Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractAzure, Azure: &a}},
 	}
 }
@@ -107,7 +107,7 @@ func TestAnswers(t *testing.T) {
 			{"refuse", 422, "status 404: not for me"},
 			{"fail", 502, "status 500: it broke"},
 			{"exit", 502, "exit status 3; last line of stderr: last words"},
-			{"sleep", 504, "time limit of 3s"},
+			{"sleep", 504, "time limit of 5s"},
 		} {
 			r, f := k.Send(contracttest.Event(t, "1", `"`+tt.data+`"`))
 			switch {

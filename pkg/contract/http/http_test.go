@@ -52,7 +52,7 @@ func TestAnswers(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/server")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
 		s := sink(program, v1alpha1.HTTPContract{})
-		s.Limits = vmexec.Limits{Wall: 3 * time.Second}
+		s.Limits = vmexec.Limits{Wall: 5 * time.Second}
 		k := p.MustNew(t, s)
 		for _, tt := range []struct {
 			data   string
@@ -74,7 +74,7 @@ func TestAnswers(t *testing.T) {
 			{"redirect", 502, "status 302"},
 			{"exit", 502, "exit status 3; last line of stderr: last words"},
 			{"crash", 502, "closed the connection without an answer"},
-			{"sleep", 504, "time limit of 3s"},
+			{"sleep", 504, "time limit of 5s"},
 		} {
 			r, f := k.Send(contracttest.Event(t, "1", `"`+tt.data+`"`))
 			switch {

@@ -19,7 +19,7 @@ import (
 func sink(program string, args ...string) dispatcher.Sink {
 	return dispatcher.Sink{
 		Program: program, Args: args, Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractLambda}},
-		Limits: vmexec.Limits{Wall: 3 * time.Second},
+		Limits: vmexec.Limits{Wall: 5 * time.Second},
 	}
 }
 
@@ -55,7 +55,7 @@ func TestFunction(t *testing.T) {
 			{"panic", 502, "the function failed: string: it panicked"},
 			{"exit", 502, "exit status 3"},
 			{"deadline", 502, "context deadline exceeded"},
-			{"sleep", 504, "time limit of 3s"},
+			{"sleep", 504, "time limit of 5s"},
 			{"large", 502, "more than the 1048576 bytes"},
 		} {
 			r, f := k.Send(contracttest.Event(t, "1", `"`+tt.data+`"`))

@@ -112,7 +112,7 @@ func TestLoopHostile(t *testing.T) {
 			"close":       "__OW_WAIT_FOR_ACK asks for: EOF",
 		} {
 			s := loop(program, acked, how)
-			s.Limits.Wall = 2 * time.Second
+			s.Limits.Wall = 20 * time.Second
 			if _, err := p.New(t, s); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v; want %q", how, err, want)
 			}

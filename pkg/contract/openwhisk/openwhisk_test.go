@@ -19,7 +19,7 @@ import (
 
 func sink(program string, o v1alpha1.OpenWhiskContract, args ...string) dispatcher.Sink {
 	return dispatcher.Sink{
-		Program: program, Args: args, Limits: vmexec.Limits{Wall: 3 * time.Second},
+		Program: program, Args: args, Limits: vmexec.Limits{Wall: 5 * time.Second},
 		Contract: contract.Config{Spec: v1alpha1.Contract{Type: v1alpha1.ContractOpenWhisk, OpenWhisk: &o}},
 	}
 }
@@ -141,7 +141,7 @@ var answers = []answer{
 	{"deep", 502, "exceeded max depth"},
 	{"exit", 502, "exit status 3; last line of stderr: last words"},
 	{"panic", 502, ""},
-	{"sleep", 504, "time limit of 3s"},
+	{"sleep", 504, "time limit of 5s"},
 }
 
 func check(t *testing.T, k *contracttest.Sink, answers []answer) {

@@ -33,7 +33,7 @@ func (l *loop) run(t *testing.T) {
 	select {
 	case f := <-l.ch:
 		f()
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("nothing was posted to the loop")
 	}
 }

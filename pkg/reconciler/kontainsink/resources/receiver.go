@@ -185,6 +185,7 @@ func env(sink *v1alpha1.KontainSink, s Settings) []corev1.EnvVar {
 		{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}},
 		{Name: install.SinkEnv, Value: sink.Namespace + "/" + sink.Name},
 		{Name: install.ConfigEnv, Value: s.ConfigMaps},
+		{Name: install.SinkValuesEnv, Value: install.SinkValues(sink.Spec.Env)},
 		{Name: "HOME", Value: "/tmp"},
 		{Name: "KONTAIN_IMAGE_DIR", Value: cacheDir + "/images"},
 		{Name: "KONTAIN_SNAPSHOT_DIR", Value: cacheDir + "/snapshots"},
