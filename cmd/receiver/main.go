@@ -16,6 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	// The container has no certificates of its own; registries are asked over HTTPS.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	corev1 "k8s.io/api/core/v1"
