@@ -19,6 +19,9 @@ import (
 // to the kernel at once: with ten thousand it is as much as all else.
 const manySinks = 1000
 
+// manyGCPercent is how much garbage there may then be, in percent of what is in use.
+const manyGCPercent = 40
+
 // files is the Origin whose sinks are in manifests, as they are when these change.
 type files struct {
 	paths []string
@@ -72,13 +75,16 @@ func (f *files) Run(ctx context.Context, b *Backend, tell func(State)) error {
 		w.close()
 		return err
 	}
+	giveBack(len(sinks))
 	var failure error
 	w.run(ctx, func() []string {
 		sinks, _ := f.reload(ctx) // reload logs its errors
 		if failure = f.settle(sinks, tell); failure != nil {
 			fail(failure)
 		}
-		return f.watchPaths(sinks)
+		paths := f.watchPaths(sinks)
+		giveBack(len(sinks))
+		return paths
 	})
 	return failure
 }
@@ -118,10 +124,17 @@ func (f *files) reload(ctx context.Context) ([]dispatcher.Sink, error) {
 		f.log.Info("the error is gone; all sinks are served")
 	}
 	f.lastError = text
-	if len(sinks) >= manySinks {
+	return sinks, err
+}
+
+// giveBack gives the system back what reading so many sinks took. It is called when
+// nothing needs them any more: what serves has what it needs of each. That stays as it
+// is, whatever events do, so garbage need not become as much before it is collected.
+func giveBack(sinks int) {
+	if sinks >= manySinks {
+		debug.SetGCPercent(manyGCPercent)
 		debug.FreeOSMemory()
 	}
-	return sinks, err
 }
 
 func (f *files) foldersOnly() bool {
