@@ -108,13 +108,20 @@ func (c *Cluster) Apply(ctx context.Context, documents string) error {
 		return err
 	}
 	for _, o := range objects {
-		resource, err := c.resource(ctx, o.GroupVersionKind(), o.GetNamespace())
-		if err == nil {
-			_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "cluster", Force: true})
+		if err := c.applyObject(ctx, o); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
-		}
+	}
+	return nil
+}
+
+func (c *Cluster) applyObject(ctx context.Context, o *unstructured.Unstructured) error {
+	resource, err := c.resource(ctx, o.GroupVersionKind(), o.GetNamespace())
+	if err == nil {
+		_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "cluster", Force: true})
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 	}
 	return nil
 }
