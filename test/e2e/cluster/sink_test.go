@@ -205,7 +205,7 @@ func TestReceiverKilled(t *testing.T) {
 	const (
 		events = 10_000
 		rate   = 200 // a second
-		kills  = 3
+		kills  = 4
 	)
 	ns := namespace(t)
 	replies := collector(t, nil)
@@ -248,7 +248,7 @@ spec:
 				t.Errorf("event %d: %d %v: %s", i, code, err, body)
 			}
 		})
-		if i%(events/(kills+1)) == events/(kills+1)/2 && i > 0 {
+		if i%(events/kills) == events/kills/2 {
 			killReceiver(t)
 		}
 	}
@@ -266,13 +266,29 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d events, %d answers", events, len(replies.Events()))
+	restarts := int32(0)
+	pods, err := shared.Kube.CoreV1().Pods(cluster.System).List(t.Context(), metav1.ListOptions{LabelSelector: receiver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods.Items {
+		for _, c := range p.Status.ContainerStatuses {
+			restarts += c.RestartCount
+		}
+	}
+	if restarts < kills {
+		t.Errorf("the receiver was started again %d times, and killed %d times", restarts, kills)
+	}
+	t.Logf("%d events, %d answers, %d restarts of the receiver", events, len(replies.Events()), restarts)
 }
+
+// receiver selects the pods of the shared receiver.
+const receiver = "app.kubernetes.io/name=kontain-receiver"
 
 // killReceiver kills the program of one pod of the shared receiver.
 func killReceiver(t *testing.T) {
 	t.Helper()
-	pods, err := shared.Kube.CoreV1().Pods(cluster.System).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=kontain-receiver"})
+	pods, err := shared.Kube.CoreV1().Pods(cluster.System).List(t.Context(), metav1.ListOptions{LabelSelector: receiver})
 	if err != nil {
 		t.Fatal(err)
 	}
