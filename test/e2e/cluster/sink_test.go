@@ -242,7 +242,7 @@ spec:
 	for i := range events {
 		<-ticker.C
 		wg.Go(func() {
-			// The in-memory channel accepts an event before it is delivered.
+			// The answer comes after the delivery, with its retries: a sender that gives up loses the event.
 			code, body, err := cluster.Send(t.Context(), cluster.BrokerURL(ns, "default"), ask(fmt.Sprint(i), `{"text":"x"}`))
 			if err != nil || code/100 != 2 {
 				t.Errorf("event %d: %d %v: %s", i, code, err, body)
