@@ -243,8 +243,8 @@ func (c *Cluster) daemon(name string, args ...string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()                                                                                                //nolint:errcheck // Only the child writes.
-	d := &daemon{name: name, cmd: exec.Command(filepath.Join(c.upstream, name), args...), done: make(chan struct{})} //nolint:gosec // Ours.
+	defer log.Close() //nolint:errcheck // Only the child writes.
+	d := &daemon{name: name, cmd: exec.Command(filepath.Join(c.upstream, name), args...), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Dir = log, log, c.Dir
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := d.cmd.Start(); err != nil {

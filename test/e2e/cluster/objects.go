@@ -90,7 +90,7 @@ func (c *Cluster) ApplyFolder(ctx context.Context, dir string, skip func(name st
 
 // ApplyFile applies the documents of a file.
 func (c *Cluster) ApplyFile(ctx context.Context, file string) error {
-	data, err := os.ReadFile(file) //nolint:gosec // A manifest.
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}

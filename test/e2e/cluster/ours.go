@@ -88,7 +88,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 		return err
 	}
 	deployment := func(name string) bool {
-		data, err := os.ReadFile(name) //nolint:gosec // A manifest.
+		data, err := os.ReadFile(name)
 		return err == nil && bytes.Contains(data, []byte("kind: Deployment\n"))
 	}
 	if !slices.ContainsFunc(names, deployment) {
@@ -100,7 +100,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 		overlay = c.config
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.Kubectl(), "kustomize", overlay) //nolint:gosec // Ours.
+	cmd := exec.CommandContext(ctx, c.Kubectl(), "kustomize", overlay)
 	cmd.Stderr = &stderr
 	documents, err := cmd.Output()
 	if err != nil {
@@ -153,7 +153,7 @@ func (c *Cluster) BuildFunction(ctx context.Context, folder, name string, args .
 	ref := c.registry + "/" + name
 	work := filepath.Join(c.Dir, "images")
 	all := append([]string{"build", filepath.Join(filepath.Dir(c.config), folder), "--quiet", "--push", "--insecure-registry", c.registry, "-t", ref}, args...)
-	cmd := exec.CommandContext(ctx, c.Program("kontain"), all...) //nolint:gosec // Ours.
+	cmd := exec.CommandContext(ctx, c.Program("kontain"), all...)
 	cmd.Env = append(os.Environ(), "KONTAIN_IMAGE_DIR="+work)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w: %s", cmd.Args, err, bytes.TrimSpace(out))

@@ -116,7 +116,7 @@ func (p *pod) run() {
 			p.waiting(reason, err.Error())
 		case policy == corev1.RestartPolicyAlways, policy == corev1.RestartPolicyOnFailure && code != 0:
 			p.logf("ended with exit code %d: see %s; started again after %v", code, p.logFile(), backOff)
-			p.last = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), Reason: "Error"}} //nolint:gosec // At most 255.
+			p.last = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), Reason: "Error"}}
 			p.restarts++
 			p.waiting("CrashLoopBackOff", fmt.Sprintf("exit code %d", code))
 		case code == 0:
@@ -288,7 +288,7 @@ func (p *pod) fail(reason, message string) {
 
 func (p *pod) phase(phase corev1.PodPhase, reason, message string, code int) {
 	p.status(phase, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: int32(code), Reason: reason, Message: message, //nolint:gosec // At most 255.
+		ExitCode: int32(code), Reason: reason, Message: message,
 	}}, false)
 }
 
