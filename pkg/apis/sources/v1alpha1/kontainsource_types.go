@@ -4,6 +4,10 @@
 package v1alpha1
 
 import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -41,7 +45,7 @@ var (
 )
 
 // KontainSourceSpec says which program a source runs, when, and where its events go.
-// Exactly one of schedule, interval and once says when.
+// Exactly one of schedule, interval, once and continuous says when.
 type KontainSourceSpec struct {
 	// SourceSpec holds sink, where events go, and ceOverrides.
 	duckv1.SourceSpec `json:",inline"`
@@ -70,6 +74,23 @@ type KontainSourceSpec struct {
 	// +optional
 	Once bool `json:"once,omitempty"`
 
+	// Continuous has the program run on, and what it writes taken as it comes. When it
+	// ends it is started again, after a time that doubles up to five minutes, and begins
+	// anew once it has run for ten. Timeout does not bound it.
+	// +optional
+	Continuous bool `json:"continuous,omitempty"`
+
+	// ConcurrencyPolicy is what becomes of a run that is due while another one goes on.
+	// Absent means Forbid.
+	// +optional
+	ConcurrencyPolicy ConcurrencyPolicy `json:"concurrencyPolicy,omitempty"`
+
+	// State, when it is there, gives the program the file /state, with what the run
+	// before left in it. Written by a run that fails, or whose events the sink could not
+	// be given, it is forgotten.
+	// +optional
+	State *State `json:"state,omitempty"`
+
 	// StartingDeadline is how late a run may begin. One that could not begin by then is
 	// missed. Absent means that after a time without an adapter the latest run is made
 	// good, if it was due within the last day.
@@ -83,6 +104,13 @@ type KontainSourceSpec struct {
 	// Event completes the event that output becomes which is not one itself.
 	// +optional
 	Event Event `json:"event,omitempty"`
+
+	// EventTypes are the types of events that the program writes, for those who look for
+	// events to subscribe to. What it really writes is not held to them.
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	// +listType=atomic
+	EventTypes []EventType `json:"eventTypes,omitempty"`
 
 	// Delivery is how the sink is tried, and what becomes of events that it does not take.
 	// Absent, or without retry, means that an event is tried until the sink takes it or
@@ -101,6 +129,95 @@ type Event struct {
 	// KontainSource.
 	// +optional
 	Source *string `json:"source,omitempty"`
+}
+
+// ConcurrencyPolicy is what becomes of a run that is due while another one goes on, as
+// CronJob of Kubernetes names it.
+// +kubebuilder:validation:Enum=Allow;Forbid;Replace
+type ConcurrencyPolicy string
+
+const (
+	// ConcurrencyAllow begins it, unless MaxConcurrentRuns go on. Events keep the order in
+	// which their runs were due.
+	ConcurrencyAllow ConcurrencyPolicy = "Allow"
+	// ConcurrencyForbid begins it when the other one has ended; of several the last.
+	ConcurrencyForbid ConcurrencyPolicy = "Forbid"
+	// ConcurrencyReplace ends the other one, of which nothing is sent.
+	ConcurrencyReplace ConcurrencyPolicy = "Replace"
+)
+
+// State is a small file that goes from run to run.
+type State struct {
+	// Limit is the most bytes of it, from 1 to MaxStateBytes. A run that leaves more has
+	// failed. Absent means 64Ki.
+	// +optional
+	Limit *resource.Quantity `json:"limit,omitempty"`
+}
+
+// EventType is a type of events that a source declares.
+type EventType struct {
+	// Type is the attribute type.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Type string `json:"type"`
+
+	// Source is the attribute source, a URI reference. Absent means that of event.
+	// +optional
+	Source *string `json:"source,omitempty"`
+
+	// Schema is where their data is described, a URI reference.
+	// +optional
+	Schema string `json:"schema,omitempty"`
+
+	// Description is for people.
+	// +optional
+	Description string `json:"description,omitempty"`
+}
+
+// EventAttributes returns the attributes type and source of the event that output becomes
+// which is not one itself.
+func (s *KontainSource) EventAttributes() (eventType, source string) {
+	eventType = "dev.kontain." + s.Name + ".output"
+	source = fmt.Sprintf("/apis/%s/namespaces/%s/kontainsources/%s", SchemeGroupVersion, s.Namespace, s.Name)
+	if s.Spec.Event.Type != nil {
+		eventType = *s.Spec.Event.Type
+	}
+	if s.Spec.Event.Source != nil {
+		source = *s.Spec.Event.Source
+	}
+	return eventType, source
+}
+
+// CloudEventAttributes returns what status.ceAttributes says of the events of a source:
+// the types that it declares or, when there are none, that of the event that output
+// becomes. None is there twice.
+func (s *KontainSource) CloudEventAttributes() []duckv1.CloudEventAttributes {
+	eventType, source := s.EventAttributes()
+	if len(s.Spec.EventTypes) == 0 {
+		return []duckv1.CloudEventAttributes{{Type: eventType, Source: source}}
+	}
+	var all []duckv1.CloudEventAttributes
+	for _, t := range s.Spec.EventTypes {
+		a := duckv1.CloudEventAttributes{Type: t.Type, Source: source}
+		if t.Source != nil {
+			a.Source = *t.Source
+		}
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// StateLimit returns the most bytes of the file /state; 0 without one.
+func (s *KontainSourceSpec) StateLimit() int {
+	switch {
+	case s.State == nil:
+		return 0
+	case s.State.Limit == nil:
+		return DefaultStateBytes
+	}
+	return int(s.State.Limit.Value())
 }
 
 // KontainSourceStatus is what the controller observed.

@@ -25,7 +25,13 @@ const (
 	MaxInterval         = 365 * 24 * time.Hour
 	MaxStartingDeadline = 24 * time.Hour
 	MaxAttributeBytes   = 1024
+	MaxStateBytes       = 1 << 20
+	MaxEventTypes       = 100
+	MaxConcurrentRuns   = 10
 )
+
+// DefaultStateBytes is the limit of a state file that names none.
+const DefaultStateBytes = 64 << 10
 
 // Validate returns what is wrong with a source that went through SetDefaults, or
 // nil. Deletions, changes of the status and updates that leave the spec alone are
@@ -74,8 +80,11 @@ func AllowNoSink(ctx context.Context) context.Context {
 // Validate returns what is wrong with the spec, or nil.
 func (s *KontainSourceSpec) Validate(ctx context.Context) *apis.FieldError {
 	errs := s.FunctionSpec.Validate(ctx)
-	if s.Contract.Type != sinksv1alpha1.ContractStdio {
-		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("a source with contract %s is not available in this release; write contract: {type: stdio}", s.Contract.Type), "contract.type"))
+	switch t := s.Contract.Type; {
+	case t != sinksv1alpha1.ContractStdio && t != sinksv1alpha1.ContractHTTP:
+		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("contract %s is for functions that are given an event; a source has contract stdio, or http to be asked with GET", t), "contract.type"))
+	case t == sinksv1alpha1.ContractHTTP && s.Continuous:
+		errs = errs.Also(apis.ErrGeneric("a program that runs on writes its events to standard output; write contract: {type: stdio}, or interval instead of continuous", "contract.type"))
 	}
 	if without, _ := ctx.Value(noSinkKey{}).(bool); without && s.Sink.Ref == nil && s.Sink.URI == nil {
 		errs = errs.Also(s.CloudEventOverrides.Validate(ctx).ViaField("ceOverrides"))
@@ -84,7 +93,9 @@ func (s *KontainSourceSpec) Validate(ctx context.Context) *apis.FieldError {
 	}
 	return errs.Also(
 		s.validateWhen(),
+		s.validateRuns(),
 		s.Event.validate().ViaField("event"),
+		s.validateEventTypes(),
 		s.Delivery.Validate(ctx).ViaField("delivery"),
 	)
 }
@@ -93,7 +104,7 @@ func (s *KontainSourceSpec) Validate(ctx context.Context) *apis.FieldError {
 func (s *KontainSourceSpec) validateWhen() *apis.FieldError {
 	var errs *apis.FieldError
 	ways := 0
-	for _, set := range []bool{s.Schedule != "", s.Interval != nil, s.Once} {
+	for _, set := range []bool{s.Schedule != "", s.Interval != nil, s.Once, s.Continuous} {
 		if set {
 			ways++
 		}
@@ -103,7 +114,7 @@ func (s *KontainSourceSpec) validateWhen() *apis.FieldError {
 		if ways > 1 {
 			got = "several"
 		}
-		errs = errs.Also(apis.ErrGeneric("expected exactly one of schedule, interval and once, got "+got, "schedule", "interval", "once"))
+		errs = errs.Also(apis.ErrGeneric("expected exactly one of schedule, interval, once and continuous, got "+got, "schedule", "interval", "once", "continuous"))
 	}
 	if s.Schedule != "" {
 		if _, err := schedule.Cron(s.Schedule, ""); err != nil {
@@ -127,11 +138,55 @@ func (s *KontainSourceSpec) validateWhen() *apis.FieldError {
 		if s.Jitter.Duration < 0 || s.Jitter.Duration > most {
 			errs = errs.Also(invalid(s.Jitter.Duration.String(), "jitter", "from 0 to less than the interval"))
 		}
-		if s.Once {
+		if s.Once || s.Continuous {
 			errs = errs.Also(apis.ErrGeneric("jitter goes with schedule and interval; remove it", "jitter"))
 		}
 	}
 	return errs.Also(validateDuration(s.StartingDeadline, time.Second, MaxStartingDeadline, "startingDeadline"))
+}
+
+// validateRuns checks the fields that say what runs have to do with each other.
+func (s *KontainSourceSpec) validateRuns() *apis.FieldError {
+	var errs *apis.FieldError
+	switch s.ConcurrencyPolicy {
+	case "", ConcurrencyForbid, ConcurrencyReplace:
+	case ConcurrencyAllow:
+		if s.State != nil {
+			errs = errs.Also(apis.ErrGeneric("runs with a state are one after the other, since each begins with what the one before left; write Forbid or Replace, or remove state", "concurrencyPolicy"))
+		}
+	default:
+		errs = errs.Also(invalid(strconv.Quote(string(s.ConcurrencyPolicy)), "concurrencyPolicy", "Allow, Forbid, Replace"))
+	}
+	if s.State != nil && s.State.Limit != nil {
+		if l := s.State.Limit; l.CmpInt64(1) < 0 || l.CmpInt64(MaxStateBytes) > 0 {
+			errs = errs.Also(invalid(l.String(), "state.limit", fmt.Sprintf("from 1 to %dMi", MaxStateBytes>>20)))
+		}
+	}
+	if !s.Continuous {
+		return errs
+	}
+	for field, set := range map[string]bool{"state": s.State != nil, "concurrencyPolicy": s.ConcurrencyPolicy != "", "startingDeadline": s.StartingDeadline != nil} {
+		if set {
+			errs = errs.Also(apis.ErrGeneric(field+" goes with programs that run by a schedule, not with continuous; remove it", field))
+		}
+	}
+	return errs
+}
+
+// validateEventTypes checks the types that are declared.
+func (s *KontainSourceSpec) validateEventTypes() *apis.FieldError {
+	if n := len(s.EventTypes); n > MaxEventTypes {
+		return invalid(fmt.Sprintf("%d types", n), "eventTypes", fmt.Sprintf("at most %d", MaxEventTypes))
+	}
+	var errs *apis.FieldError
+	for i, t := range s.EventTypes {
+		e := Event{Type: &t.Type, Source: t.Source}
+		errs = errs.Also(e.validate().ViaFieldIndex("eventTypes", i))
+		if t.Schema != "" && cloudevents.ParseURIRef(t.Schema) == nil {
+			errs = errs.Also(invalid(strconv.Quote(t.Schema), "schema", "a URI reference (RFC 3986)").ViaFieldIndex("eventTypes", i))
+		}
+	}
+	return errs
 }
 
 func validateDuration(d *metav1.Duration, lowest, highest time.Duration, field string) *apis.FieldError {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	"knative.dev/pkg/apis"
@@ -35,6 +37,11 @@ func source(change func(*KontainSource)) *KontainSource {
 
 func every(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 
+func quantity(s string) *resource.Quantity {
+	q := resource.MustParse(s)
+	return &q
+}
+
 func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -53,8 +60,8 @@ func TestValidate(t *testing.T) {
 		{"no name", func(s *KontainSource) { s.Name = "" }, "missing field(s): metadata.name"},
 		{"no program", func(s *KontainSource) { s.Spec.Image = "" }, "missing field(s): spec.image"},
 		{"no sink", func(s *KontainSource) { s.Spec.Sink = duckv1.Destination{} }, "expected at least one, got none: spec.sink.ref, spec.sink.uri"},
-		{"never", func(s *KontainSource) { s.Spec.Schedule = "" }, "got none: spec.interval, spec.once, spec.schedule"},
-		{"two ways", func(s *KontainSource) { s.Spec.Once = true }, "got several: spec.interval, spec.once, spec.schedule"},
+		{"never", func(s *KontainSource) { s.Spec.Schedule = "" }, "got none: spec.continuous, spec.interval, spec.once, spec.schedule"},
+		{"two ways", func(s *KontainSource) { s.Spec.Once = true }, "got several: spec.continuous, spec.interval, spec.once, spec.schedule"},
 		{"no cron", func(s *KontainSource) { s.Spec.Schedule = "61 * * * *" }, "is no cron expression"},
 		{"no zone", func(s *KontainSource) { s.Spec.TimeZone = "Mars/Base" }, `there is no time zone "Mars/Base"`},
 		{"a zone without a schedule", func(s *KontainSource) {
@@ -65,7 +72,30 @@ func TestValidate(t *testing.T) {
 			s.Spec.Schedule, s.Spec.Interval, s.Spec.Jitter = "", every(time.Minute), every(time.Minute)
 		}, "invalid value: 1m0s: spec.jitter"},
 		{"deadline", func(s *KontainSource) { s.Spec.StartingDeadline = every(time.Millisecond) }, "spec.startingDeadline"},
-		{"contract", func(s *KontainSource) { s.Spec.Contract.Type = sinksv1alpha1.ContractHTTP }, "spec.contract.type"},
+		{"contract", func(s *KontainSource) { s.Spec.Contract.Type = sinksv1alpha1.ContractLambda }, "contract lambda is for functions that are given an event"},
+		{"asked with GET", func(s *KontainSource) { s.Spec.Contract.Type = sinksv1alpha1.ContractHTTP }, ""},
+		{"runs on", func(s *KontainSource) { s.Spec.Schedule, s.Spec.Continuous = "", true }, ""},
+		{"runs on and is asked", func(s *KontainSource) {
+			s.Spec.Schedule, s.Spec.Continuous, s.Spec.Contract.Type = "", true, sinksv1alpha1.ContractHTTP
+		}, "spec.contract.type"},
+		{"runs on with a state", func(s *KontainSource) {
+			s.Spec.Schedule, s.Spec.Continuous, s.Spec.State = "", true, &State{}
+		}, "spec.state"},
+		{"runs on with a policy", func(s *KontainSource) {
+			s.Spec.Schedule, s.Spec.Continuous, s.Spec.ConcurrencyPolicy = "", true, ConcurrencyForbid
+		}, "spec.concurrencyPolicy"},
+		{"policy", func(s *KontainSource) { s.Spec.ConcurrencyPolicy = ConcurrencyReplace }, ""},
+		{"no policy", func(s *KontainSource) { s.Spec.ConcurrencyPolicy = "allow" }, "spec.concurrencyPolicy"},
+		{"state", func(s *KontainSource) { s.Spec.State = &State{Limit: quantity("1Mi")} }, ""},
+		{"large state", func(s *KontainSource) { s.Spec.State = &State{Limit: quantity("2Mi")} }, "invalid value: 2Mi: spec.state.limit"},
+		{"no state", func(s *KontainSource) { s.Spec.State = &State{Limit: quantity("0")} }, "spec.state.limit"},
+		{"state of several at once", func(s *KontainSource) {
+			s.Spec.State, s.Spec.ConcurrencyPolicy = &State{}, ConcurrencyAllow
+		}, "spec.concurrencyPolicy"},
+		{"event types", func(s *KontainSource) { s.Spec.EventTypes = []EventType{{Type: "t", Source: new("/s"), Schema: "/x"}} }, ""},
+		{"event type without a type", func(s *KontainSource) { s.Spec.EventTypes = []EventType{{Type: "t"}, {}} }, "spec.eventTypes[1].type"},
+		{"schema", func(s *KontainSource) { s.Spec.EventTypes = []EventType{{Type: "t", Schema: "%"}} }, "spec.eventTypes[0].schema"},
+		{"many event types", func(s *KontainSource) { s.Spec.EventTypes = make([]EventType, 101) }, "101 types: spec.eventTypes"},
 		{"source of the event", func(s *KontainSource) { s.Spec.Event.Source = new("%") }, "spec.event.source"},
 		{"type of the event", func(s *KontainSource) { s.Spec.Event.Type = new("") }, "spec.event.type"},
 		{"overrides", func(s *KontainSource) {
@@ -111,5 +141,34 @@ func TestDefaults(t *testing.T) {
 	})
 	if s.Spec.Sink.Ref.Namespace != "ns" || s.Spec.Contract.Type != sinksv1alpha1.ContractStdio || s.Spec.Isolation != sinksv1alpha1.IsolationProcess {
 		t.Errorf("%+v", s.Spec)
+	}
+}
+
+func TestCloudEventAttributes(t *testing.T) {
+	const own = "/apis/sources.kontain.dev/v1alpha1/namespaces/ns/kontainsources/beat"
+	for name, c := range map[string]struct {
+		change func(*KontainSource)
+		want   []duckv1.CloudEventAttributes
+	}{
+		"nothing": {nil, []duckv1.CloudEventAttributes{{Type: "dev.kontain.beat.output", Source: own}}},
+		"event": {
+			func(s *KontainSource) { s.Spec.Event = Event{Type: new("t"), Source: new("/s")} },
+			[]duckv1.CloudEventAttributes{{Type: "t", Source: "/s"}},
+		},
+		"declared": {func(s *KontainSource) {
+			s.Spec.EventTypes = []EventType{{Type: "b"}, {Type: "a", Source: new("/a")}, {Type: "b", Description: "once more"}}
+		}, []duckv1.CloudEventAttributes{{Type: "b", Source: own}, {Type: "a", Source: "/a"}}},
+	} {
+		if d := cmp.Diff(c.want, source(c.change).CloudEventAttributes()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+func TestStateLimit(t *testing.T) {
+	for want, state := range map[int]*State{0: nil, DefaultStateBytes: {}, 100: {Limit: quantity("100")}} {
+		if got := source(func(s *KontainSource) { s.Spec.State = state }).Spec.StateLimit(); got != want {
+			t.Errorf("%v: %d, want %d", state, got, want)
+		}
 	}
 }
