@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-API_VERSIONS=(sinks/v1alpha1)
+API_VERSIONS=(sinks/v1alpha1 sources/v1alpha1)
 
 module=kontain.dev/eventing
 client=$module/pkg/client

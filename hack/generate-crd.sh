@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 CONTROLLER_TOOLS=v0.20.1
 
-# crd KIND API: writes config/300-KIND.yaml.
+# crd KIND API: writes config/300-KIND.yaml, with all kinds of the API.
 crd() {
 	{
 		echo "# Copyright 2026 The Kontain Eventing Authors"
@@ -21,3 +21,4 @@ crd() {
 }
 
 crd kontainsink sinks/v1alpha1
+crd kontainsource sources/v1alpha1

@@ -255,14 +255,14 @@ func (im *images) fill(s *Sink) Fetched {
 		s.Pending = fmt.Sprintf("its image %s cannot be had: %v", s.Image, p.err)
 		return Fetched{Settled: true}
 	}
-	if err := s.complete(p.image); err != nil {
+	if err := s.Complete(p.image); err != nil {
 		s.Pending = err.Error()
 	}
 	return Fetched{Settled: true, Image: pinned(p.image)}
 }
 
-// complete sets what a sink has of its image. The error says why it cannot run.
-func (s *Sink) complete(i *image.Image) error {
+// Complete sets what a sink has of its image. The error says why it cannot run.
+func (s *Sink) Complete(i *image.Image) error {
 	process, err := i.Process(s.command, s.args, s.Env)
 	if err != nil {
 		return fmt.Errorf("its image %s: %w", s.Image, err)

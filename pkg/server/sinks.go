@@ -158,7 +158,7 @@ func Sinks(ctx context.Context, paths []string, images Images, wanted func(dispa
 			i, err := images.Get(ctx, image.Request{Ref: s.Image, Policy: s.Policy, Scope: s.Scope})
 			if err == nil {
 				held = append(held, i)
-				err = s.complete(i)
+				err = s.Complete(i)
 			}
 			if err != nil {
 				return nil, nil, errors.Join(fmt.Errorf("sink %s: %w", s.Key(), err), release())

@@ -41,6 +41,20 @@ type Sender interface {
 	Send(ctx context.Context, e *event.Event) error
 }
 
+// Journal keeps what a source must not forget. *journal.Journal, whose methods say what
+// each of these does, is one. An error of any but Room ends the source.
+type Journal interface {
+	Reached() journal.Reached
+	Dealt() time.Time
+	Waiting() (runs int, bytes int64)
+	Room() error
+	Add(scheduled time.Time, events []json.RawMessage, state []byte) (uint64, error)
+	Oldest() (*journal.Run, error)
+	Delivered(r *journal.Run) error
+	Passed(t time.Time) error
+	Close() error
+}
+
 // Config is one source.
 type Config struct {
 	Namespace, Name string
@@ -56,7 +70,7 @@ type Config struct {
 	Extensions map[string]string
 
 	Program Program
-	Journal *journal.Journal
+	Journal Journal
 	Sender  Sender
 	Clock   clock.Clock
 	Logger  *slog.Logger
@@ -74,6 +88,11 @@ type Stats struct {
 	LastSent  time.Time `json:"lastSent,omitzero"`
 	NextRun   time.Time `json:"nextRun,omitzero"`
 	LastError string    `json:"lastError,omitempty"`
+
+	LastSuccess time.Time `json:"lastSuccess,omitzero"` // when the last run that ended well began
+	LastFailure time.Time `json:"lastFailure,omitzero"` // and the last that failed
+	RunError    string    `json:"runError,omitempty"`   // of the last run that failed
+	LostError   string    `json:"lostError,omitempty"`  // of the last event that was lost
 }
 
 // Adapter runs one source.
@@ -268,20 +287,32 @@ func (a *Adapter) once(ctx context.Context, due time.Time) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		a.count(func(s *Stats) { s.Failed++; s.LastError = err.Error() })
-		log.Error("run failed", "error", err)
+		a.failed(begin, err, log)
 		return programError{err}
 	}
-	if _, err := c.Journal.Add(due, encoded, nil); err != nil {
+	var large *journal.TooLargeError
+	if _, err := c.Journal.Add(due, encoded, nil); errors.As(err, &large) {
+		a.failed(begin, err, log)
+		return programError{err}
+	} else if err != nil {
 		return err
 	}
-	a.count(func(s *Stats) { s.Runs++ })
+	a.count(func(s *Stats) { s.Runs++; s.LastSuccess = begin })
 	log.Debug("run", "events", len(events), "late", begin.Sub(due), "took", c.Clock.Since(begin))
 	select {
 	case a.added <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// failed notes that the run that began then failed.
+func (a *Adapter) failed(begin time.Time, err error, log *slog.Logger) {
+	a.count(func(s *Stats) {
+		s.Failed++
+		s.LastFailure, s.RunError, s.LastError = begin, err.Error(), err.Error()
+	})
+	log.Error("run failed", "error", err)
 }
 
 // encode gives the events the extensions of the source, and the form they are kept in.
@@ -349,7 +380,7 @@ func (a *Adapter) sendOne(ctx context.Context) (more bool, err error) {
 		case ctx.Err() != nil && err != nil:
 			return false, ctx.Err()
 		case err != nil:
-			a.count(func(s *Stats) { s.Lost++; s.LastError = err.Error() })
+			a.count(func(s *Stats) { s.Lost++; s.LostError, s.LastError = err.Error(), err.Error() })
 			c.Logger.Error("event lost", "id", e.ID(), "source", e.Source(), "type", e.Type(), "error", err)
 			lost = err
 		default:

@@ -24,6 +24,7 @@ import (
 
 	sinksv1alpha1 "kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1/capability"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 	"kontain.dev/eventing/pkg/install"
 )
 
@@ -47,7 +48,8 @@ const (
 // handlers returns the kinds that are completed and checked.
 func handlers() map[schema.GroupVersionKind]resourcesemantics.GenericCRD {
 	return map[schema.GroupVersionKind]resourcesemantics.GenericCRD{
-		sinksv1alpha1.SchemeGroupVersion.WithKind("KontainSink"): &sinksv1alpha1.KontainSink{},
+		sinksv1alpha1.SchemeGroupVersion.WithKind("KontainSink"):     &sinksv1alpha1.KontainSink{},
+		sourcesv1alpha1.SchemeGroupVersion.WithKind("KontainSource"): &sourcesv1alpha1.KontainSource{},
 	}
 }
 
@@ -61,7 +63,8 @@ func NewDefaulting(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 func NewValidation(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	return validation.NewAdmissionController(ctx, validationName, "/validation", handlers(), unchanged, true,
 		map[schema.GroupVersionKind]validation.Callback{
-			sinksv1alpha1.SchemeGroupVersion.WithKind("KontainSink"): validation.NewCallback(checkSink, knwebhook.Create, knwebhook.Update),
+			sinksv1alpha1.SchemeGroupVersion.WithKind("KontainSink"):     validation.NewCallback(checkSink, knwebhook.Create, knwebhook.Update),
+			sourcesv1alpha1.SchemeGroupVersion.WithKind("KontainSource"): validation.NewCallback(checkSource, knwebhook.Create, knwebhook.Update),
 		})
 }
 
@@ -89,6 +92,24 @@ func checkSink(ctx context.Context, u *unstructured.Unstructured) error {
 		return nil
 	}
 	if err := capability.CheckInCluster(&sink.Spec).ViaField("spec"); err != nil {
+		return err
+	}
+	return nil
+}
+
+// checkSource is checkSink for sources.
+func checkSource(ctx context.Context, u *unstructured.Unstructured) error {
+	if apis.IsInStatusUpdate(ctx) {
+		return nil
+	}
+	var source sourcesv1alpha1.KontainSource
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &source); err != nil {
+		return fmt.Errorf("read KontainSource: %w", err)
+	}
+	if source.SpecUnchanged(ctx) {
+		return nil
+	}
+	if err := capability.CheckSourceInCluster(&source.Spec.FunctionSpec).ViaField("spec"); err != nil {
 		return err
 	}
 	return nil

@@ -145,6 +145,67 @@ func TestValidation(t *testing.T) {
 	}
 }
 
+// source is a manifest with the given spec, in YAML's flow style.
+func source(spec string) string {
+	return fmt.Sprintf("{apiVersion: sources.kontain.dev/v1alpha1, kind: KontainSource, metadata: {name: a, namespace: default}, spec: %s}", spec)
+}
+
+func sourceRequest(t *testing.T, manifest string) *admissionv1.AdmissionRequest {
+	t.Helper()
+	r := request(t, admissionv1.Create, "", manifest)
+	r.Kind = metav1.GroupVersionKind{Group: "sources.kontain.dev", Version: "v1alpha1", Kind: "KontainSource"}
+	return r
+}
+
+func TestSourceDefaulting(t *testing.T) {
+	resp := admission(t, NewDefaulting).Admit(t.Context(), sourceRequest(t, source("{image: a, once: true, sink: {ref: {apiVersion: v1, kind: Service, name: x}}}")))
+	if !resp.Allowed {
+		t.Fatalf("refused: %v", resp.Result)
+	}
+	for _, want := range []string{`"/spec/isolation","value":"Process"`, `"/spec/sink/ref/namespace","value":"default"`} {
+		if !strings.Contains(string(resp.Patch), want) {
+			t.Errorf("the patch lacks %s: %s", want, resp.Patch)
+		}
+	}
+}
+
+func TestSourceValidation(t *testing.T) {
+	hook := admission(t, NewValidation)
+	const function = `image: a, contract: {type: stdio}, resources: {limits: {memory: 128Mi, cpu: "1"}}, timeout: 10s, isolation: Process, platform: Auto,
+ snapshot: {mode: Ready, storage: Disk}, idleTimeout: 60s, imagePullPolicy: IfNotPresent, sink: {uri: "http://x.example"}`
+	for _, tc := range []struct {
+		name, spec string
+		want       []string // parts of the message; empty means taken
+	}{
+		{"least", "{" + function + ", interval: 5s}", nil},
+		{"all errors at once", `{` + function + `, schedule: "61 * * * *", interval: 1ms, timeZone: Mars/Base}`, []string{"spec.schedule", "spec.interval", "spec.timeZone"}},
+		{"never", "{" + function + "}", []string{"got none", "spec.schedule"}},
+		{"egress", "{" + function + ", once: true, egress: ['a:1']}", []string{"spec.egress", "not available to sources in a cluster"}},
+		{"Secret", "{" + function + ", once: true, env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}", []string{"spec.env[0].valueFrom"}},
+		{"pull secret", "{" + function + ", once: true, imagePullSecrets: [{name: a}]}", []string{"spec.imagePullSecrets"}},
+		{"program", "{" + strings.Replace(function, "image: a", "program: ./a", 1) + ", once: true}", []string{"in a cluster write image: spec.program"}},
+		{"no sink", "{" + strings.Replace(function, `sink: {uri: "http://x.example"}`, "once: true", 1) + "}", []string{"spec.sink"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			resp := hook.Admit(t.Context(), sourceRequest(t, source(tc.spec)))
+			if len(tc.want) == 0 {
+				if !resp.Allowed {
+					t.Errorf("refused: %s", resp.Result.Message)
+				}
+				return
+			}
+			if resp.Allowed {
+				t.Fatal("taken")
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(resp.Result.Message, want) {
+					t.Errorf("the message lacks %q:\n%s", want, resp.Result.Message)
+				}
+			}
+		})
+	}
+}
+
 func TestDeletionAlwaysPasses(t *testing.T) {
 	hook := admission(t, NewValidation)
 	if resp := hook.Admit(t.Context(), request(t, admissionv1.Delete, sink("{program: ./a}"), "")); !resp.Allowed {

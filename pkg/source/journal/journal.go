@@ -79,6 +79,16 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("%d runs with %d KiB of events wait for the sink: no further one is begun until it takes them", e.Runs, e.Bytes>>10)
 }
 
+// TooLargeError says that the events of one run are more than a journal takes.
+type TooLargeError struct {
+	Bytes int64 // of the run, in JSON
+	Most  int64
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the run has %d KiB of events; at most %d KiB are kept here", (e.Bytes+1023)>>10, e.Most>>10)
+}
+
 // Journal is one source's. Its methods may be called from several goroutines.
 type Journal struct {
 	dir   string

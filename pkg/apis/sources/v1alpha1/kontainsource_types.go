@@ -19,7 +19,25 @@ import (
 	sinksv1alpha1 "kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 )
 
+// +genclient
+// +genreconciler
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=kontainsources,categories={all,knative,eventing,sources}
+// +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={"duck.knative.dev/source=true","eventing.knative.dev/source=true","knative.dev/crd-install=true","app.kubernetes.io/name=kontain-eventing","app.kubernetes.io/part-of=kontain-eventing","app.kubernetes.io/version=devel"}
+// +kubebuilder:metadata:annotations={`registry.knative.dev/eventTypes=[{"type":"dev.kontain.NAME.output","description":"What the program of the KontainSource NAME writes that is no CloudEvent itself, unless spec.event.type says otherwise."}]`}
+// +kubebuilder:printcolumn:name="Sink",type=string,JSONPath=`.status.sinkUri`
+// +kubebuilder:printcolumn:name="Schedule",type=string,JSONPath=`.spec.schedule`,priority=1
+// +kubebuilder:printcolumn:name="Interval",type=string,JSONPath=`.spec.interval`,priority=1
+// +kubebuilder:printcolumn:name="Suspend",type=boolean,JSONPath=`.spec.suspend`,priority=1
+// +kubebuilder:printcolumn:name="Last run",type=date,JSONPath=`.status.history.lastRun`
+// +kubebuilder:printcolumn:name="Next run",type=string,JSONPath=`.status.history.nextRun`,priority=1
+// +kubebuilder:printcolumn:name="Runs",type=integer,JSONPath=`.status.history.runs`,priority=1
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.history.failed`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 
 // KontainSource runs a program in a virtual machine of its own, by a schedule, and
 // sends the CloudEvents that it writes to a sink.
@@ -62,11 +80,13 @@ type KontainSourceSpec struct {
 	TimeZone string `json:"timeZone,omitempty"`
 
 	// Interval is the time between two runs, from MinInterval to MaxInterval.
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// Jitter is the longest time, chosen anew for each run, that a run begins after it is
 	// due. Less than the interval.
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 
@@ -94,6 +114,7 @@ type KontainSourceSpec struct {
 	// StartingDeadline is how late a run may begin. One that could not begin by then is
 	// missed. Absent means that after a time without an adapter the latest run is made
 	// good, if it was due within the last day.
+	// +kubebuilder:validation:Format=duration
 	// +optional
 	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
 
@@ -225,6 +246,58 @@ type KontainSourceStatus struct {
 	// SourceStatus holds the conditions, sinkUri, sinkCACerts, sinkAudience,
 	// ceAttributes and auth.
 	duckv1.SourceStatus `json:",inline"`
+
+	// DeliveryStatus holds where events go that the sink does not take, when
+	// spec.delivery names a dead letter sink.
+	eventingduckv1.DeliveryStatus `json:",inline"`
+
+	// ImageDigest is the image that runs, by digest. It is that of this generation when
+	// ImageResolved is True.
+	// +optional
+	ImageDigest string `json:"imageDigest,omitempty"`
+
+	// History is what the source did. It is some seconds old.
+	// +optional
+	History *History `json:"history,omitempty"`
+}
+
+// History is what a source did since it was made. Its counts are some seconds behind, and
+// those of the last seconds are lost when an adapter is killed.
+type History struct {
+	// LastRun is when the last run began.
+	// +optional
+	LastRun *metav1.Time `json:"lastRun,omitempty"`
+	// LastSuccess is when the last run that ended well began.
+	// +optional
+	LastSuccess *metav1.Time `json:"lastSuccess,omitempty"`
+	// LastFailure is when the last run that failed began.
+	// +optional
+	LastFailure *metav1.Time `json:"lastFailure,omitempty"`
+	// LastSent is when an event was last taken by the sink.
+	// +optional
+	LastSent *metav1.Time `json:"lastSent,omitempty"`
+	// NextRun is when the next run is due.
+	// +optional
+	NextRun *metav1.Time `json:"nextRun,omitempty"`
+
+	// Runs counts the runs that ended well.
+	// +optional
+	Runs int64 `json:"runs,omitempty"`
+	// Failed counts the runs that failed: nothing of them was sent.
+	// +optional
+	Failed int64 `json:"failed,omitempty"`
+	// Missed counts the runs that were due and not begun.
+	// +optional
+	Missed int64 `json:"missed,omitempty"`
+	// Sent counts the events that the sink, or the dead letter sink, has taken.
+	// +optional
+	Sent int64 `json:"sent,omitempty"`
+	// Lost counts the events that neither would take.
+	// +optional
+	Lost int64 `json:"lost,omitempty"`
+	// Waiting is the number of runs whose events are not all sent.
+	// +optional
+	Waiting int64 `json:"waiting,omitempty"`
 }
 
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
@@ -237,15 +310,6 @@ type KontainSourceList struct {
 	// Items are the sources.
 	Items []KontainSource `json:"items"`
 }
-
-// conditionSet: a source without a sink is not ready.
-var conditionSet = apis.NewLivingConditionSet(ConditionSinkProvided)
-
-// ConditionSinkProvided says that it is known where the events go.
-const ConditionSinkProvided apis.ConditionType = "SinkProvided"
-
-// GetConditionSet returns the conditions that Ready depends on.
-func (*KontainSource) GetConditionSet() apis.ConditionSet { return conditionSet }
 
 // GetGroupVersionKind returns the GroupVersionKind of KontainSource.
 func (*KontainSource) GetGroupVersionKind() schema.GroupVersionKind {

@@ -37,7 +37,7 @@ const DefaultStateBytes = 64 << 10
 // nil. Deletions, changes of the status and updates that leave the spec alone are
 // always right.
 func (s *KontainSource) Validate(ctx context.Context) *apis.FieldError {
-	if apis.IsInDelete(ctx) || apis.IsInStatusUpdate(ctx) || s.specUnchanged(ctx) {
+	if apis.IsInDelete(ctx) || apis.IsInStatusUpdate(ctx) || s.SpecUnchanged(ctx) {
 		return nil
 	}
 	errs := validateLabel(s.Name, "name").ViaField("metadata")
@@ -47,7 +47,9 @@ func (s *KontainSource) Validate(ctx context.Context) *apis.FieldError {
 	return errs.Also(s.Spec.Validate(ctx).ViaField("spec"))
 }
 
-func (s *KontainSource) specUnchanged(ctx context.Context) bool {
+// SpecUnchanged says whether ctx is that of an update to s which leaves the spec
+// as it is.
+func (s *KontainSource) SpecUnchanged(ctx context.Context) bool {
 	if !apis.IsInUpdate(ctx) {
 		return false
 	}

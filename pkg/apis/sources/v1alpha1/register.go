@@ -32,7 +32,7 @@ func Resource(resource string) schema.GroupResource {
 }
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(SchemeGroupVersion, &KontainSource{}, &KontainSourceList{})
+	scheme.AddKnownTypes(SchemeGroupVersion, &KontainSource{}, &KontainSourceList{}, &KontainSourceState{}, &KontainSourceStateList{})
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

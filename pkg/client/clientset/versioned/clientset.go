@@ -13,22 +13,30 @@ import (
 	rest "k8s.io/client-go/rest"
 	flowcontrol "k8s.io/client-go/util/flowcontrol"
 	sinksv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sinks/v1alpha1"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sources/v1alpha1"
 )
 
 type Interface interface {
 	Discovery() discovery.DiscoveryInterface
 	SinksV1alpha1() sinksv1alpha1.SinksV1alpha1Interface
+	SourcesV1alpha1() sourcesv1alpha1.SourcesV1alpha1Interface
 }
 
 // Clientset contains the clients for groups.
 type Clientset struct {
 	*discovery.DiscoveryClient
-	sinksV1alpha1 *sinksv1alpha1.SinksV1alpha1Client
+	sinksV1alpha1   *sinksv1alpha1.SinksV1alpha1Client
+	sourcesV1alpha1 *sourcesv1alpha1.SourcesV1alpha1Client
 }
 
 // SinksV1alpha1 retrieves the SinksV1alpha1Client
 func (c *Clientset) SinksV1alpha1() sinksv1alpha1.SinksV1alpha1Interface {
 	return c.sinksV1alpha1
+}
+
+// SourcesV1alpha1 retrieves the SourcesV1alpha1Client
+func (c *Clientset) SourcesV1alpha1() sourcesv1alpha1.SourcesV1alpha1Interface {
+	return c.sourcesV1alpha1
 }
 
 // Discovery retrieves the DiscoveryClient
@@ -79,6 +87,10 @@ func NewForConfigAndClient(c *rest.Config, httpClient *http.Client) (*Clientset,
 	if err != nil {
 		return nil, err
 	}
+	cs.sourcesV1alpha1, err = sourcesv1alpha1.NewForConfigAndClient(&configShallowCopy, httpClient)
+	if err != nil {
+		return nil, err
+	}
 
 	cs.DiscoveryClient, err = discovery.NewDiscoveryClientForConfigAndClient(&configShallowCopy, httpClient)
 	if err != nil {
@@ -101,6 +113,7 @@ func NewForConfigOrDie(c *rest.Config) *Clientset {
 func New(c rest.Interface) *Clientset {
 	var cs Clientset
 	cs.sinksV1alpha1 = sinksv1alpha1.New(c)
+	cs.sourcesV1alpha1 = sourcesv1alpha1.New(c)
 
 	cs.DiscoveryClient = discovery.NewDiscoveryClient(c)
 	return &cs

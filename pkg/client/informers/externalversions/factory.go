@@ -17,6 +17,7 @@ import (
 	versioned "kontain.dev/eventing/pkg/client/clientset/versioned"
 	internalinterfaces "kontain.dev/eventing/pkg/client/informers/externalversions/internalinterfaces"
 	sinks "kontain.dev/eventing/pkg/client/informers/externalversions/sinks"
+	sources "kontain.dev/eventing/pkg/client/informers/externalversions/sources"
 )
 
 // SharedInformerOption defines the functional option type for SharedInformerFactory.
@@ -243,8 +244,13 @@ type SharedInformerFactory interface {
 	InformerFor(obj runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer
 
 	Sinks() sinks.Interface
+	Sources() sources.Interface
 }
 
 func (f *sharedInformerFactory) Sinks() sinks.Interface {
 	return sinks.New(f, f.namespace, f.tweakListOptions)
+}
+
+func (f *sharedInformerFactory) Sources() sources.Interface {
+	return sources.New(f, f.namespace, f.tweakListOptions)
 }

@@ -11,6 +11,7 @@ import (
 	schema "k8s.io/apimachinery/pkg/runtime/schema"
 	cache "k8s.io/client-go/tools/cache"
 	v1alpha1 "kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 )
 
 // GenericInformer is type of SharedIndexInformer which will locate and delegate to other
@@ -42,6 +43,12 @@ func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource
 	// Group=sinks.kontain.dev, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithResource("kontainsinks"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sinks().V1alpha1().KontainSinks().Informer()}, nil
+
+		// Group=sources.kontain.dev, Version=v1alpha1
+	case sourcesv1alpha1.SchemeGroupVersion.WithResource("kontainsources"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Sources().V1alpha1().KontainSources().Informer()}, nil
+	case sourcesv1alpha1.SchemeGroupVersion.WithResource("kontainsourcestates"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Sources().V1alpha1().KontainSourceStates().Informer()}, nil
 
 	}
 

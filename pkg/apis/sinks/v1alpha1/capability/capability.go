@@ -95,6 +95,22 @@ func CheckInCluster(spec *v1alpha1.KontainSinkSpec) *apis.FieldError {
 	return errs
 }
 
+// CheckSourceInCluster is CheckInCluster for the program of a source. All sources share
+// their adapters, which read no Secret and no ConfigMap of a tenant, and connect to
+// nothing on behalf of one.
+func CheckSourceInCluster(f *v1alpha1.FunctionSpec) *apis.FieldError {
+	errs := CheckInCluster(&v1alpha1.KontainSinkSpec{FunctionSpec: *f})
+	const not = " is not available to sources in a cluster in this release; "
+	for i, e := range f.Env {
+		errs = errs.Also(refuseIf(e.ValueFrom != nil, "valueFrom",
+			"a value from a ConfigMap or Secret"+not+"write value: TEXT").ViaFieldIndex("env", i))
+	}
+	return errs.Also(
+		refuseIf(len(f.ImagePullSecrets) > 0, "imagePullSecrets", "a pull secret"+not+"use an image that needs none"),
+		refuseIf(len(f.Egress) > 0, "egress", "a network outside"+not+"run the source as a ContainerSource, with kontain source run"),
+	)
+}
+
 func refuseIf(refused bool, field, sentence string) *apis.FieldError {
 	if !refused {
 		return nil

@@ -15,6 +15,8 @@ import (
 	clientset "kontain.dev/eventing/pkg/client/clientset/versioned"
 	sinksv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sinks/v1alpha1"
 	fakesinksv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sinks/v1alpha1/fake"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sources/v1alpha1"
+	fakesourcesv1alpha1 "kontain.dev/eventing/pkg/client/clientset/versioned/typed/sources/v1alpha1/fake"
 )
 
 // NewSimpleClientset returns a clientset that will respond with the provided objects.
@@ -85,4 +87,9 @@ var (
 // SinksV1alpha1 retrieves the SinksV1alpha1Client
 func (c *Clientset) SinksV1alpha1() sinksv1alpha1.SinksV1alpha1Interface {
 	return &fakesinksv1alpha1.FakeSinksV1alpha1{Fake: &c.Fake}
+}
+
+// SourcesV1alpha1 retrieves the SourcesV1alpha1Client
+func (c *Clientset) SourcesV1alpha1() sourcesv1alpha1.SourcesV1alpha1Interface {
+	return &fakesourcesv1alpha1.FakeSourcesV1alpha1{Fake: &c.Fake}
 }

@@ -12,6 +12,7 @@ import (
 	serializer "k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	sinksv1alpha1 "kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
+	sourcesv1alpha1 "kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 )
 
 var Scheme = runtime.NewScheme()
@@ -19,6 +20,7 @@ var Codecs = serializer.NewCodecFactory(Scheme)
 var ParameterCodec = runtime.NewParameterCodec(Scheme)
 var localSchemeBuilder = runtime.SchemeBuilder{
 	sinksv1alpha1.AddToScheme,
+	sourcesv1alpha1.AddToScheme,
 }
 
 // AddToScheme adds all types of this clientset into the given scheme. This allows composition
