@@ -21,7 +21,7 @@ BIN := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X kontain.dev/eventing/pkg/cli.Version=$(VERSION)
 
-GO_SAMPLES := uppercase-go faulty jobsink-go http-go lambda-go openwhisk-go azure-go fetch-go heartbeat-go
+GO_SAMPLES := uppercase-go faulty jobsink-go http-go lambda-go openwhisk-go fetch-go heartbeat-go
 C_SAMPLES := wordcount-c audit-c
 
 # Arguments of `make run` and `make bench`, for example ARGS=--once.
@@ -54,6 +54,15 @@ build-go: need-go
 		echo "CGO_ENABLED=0 $(GO) build -o $(BIN)/samples/$$s ./samples/$$s"; \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/samples/$$s ./samples/$$s; \
 	done
+	@$(MAKE) function-app
+
+# A folder as Azure Functions has it: the handler beside host.json and the functions.
+.PHONY: function-app
+function-app:
+	@rm -rf $(BIN)/samples/azure-go
+	@mkdir -p $(BIN)/samples/azure-go
+	@cp -R samples/azure-go/host.json $(patsubst %/function.json,%,$(wildcard samples/azure-go/*/function.json)) $(BIN)/samples/azure-go/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/samples/azure-go/handler ./samples/azure-go
 
 # Without a C compiler everything else is still built.
 .PHONY: build-c

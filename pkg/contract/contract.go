@@ -69,6 +69,28 @@ type Streamer interface {
 	Streams() []int
 }
 
+// Teller is a contract whose programs must find some variables as it has them: it talks
+// to them by what these say. A manifest that sets them to something else is not valid;
+// what an image says of them does not count.
+type Teller interface {
+	// Told are those variables, NAME=value.
+	Told() []string
+}
+
+// Start is how a program is started, found in its root. It goes before what an image
+// says, and behind what a manifest does.
+type Start struct {
+	Command []string // the executable, as in a manifest's command, and its arguments; may be empty
+	Dir     string   // the working directory, absolute in the root
+}
+
+// Starter is a contract that finds in the root how its program is started.
+type Starter interface {
+	// Start returns that; nil: the root is not asked. env is the environment of the
+	// program, NAME=value.
+	Start(env []string) *Start
+}
+
 // LogCleaner is a contract whose programs write to their logs what only their
 // platform reads.
 type LogCleaner interface {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"kontain.dev/eventing/pkg/contract"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/pkg/lease"
@@ -263,9 +264,23 @@ func (im *images) fill(s *Sink) Fetched {
 
 // Complete sets what a sink has of its image. The error says why it cannot run.
 func (s *Sink) Complete(i *image.Image) error {
-	process, err := i.Process(s.command, s.args, s.Env)
+	start, err := s.start(i)
 	if err != nil {
 		return fmt.Errorf("its image %s: %w", s.Image, err)
+	}
+	command, args := s.command, s.args
+	if start != nil && len(command) == 0 {
+		if len(start.Command) == 0 {
+			return fmt.Errorf("its image %s: what its contract reads there names no program; write command", s.Image)
+		}
+		command, args = start.Command[:1], slices.Concat(start.Command[1:], s.args)
+	}
+	process, err := i.Process(command, args, s.Env)
+	if err != nil {
+		return fmt.Errorf("its image %s: %w", s.Image, err)
+	}
+	if start != nil {
+		process.Dir = start.Dir
 	}
 	s.Image, s.ImageDigest = i.Ref, i.Digest
 	s.Root, s.Owners, s.User = i.Root, i.Owners, vmexec.User(process.User)
@@ -273,6 +288,17 @@ func (s *Sink) Complete(i *image.Image) error {
 	s.ProgramID = i.Manifest
 	s.Argv0, s.Args, s.Env, s.Dir = process.Args[0], process.Args[1:], process.Env, process.Dir
 	return nil
+}
+
+// start returns what the contract finds in an image of how its program is started.
+func (s *Sink) start(i *image.Image) (*contract.Start, error) {
+	in := s.Sink
+	in.Root = i.Root
+	c, err := NewContract(in)
+	if err != nil {
+		return nil, err
+	}
+	return started(c, environment(slices.Concat(i.Config.Env, s.Env), c)), nil
 }
 
 // hold keeps the image that a root belongs to for as long as the returned

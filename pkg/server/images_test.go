@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/image"
 	"kontain.dev/eventing/pkg/lease"
@@ -181,6 +182,49 @@ func TestImageNever(t *testing.T) {
 			err = s.Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "sink ns/image") || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestFunctionApp has the program of an image named by the files of a function app.
+func TestFunctionApp(t *testing.T) {
+	const hostJSON = `{"version":"2.0","customHandler":{"description":{"defaultExecutablePath":"%EXE%","arguments":["%A%","%B%","%FUNCTIONS_CUSTOMHANDLER_PORT%"]}}}`
+	for _, tt := range []struct {
+		name, host    string
+		command, args []string
+		want          string // program, arguments and folder; or the error
+	}{
+		{"named", hostJSON, nil, nil, `/site/handler /site/handler ["image" "manifest" "8080"] /site`},
+		{"with arguments", hostJSON, nil, []string{"more"}, `/site/handler /site/handler ["image" "manifest" "8080" "more"] /site`},
+		{"by the manifest", hostJSON, []string{"app"}, []string{"x"}, `/bin/app app ["x"] /site`},
+		{"in PATH", strings.Replace(hostJSON, "%EXE%", "app", 1), nil, nil, `/bin/app app ["image" "manifest" "8080"] /site`},
+		{"not there", strings.Replace(hostJSON, "%EXE%", "other", 1), nil, nil, "its image example.com/app:1: the image has no program other (looked for it in /usr/local/sbin:"},
+		{"not named", strings.Replace(hostJSON, "%EXE%", "", 1), nil, nil, "its image example.com/app:1: what its contract reads there names no program; write command"},
+		{"not named but by the manifest", strings.Replace(hostJSON, "%EXE%", "", 1), []string{"app"}, nil, `/bin/app app [] /site`},
+		{"no app", "{}", nil, nil, `its image example.com/app:1: the function app's file /site/host.json: version is ""; "2.0" is expected`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			i := testImage(t, "digest")
+			for name, content := range map[string]string{
+				"host.json": tt.host, "handler": "x", "order/function.json": `{"bindings":[{"type":"httpTrigger","name":"req"}]}`,
+			} {
+				path := filepath.Join(i.Root, "site", name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o755)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := Sink{command: tt.command, args: tt.args}
+			s.Image, s.Env = i.Ref, []string{"B=manifest", "EXE=handler"}
+			s.Contract.Spec = v1alpha1.Contract{Type: v1alpha1.ContractAzure, Azure: &v1alpha1.AzureContract{Function: "order", App: "/site"}}
+			got := ""
+			if err := s.Complete(i); err != nil {
+				got = err.Error()
+			} else {
+				got = fmt.Sprintf("%s %s %q %s", strings.TrimPrefix(s.Program, i.Root), s.Argv0, s.Args, s.Dir)
+			}
+			if got != tt.want && !(strings.HasPrefix(tt.want, "its image") && strings.HasPrefix(got, tt.want)) {
+				t.Errorf("%s\nwant %s", got, tt.want)
 			}
 		})
 	}

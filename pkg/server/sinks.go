@@ -191,7 +191,10 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	// Under the Kontain monitor there is no file with the event, of which contract stdio
 	// tells.
 	if s.Platform != platformKM {
-		spec.Env = withDefaults(s.Env, c.Env())
+		spec.Env = environment(s.Env, c)
+	}
+	if start := started(c, spec.Env); start != nil && spec.Dir == "" {
+		spec.Dir = start.Dir
 	}
 	if spec.Warmup, err = warmups(c, s.Warmup); err != nil {
 		return spec, err
@@ -200,20 +203,39 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	return spec, err
 }
 
-// withDefaults adds to env those of defaults that it does not set.
-func withDefaults(env, defaults []string) []string {
-	set := map[string]bool{}
-	for _, v := range env {
-		name, _, _ := strings.Cut(v, "=")
-		set[name] = true
+// environment is that of a program: what its contract has as long as env does not say
+// otherwise, env, and what it must find.
+func environment(env []string, c contract.Contract) []string {
+	var told []string
+	if t, ok := c.(contract.Teller); ok {
+		told = t.Told()
 	}
-	var all []string
-	for _, v := range defaults {
-		if name, _, _ := strings.Cut(v, "="); !set[name] {
-			all = append(all, v)
+	all := without(without(c.Env(), env), told)
+	return append(append(all, without(env, told)...), told...)
+}
+
+// without returns those of vars, NAME=value, whose names others has not.
+func without(vars, others []string) []string {
+	has := map[string]bool{}
+	for _, v := range others {
+		name, _, _ := strings.Cut(v, "=")
+		has[name] = true
+	}
+	var left []string
+	for _, v := range vars {
+		if name, _, _ := strings.Cut(v, "="); !has[name] {
+			left = append(left, v)
 		}
 	}
-	return append(all, env...)
+	return left
+}
+
+// started returns how a program is started, if its contract finds that in the root.
+func started(c contract.Contract, env []string) *contract.Start {
+	if t, ok := c.(contract.Starter); ok {
+		return t.Start(env)
+	}
+	return nil
 }
 
 // warmups returns the events that warm a sink up in the form that its program takes.

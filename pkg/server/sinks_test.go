@@ -6,16 +6,28 @@ package server
 import (
 	"slices"
 	"testing"
+
+	"kontain.dev/eventing/pkg/contract"
 )
 
-func TestWithDefaults(t *testing.T) {
-	defaults := []string{"PORT=8080", "K_SERVICE=x"}
+// contractWith is a contract that has variables.
+type contractWith struct {
+	contract.Contract
+	env, told []string
+}
+
+func (c contractWith) Env() []string  { return c.env }
+func (c contractWith) Told() []string { return c.told }
+
+func TestEnvironment(t *testing.T) {
+	c := contractWith{env: []string{"K_SERVICE=x", "PORT=1"}, told: []string{"PORT=8080"}}
 	for _, tt := range []struct{ env, want []string }{
-		{nil, defaults},
-		{[]string{"A=1", "PORT=9"}, []string{"K_SERVICE=x", "A=1", "PORT=9"}},
-		{[]string{"PORTS=9", "PORT"}, []string{"K_SERVICE=x", "PORTS=9", "PORT"}},
+		{nil, []string{"K_SERVICE=x", "PORT=8080"}},
+		{[]string{"A=1", "PORT=9"}, []string{"K_SERVICE=x", "A=1", "PORT=8080"}}, // an image's
+		{[]string{"K_SERVICE=y", "PORTS=9"}, []string{"K_SERVICE=y", "PORTS=9", "PORT=8080"}},
+		{[]string{"PORT"}, []string{"K_SERVICE=x", "PORT=8080"}},
 	} {
-		if got := withDefaults(tt.env, defaults); !slices.Equal(got, tt.want) {
+		if got := environment(tt.env, c); !slices.Equal(got, tt.want) {
 			t.Errorf("%q: %q, want %q", tt.env, got, tt.want)
 		}
 	}

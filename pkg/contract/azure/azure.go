@@ -7,7 +7,9 @@
 //
 // The event is the trigger's data, as one JSON object; its attributes are also the
 // metadata. The return value is the reply. There are no bindings here, so that outputs
-// are the data of the reply when nothing is returned. Sources:
+// are the data of the reply when nothing is returned. Where the files of a function app
+// are named, they say how the program is started and called, and which form its trigger's
+// data and its HTTP response have. Sources:
 // https://learn.microsoft.com/en-us/azure/azure-functions/functions-custom-handlers and,
 // for what that leaves open, DefaultHttpWorkerService of
 // https://github.com/Azure/azure-functions-host
@@ -36,29 +38,76 @@ import (
 )
 
 const (
-	// port is where the program listens. Any would do: nothing else has it.
+	// port is where the program listens unless host.json says. Any would do: nothing else
+	// has it.
 	port = 8080
-	// portName tells it.
-	portName = "FUNCTIONS_CUSTOMHANDLER_PORT"
+	// portName tells it, and formerPortName does to older programs.
+	portName, formerPortName = "FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"
 )
 
 type handler struct {
-	config contract.Config
-	spec   v1alpha1.AzureContract
+	config  contract.Config
+	spec    v1alpha1.AzureContract
+	app     *app   // nil: no files are read
+	port    uint16 // where the program listens
+	forward string // path to which the event is posted as it is; empty: invocations
+	trigger binding
 }
 
-// New returns the contract for one sink, whose Spec.Azure has its defaults.
+// New returns the contract for one sink, whose Spec.Azure has its defaults. The error is
+// that the files of its function app cannot be used.
 func New(c contract.Config) (contract.Contract, error) {
 	if c.Spec.Azure == nil || c.Spec.Azure.Function == "" {
 		return nil, errors.New("contract azure has no function")
 	}
-	return &handler{config: c, spec: *c.Spec.Azure}, nil
+	h := &handler{config: c, spec: *c.Spec.Azure, port: port}
+	h.trigger.Name = h.spec.Binding
+	if h.spec.EnableForwardingHTTPRequest {
+		h.forward = "/api/" + h.spec.Function
+	}
+	if h.spec.App == "" {
+		return h, nil
+	}
+	var err error
+	if h.app, err = openApp(c.Root, h.spec.App, h.spec.Function); err != nil {
+		return nil, err
+	}
+	h.port, h.trigger = h.app.port, h.app.trigger
+	if h.app.forward && h.app.alone {
+		h.forward, err = h.app.route(h.spec.Function)
+	}
+	return h, err
 }
 
-// Env is what the Functions host sets, under its present and its former name.
+// Env is what the Functions host sets.
 func (h *handler) Env() []string {
-	value := strconv.Itoa(port)
-	return []string{portName + "=" + value, "FUNCTIONS_HTTPWORKER_PORT=" + value}
+	if h.app == nil {
+		return nil
+	}
+	return []string{"FUNCTIONS_APP_ROOT_PATH=" + h.app.dir, "AzureWebJobsScriptRoot=" + h.app.dir, "FUNCTIONS_WORKER_RUNTIME=custom"}
+}
+
+// Told implements contract.Teller: where to listen, under its present and its former
+// name.
+func (h *handler) Told() []string {
+	value := strconv.Itoa(int(h.port))
+	return []string{portName + "=" + value, formerPortName + "=" + value}
+}
+
+// Start implements contract.Starter.
+func (h *handler) Start(env []string) *contract.Start {
+	if h.app == nil {
+		return nil
+	}
+	return h.app.start(env)
+}
+
+// Tag implements contract.Tagger: how the program was started is in its snapshot.
+func (h *handler) Tag() string {
+	if h.app == nil {
+		return ""
+	}
+	return h.app.sum
 }
 
 // Input is empty: the program's stdin has ended.
@@ -72,7 +121,7 @@ func (h *handler) Outcome(_ *event.Event, r *vmexec.Result) reply.Outcome {
 // Ready waits until the program listens. It leaves a connection behind, on which the
 // function is called in each clone.
 func (h *handler) Ready(_ context.Context, side *talk.Side) error {
-	return call.Listens(side, port, portName+" names")
+	return call.Listens(side, h.port, portName+" names")
 }
 
 // Talk calls the function.
@@ -82,7 +131,7 @@ func (h *handler) Talk(_ context.Context, side *talk.Side, e *event.Event) (repl
 		return reply.Outcome{}, fmt.Errorf("make an id: %w", err)
 	}
 	var r *http.Request
-	if h.spec.EnableForwardingHTTPRequest {
+	if h.forward != "" {
 		r, err = h.forwarded(e)
 	} else {
 		r, err = h.invocation(e, invocation.String())
@@ -95,7 +144,7 @@ func (h *handler) Talk(_ context.Context, side *talk.Side, e *event.Event) (repl
 	switch {
 	case err != nil:
 		return call.NoAnswer(err)
-	case h.spec.EnableForwardingHTTPRequest:
+	case h.forward != "":
 		return call.Outcome(&h.config.Reply, e, resp), nil
 	}
 	return h.outcome(e, resp), nil
@@ -108,7 +157,7 @@ func (h *handler) forwarded(e *event.Event) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := h.request("/api/"+h.spec.Function, body)
+	r, err := h.request(h.forward, body)
 	if err == nil {
 		r.Header = header
 	}
@@ -121,7 +170,7 @@ func (h *handler) request(path string, body []byte) (*http.Request, error) {
 
 // invocation is the request of a trigger of any other kind.
 func (h *handler) invocation(e *event.Event, id string) (*http.Request, error) {
-	whole, err := event.EncodeJSON(e)
+	value, err := h.data(e)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +186,7 @@ func (h *handler) invocation(e *event.Event, id string) (*http.Request, error) {
 	body, err := json.Marshal(struct {
 		Data     map[string]json.RawMessage
 		Metadata map[string]any
-	}{map[string]json.RawMessage{h.spec.Binding: whole}, metadata})
+	}{map[string]json.RawMessage{h.trigger.Name: value}, metadata})
 	if err != nil {
 		return nil, err
 	}
@@ -160,41 +209,71 @@ func (h *handler) outcome(e *event.Event, r *call.Response) reply.Outcome {
 	if f := call.Refused(r); f != nil {
 		return reply.Fail(f)
 	}
-	data, log, err := decode(r.Body)
+	said, err := decode(r.Body)
 	if err != nil {
 		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the function's response is not one JSON object with Outputs, Logs and ReturnValue: %v", err))
 	}
-	o := h.config.Reply.Output(e, data)
-	o.Log = log
+	o := h.replied(e, said)
+	o.Log = said.log()
 	return o
 }
 
-// decode returns what of a response is the reply's data, and its lines for the log. A
-// response without a body has neither.
-func decode(body []byte) (data []byte, log string, err error) {
+// replied makes the outcome of what a function said.
+func (h *handler) replied(e *event.Event, said *response) reply.Outcome {
+	if h.app != nil && h.app.output.Name != "" {
+		value := said.Outputs[h.app.output.Name]
+		if h.app.output.Name == returned {
+			value = said.ReturnValue
+		}
+		if !null(value) {
+			r, err := httpResponse(value, h.config.MaxReply)
+			if err != nil {
+				return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the function's HTTP response, %s: %v", h.app.output.Name, err))
+			}
+			return call.Outcome(&h.config.Reply, e, r)
+		}
+	}
+	data, err := said.data()
+	if err != nil {
+		return reply.Fail(reply.Failf(http.StatusBadGateway, reply.BadReply, "the function's outputs: %v", err))
+	}
+	return h.config.Reply.Output(e, data)
+}
+
+// decode reads a response. One without a body says nothing.
+func decode(body []byte) (*response, error) {
+	r := &response{}
 	if len(body) == 0 {
-		return nil, "", nil
+		return r, nil
 	}
 	if first := bytes.TrimLeft(body, " \t\r\n"); len(first) == 0 || first[0] != '{' {
-		return nil, "", errors.New("it does not begin with {")
+		return nil, errors.New("it does not begin with {")
 	}
-	var r response
-	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, "", err
-	}
+	return r, json.Unmarshal(body, r)
+}
+
+// log returns the lines for the log.
+func (r *response) log() string {
 	lines := make([]string, len(r.Logs))
 	for i, l := range r.Logs {
 		lines[i] = string(text(l))
 	}
-	log = strings.Join(lines, "\n")
-	switch {
-	case len(r.ReturnValue) > 0 && string(r.ReturnValue) != "null":
-		return text(r.ReturnValue), log, nil
-	case len(r.Outputs) > 0:
-		data, err = json.Marshal(r.Outputs)
-	}
-	return data, log, err
+	return strings.Join(lines, "\n")
 }
+
+// data returns what is the data of the reply; nothing: there is none.
+func (r *response) data() ([]byte, error) {
+	switch {
+	case !null(r.ReturnValue):
+		return text(r.ReturnValue), nil
+	case len(r.Outputs) > 0:
+		return json.Marshal(r.Outputs)
+	}
+	return nil, nil
+}
+
+// null says whether there is no value.
+func null(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // text returns what a JSON string holds, and other JSON as it is.
 func text(raw json.RawMessage) []byte {

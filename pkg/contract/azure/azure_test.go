@@ -4,6 +4,10 @@
 package azure_test
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +79,103 @@ func TestForwarding(t *testing.T) {
 		}
 		if _, f := k.Send(contracttest.Event(t, "1", `"teapot"`)); f == nil || f.Status != 422 {
 			t.Errorf("a teapot: %v", f)
+		}
+	})
+}
+
+// functionApp makes a root with a function app in /site, and returns both.
+func functionApp(t *testing.T, program string) (root, handler string) {
+	t.Helper()
+	root = t.TempDir()
+	handler = filepath.Join(root, "site", "bin", "handler")
+	b, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"site/bin/handler": b,
+		"site/host.json": []byte(`{
+			"version": "2.0", // as every one
+			"extensions": {"http": {"routePrefix": "v1"}},
+			"customHandler": {
+				"description": {"defaultExecutablePath": "bin/handler", "arguments": ["--mode", "%MODE%"], "workingDirectory": "bin"},
+				"enableForwardingHttpRequest": true, "port": "9090"
+			},
+			"logging": {"logLevel": {"default": "Information"}}
+		}`),
+		"site/orders/function.json": []byte(`{"bindings": [
+			{"type": "httpTrigger", "direction": "in", "name": "req", "methods": ["post"], "route": "orders/new", "authLevel": "anonymous"},
+			{"type": "http", "direction": "out", "name": "res"}]}`),
+		"site/web/function.json": []byte(`{"bindings": [
+			{"type": "httpTrigger", "direction": "in", "name": "req"},
+			{"type": "http", "direction": "out", "name": "res"},
+			{"type": "queue", "direction": "out", "name": "queue", "queueName": "q"}]}`),
+		"site/queue/function.json": []byte(`{"bindings": [
+			{"type": "queueTrigger", "direction": "in", "name": "item", "queueName": "in"},
+			{"type": "queue", "direction": "out", "name": "$return", "queueName": "out"}]}`),
+	} {
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root, handler
+}
+
+// TestApp has handlers called as the files of their function app say.
+func TestApp(t *testing.T) {
+	root, program := functionApp(t, contracttest.BuildGo(t, "testdata/handler"))
+	site := func(function string, args ...string) dispatcher.Sink {
+		s := sink(program, v1alpha1.AzureContract{Function: function, App: "/site"}, args...)
+		s.Root = root
+		return s
+	}
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for _, tier := range p.Tiers() {
+			t.Run(string(tier), func(t *testing.T) {
+				for function, want := range map[string]string{
+					"orders": `1 in memory, 1 in /tmp, subject a%20b POST test.type {"a":1}`,
+					"web":    `1 in memory, 1 in /tmp, subject a%20b POST http://test.default/v1/web {"a":1}`,
+					"queue":  `1 in memory, 1 in /tmp, subject  "{\"a\":1}" [] in /site/bin of /site`,
+				} {
+					s := site(function)
+					s.Tier = tier
+					k := p.MustNew(t, s)
+					for range 2 {
+						if got := k.Data(t, "1", `{"a":1}`); got != want {
+							t.Errorf("%s: %s, want %s", function, got, want)
+						}
+					}
+				}
+			})
+		}
+		k := p.MustNew(t, site("web"))
+		for data, want := range map[string]string{
+			"teapot": "422 the program refused the event for good with status 418: short and stout",
+			"event":  "handler.type text/plain an event",
+			"object": `reply.type application/json {"a":1}`,
+			"empty":  "",
+			"status": `502 the function's HTTP response, res: "fine" is no status`,
+			"huge":   "502 the program's HTTP response has a body of more than the 1048576 bytes it may",
+		} {
+			r, f := k.Send(contracttest.Event(t, "1", `"`+data+`"`))
+			got := ""
+			switch {
+			case f != nil:
+				got = fmt.Sprint(f.Status, " ", f.Message)
+			case r != nil:
+				got = r.Type() + " " + r.DataContentType() + " " + string(r.Data())
+			}
+			if got != want {
+				t.Errorf("%s: %s, want %s", data, got, want)
+			}
+		}
+		for function, want := range map[string]string{
+			"none": "the function app has no function none, with a /site/none/function.json; those that there are: orders, queue, web",
+		} {
+			if _, err := p.New(t, site(function)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", function, err, want)
+			}
 		}
 	})
 }

@@ -48,8 +48,11 @@ func New(c contract.Config) (contract.Contract, error) {
 // Env is that of the Knative runtime contract.
 func (s *server) Env() []string {
 	name := s.config.Name
-	return []string{"PORT=" + strconv.Itoa(int(s.port)), "K_SERVICE=" + name, "K_CONFIGURATION=" + name, "K_REVISION=" + name + "-00001"}
+	return []string{"K_SERVICE=" + name, "K_CONFIGURATION=" + name, "K_REVISION=" + name + "-00001"}
 }
+
+// Told implements contract.Teller.
+func (s *server) Told() []string { return []string{"PORT=" + strconv.Itoa(int(s.port))} }
 
 // Input is empty: the program's stdin has ended.
 func (s *server) Input(*event.Event) (contract.Input, error) { return contract.Input{}, nil }

@@ -49,12 +49,17 @@ const region = "us-east-1"
 func (f *function) Env() []string {
 	name := f.config.Name
 	return []string{
-		"AWS_LAMBDA_RUNTIME_API=127.0.0.1:" + strconv.Itoa(port), "AWS_LAMBDA_FUNCTION_NAME=" + name, "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+		"AWS_LAMBDA_FUNCTION_NAME=" + name, "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=" + strconv.FormatUint(f.config.Memory>>20, 10), "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/" + name,
 		"AWS_LAMBDA_LOG_STREAM_NAME=" + name, "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start", "AWS_EXECUTION_ENV=AWS_Lambda_provided.al2023",
 		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "LAMBDA_TASK_ROOT=/var/task", "LAMBDA_RUNTIME_DIR=/var/runtime",
 		"_HANDLER=bootstrap", "TZ=:UTC", "LANG=en_US.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
 	}
+}
+
+// Told implements contract.Teller: where the API is.
+func (f *function) Told() []string {
+	return []string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:" + strconv.Itoa(port)}
 }
 
 // Input is empty: the event is asked for.

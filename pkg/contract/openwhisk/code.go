@@ -6,13 +6,9 @@ package openwhisk
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path"
 
-	"golang.org/x/sys/unix"
+	"kontain.dev/eventing/pkg/contract/internal/rootfile"
 )
 
 // maxCode is the most bytes of an action's code, as in OpenWhisk:
@@ -57,29 +53,12 @@ func (c *code) read() ([]byte, error) {
 }
 
 func (c *code) readAll() ([]byte, error) {
-	root, err := os.OpenRoot(c.root)
+	root, err := rootfile.Open(c.root)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	// A named pipe would have us wait.
-	f, err := root.OpenFile("."+path.Clean("/"+c.path), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxCode+1))
-	if err == nil && len(b) > maxCode {
-		err = fmt.Errorf("it has more than %d bytes", maxCode)
-	}
-	return b, err
+	return root.Read(c.path, maxCode)
 }
 
 // digest stands for the code.

@@ -87,7 +87,7 @@ func (c *Contract) SetDefaults(context.Context) {
 		}
 		defaultString(&c.OpenWhisk.Payload, OpenWhiskPayloadEvent)
 	case ContractAzure:
-		if c.Azure != nil { // a function must be named
+		if c.Azure != nil && c.Azure.App == "" { // a function must be named
 			defaultString(&c.Azure.Binding, DefaultAzureBinding)
 		}
 	case ContractStdio:

@@ -78,6 +78,10 @@ func TestSetDefaults(t *testing.T) {
 			strings.Replace(defaulted, stdio, "type: azure\n  azure: {function: f, binding: event}", 1),
 		},
 		{
+			"azure with a function app", "contract: {type: azure, azure: {function: f, app: /}}",
+			strings.Replace(defaulted, stdio, "type: azure\n  azure: {function: f, app: /}", 1),
+		},
+		{
 			"part of another contract", "contract: {lambda: {}}",
 			strings.Replace(defaulted, stdio, "type: stdio\n  lambda: {}", 1),
 		},

@@ -357,6 +357,13 @@ type AzureContract struct {
 	// at.
 	// +kubebuilder:validation:MinLength=1
 	Function string `json:"function"`
+	// App is the absolute path, in the guest, of the folder of the function app, which
+	// holds host.json and FUNCTION/function.json. They then say how the program of an
+	// image is started, unless command does, and how the function is called: Binding and
+	// EnableForwardingHTTPRequest are for functions without these files.
+	// +kubebuilder:validation:MaxLength=4095
+	// +optional
+	App string `json:"app,omitempty"`
 	// Binding is the name of the trigger's binding, as in function.json: the
 	// function finds its event in Data under this name.
 	// +optional

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -175,6 +176,35 @@ func (s *FunctionSpec) validateTogether() *apis.FieldError {
 	}
 	if s.Platform == PlatformKM && s.Contract.Type != ContractStdio && s.Contract.Type != "" {
 		errs = errs.Also(apis.ErrGeneric("KM takes events by contract stdio only", "platform"))
+	}
+	return errs.Also(s.validateTold())
+}
+
+// validateTold refuses variables by which contracts say where they meet the program,
+// when they would say something else.
+func (s *FunctionSpec) validateTold() *apis.FieldError {
+	told := map[string]string{} // why a name cannot be set
+	port := ""
+	switch c := s.Contract; {
+	case c.Type == ContractHTTP && c.HTTP != nil && c.HTTP.Port != nil:
+		port = strconv.Itoa(int(*c.HTTP.Port))
+		told["PORT"] = "PORT is what contract.http.port says, which is " + port + "; write the port there, and remove this"
+	case c.Type == ContractLambda:
+		told["AWS_LAMBDA_RUNTIME_API"] = "contract lambda says where its API is; remove this"
+	case c.Type == ContractAzure:
+		for _, name := range []string{"FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"} {
+			told[name] = "contract azure says which port that is; remove this"
+		}
+	}
+	var errs *apis.FieldError
+	for i, e := range s.Env {
+		switch why, is := told[e.Name]; {
+		case !is:
+		case e.ValueFrom != nil:
+			errs = errs.Also(apis.ErrGeneric(why, "valueFrom").ViaFieldIndex("env", i))
+		case port == "" || e.Value != port:
+			errs = errs.Also(apis.ErrGeneric(why, "value").ViaFieldIndex("env", i))
+		}
 	}
 	return errs
 }
@@ -355,7 +385,20 @@ func (a *AzureContract) validate() *apis.FieldError {
 	if a.Binding != "" && !azureFunction.MatchString(a.Binding) {
 		return invalid(strconv.Quote(a.Binding), "binding", "a letter, then at most 126 letters, digits, hyphens and underscores")
 	}
-	return nil
+	if a.App == "" {
+		return nil
+	}
+	errs := validatePath(a.App, "app")
+	if !path.IsAbs(a.App) {
+		errs = errs.Also(invalid(strconv.Quote(a.App), "app", "an absolute path in the guest"))
+	}
+	if a.Binding != "" {
+		errs = errs.Also(apis.ErrGeneric("function.json of the app says it; remove binding, or app", "binding"))
+	}
+	if a.EnableForwardingHTTPRequest {
+		errs = errs.Also(apis.ErrGeneric("host.json of the app says it; remove enableForwardingHttpRequest, or app", "enableForwardingHttpRequest"))
+	}
+	return errs
 }
 
 // Validate returns what is wrong with the limits, or nil.

@@ -20,11 +20,14 @@ var count int
 func main() {
 	http.HandleFunc("/work", work)
 	http.HandleFunc("/api/work", forwarded)
+	http.HandleFunc("/v1/orders/new", forwarded)
+	http.HandleFunc("/web", web)
+	http.HandleFunc("/queue", queue)
 	http.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) {
 		go func() { panic("out of cheese") }()
 		select {}
 	})
-	if len(os.Args) > 1 {
+	if len(os.Args) > 1 && os.Args[1] == "exit" {
 		fmt.Fprintln(os.Stderr, "no configuration")
 		os.Exit(4)
 	}
@@ -91,6 +94,57 @@ func work(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Println("a line on stdout")
 	_ = json.NewEncoder(w).Encode(map[string]any{"ReturnValue": counted(m.Subject), "Logs": []string{"counted"}})
+}
+
+// web is a function with an HTTP trigger that is invoked: its response is an output.
+func web(w http.ResponseWriter, r *http.Request) {
+	var request struct {
+		Data struct {
+			Req struct {
+				URL     string `json:"Url"`
+				Method  string
+				Headers http.Header
+				Body    string
+			}
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	req := request.Data.Req
+	res := map[string]any{"statusCode": "200", "status": "200", "headers": map[string]any{}, "body": ""}
+	switch strings.Trim(req.Body, `"`) {
+	case "teapot":
+		res["statusCode"], res["body"] = 418, "short and stout"
+	case "event":
+		res["headers"] = map[string]any{"Ce-Specversion": "1.0", "ce-id": []string{"1"}, "Ce-Source": "/s", "Ce-Type": "handler.type", "content-type": "text/plain"}
+		res["body"] = "an event"
+	case "object":
+		res["body"] = map[string]any{"a": 1}
+	case "empty":
+	case "status":
+		res["statusCode"] = "fine"
+	case "huge":
+		res["body"] = strings.Repeat("x", 1<<20+1)
+	default:
+		res["body"] = counted(req.Headers.Get("Ce-Subject")) + " " + req.Method + " " + req.URL + " " + req.Body
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Outputs": map[string]any{"res": res, "queue": "dropped"}})
+}
+
+// queue is a function with a trigger of a queue, whose return value goes to another one.
+func queue(w http.ResponseWriter, r *http.Request) {
+	var request struct{ Data struct{ Item string } }
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ReturnValue": fmt.Sprint(counted(""), " ", request.Data.Item, " ", os.Args[1:], " in ", dir, " of ", os.Getenv("FUNCTIONS_APP_ROOT_PATH"))})
 }
 
 func forwarded(w http.ResponseWriter, r *http.Request) {
