@@ -57,15 +57,15 @@ var (
 type FunctionSpec struct {
 	// Image is the container image that holds the program: a tag or, better, a
 	// digest. oci:FOLDER[:TAG], docker-archive:FILE[:TAG] and dir:FOLDER name one
-	// that is no registry's, where Program is allowed; a relative path starts at
-	// the folder of the manifest. Exactly one of Image and Program is set.
+	// that is no registry's, in manifests of kontain serve; a relative path starts
+	// at the folder of the manifest. Exactly one of Image and Program is set.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Image string `json:"image,omitempty"`
 
 	// Program is the path of an executable file. A relative path starts at the
-	// folder of the manifest. It needs AllowProgram: in a cluster there is no
-	// such folder.
+	// folder of the manifest. It is for manifests of kontain serve: in a cluster
+	// there is no such folder, and it is refused.
 	// +optional
 	Program string `json:"program,omitempty"`
 
@@ -107,18 +107,23 @@ type FunctionSpec struct {
 	Resources Resources `json:"resources,omitempty"`
 
 	// Timeout is the wall time that the guest has for one event.
-	// More than 0, at most MaxTimeout.
+	// More than 0, at most 1h.
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:Format=duration
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// Isolation is what two events of this sink may share.
+	// Isolation is what two events of this sink may share. Process gives each a
+	// worker process and a virtual machine that never ran another; VM gives each
+	// such a machine, in one worker process; Reset resets one machine to its
+	// snapshot between events.
 	// +kubebuilder:default=Process
 	// +optional
 	Isolation Isolation `json:"isolation,omitempty"`
 
-	// Platform is what runs the guest's instructions.
+	// Platform is what runs the guest's instructions: KVM; Ptrace, which isolates
+	// as a process is; Auto, which is KVM or what the administrator allowed in its
+	// place; or KM, an installed Kontain monitor.
 	// +kubebuilder:default=Auto
 	// +optional
 	Platform Platform `json:"platform,omitempty"`
@@ -129,7 +134,7 @@ type FunctionSpec struct {
 	Snapshot Snapshot `json:"snapshot,omitempty"`
 
 	// IdleTimeout is how long prepared virtual machines are kept after the last
-	// event, from 0 to MaxIdleTimeout.
+	// event, from 0 to 24h.
 	// +kubebuilder:default="60s"
 	// +kubebuilder:validation:Format=duration
 	// +optional
@@ -165,7 +170,7 @@ type KontainSinkSpec struct {
 	FunctionSpec `json:",inline"`
 
 	// Concurrency is the number of events in virtual machines at once, from 1
-	// to MaxConcurrency.
+	// to 1000.
 	// +kubebuilder:default=16
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -181,7 +186,9 @@ type KontainSinkSpec struct {
 	// +optional
 	Reply Reply `json:"reply,omitempty"`
 
-	// Receiver is whose process takes the events of this sink.
+	// Receiver is whose process takes the events of this sink: Shared is the
+	// installation's, which reads no Secret of a tenant; Dedicated is one of the
+	// sink's own, in its namespace, into which its Secrets are mounted.
 	// +kubebuilder:default=Shared
 	// +optional
 	Receiver ReceiverMode `json:"receiver,omitempty"`
@@ -385,11 +392,11 @@ type Resources struct {
 // ResourceLimits are the upper bounds of one virtual machine.
 type ResourceLimits struct {
 	// Memory is all the memory of the guest, in bytes, files in its overlay
-	// included. From MinMemory to MaxMemory.
+	// included. From 4Mi to 64Gi.
 	// +kubebuilder:default="128Mi"
 	// +optional
 	Memory *resource.Quantity `json:"memory,omitempty"`
-	// CPU is the share of processors. From MinCPU to MaxCPU.
+	// CPU is the share of processors. From 10m to 64.
 	// +kubebuilder:default="1"
 	// +optional
 	CPU *resource.Quantity `json:"cpu,omitempty"`
@@ -397,14 +404,13 @@ type ResourceLimits struct {
 
 // Queue holds the events that wait for a virtual machine.
 type Queue struct {
-	// Length is the number of events that may wait, from 0 (none) to
-	// MaxQueueLength.
+	// Length is the number of events that may wait, from 0 (none) to 100000.
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100000
 	// +optional
 	Length *int32 `json:"length,omitempty"`
-	// Timeout is how long an event may wait, from 0 to MaxTimeout.
+	// Timeout is how long an event may wait, from 0 to 1h.
 	// +kubebuilder:default="5s"
 	// +kubebuilder:validation:Format=duration
 	// +optional
@@ -465,11 +471,13 @@ const (
 
 // Snapshot is how a program's start is paid once instead of for each event.
 type Snapshot struct {
-	// Mode is one of Ready, Never.
+	// Mode is Ready, which takes a snapshot when the program waits for its first
+	// event, or Never, which starts the program anew for each event.
 	// +kubebuilder:default=Ready
 	// +optional
 	Mode SnapshotMode `json:"mode,omitempty"`
-	// Storage is one of Disk, Memory.
+	// Storage is Disk, a file that survives a restart, or Memory, which is never
+	// written to a file.
 	// +kubebuilder:default=Disk
 	// +optional
 	Storage SnapshotStorage `json:"storage,omitempty"`

@@ -5,9 +5,14 @@ package v1alpha1
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -153,4 +158,53 @@ func mustJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// TestExplain holds what kubectl explain says against the code: the bounds are numbers,
+// and those that Validate holds fields to.
+func TestExplain(t *testing.T) {
+	data, err := os.ReadFile("../../../../config/300-kontainsink.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	about := map[string]string{}
+	describe("", crd.Spec.Versions[0].Schema.OpenAPIV3Schema, about)
+	for field, says := range map[string]string{
+		"spec.timeout":                 fmt.Sprintf("at most %.0fh.", MaxTimeout.Hours()),
+		"spec.queue.timeout":           fmt.Sprintf("from 0 to %.0fh.", MaxTimeout.Hours()),
+		"spec.idleTimeout":             fmt.Sprintf("from 0 to %.0fh.", MaxIdleTimeout.Hours()),
+		"spec.concurrency":             fmt.Sprintf("from 1 to %d.", MaxConcurrency),
+		"spec.queue.length":            fmt.Sprintf("to %d.", MaxQueueLength),
+		"spec.resources.limits.memory": fmt.Sprintf("From %s to %s.", MinMemory, MaxMemory),
+		"spec.resources.limits.cpu":    fmt.Sprintf("From %s to %s.", MinCPU, MaxCPU),
+	} {
+		if !strings.Contains(about[field], says) {
+			t.Errorf("%s: %q does not say %q", field, about[field], says)
+		}
+	}
+	constant := regexp.MustCompile(`\b(Min|Max|Default|Allow)[A-Z][A-Za-z]+`)
+	for field, text := range about {
+		if name := constant.FindString(text); name != "" {
+			t.Errorf("%s names the Go identifier %s", field, name)
+		}
+		if text == "" && strings.HasPrefix(field, "spec.") {
+			t.Errorf("%s has no description", field)
+		}
+	}
+}
+
+// describe collects the descriptions of the fields of a schema.
+func describe(path string, s *apiextensionsv1.JSONSchemaProps, about map[string]string) {
+	for name, p := range s.Properties {
+		field := strings.TrimPrefix(path+"."+name, ".")
+		about[field] = strings.Join(strings.Fields(p.Description), " ")
+		describe(field, &p, about)
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		describe(path+"[]", s.Items.Schema, about)
+	}
 }
