@@ -47,6 +47,8 @@ const (
 	attrNamespace = "namespace"
 	attrSink      = "sink"
 	attrResult    = "result"
+	attrReason    = "reason"
+	attrStatus    = "status"
 
 	resultAccepted = "Accepted"
 	resultReplied  = "Replied"
@@ -70,6 +72,7 @@ type Metrics struct {
 	provider metric.MeterProvider
 	registry *prometheus.Registry
 	latency  metric.Float64Histogram
+	refused  metric.Int64Counter
 
 	mu    sync.RWMutex
 	stats func() []dispatcher.Stats // nil: none yet
@@ -134,6 +137,14 @@ func (m *Metrics) Shutdown(ctx context.Context) error {
 func (m *Metrics) Event(ctx context.Context, sink string, o reply.Outcome, took time.Duration) {
 	options := m.options(sink)
 	m.latency.Record(ctx, took.Seconds(), options.of(o))
+}
+
+// Refused counts a request whose events no sink was given. The name of its sink is empty
+// where there is no such sink: what strangers write into paths makes no rows.
+func (m *Metrics) Refused(namespace, name string, f *reply.Failure) {
+	base := m.options(namespace + "/" + name).base
+	m.refused.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(append(base[:len(base):len(base)],
+		attribute.String(attrReason, string(f.Reason)), attribute.Int(attrStatus, f.Status))...)))
 }
 
 func (m *Metrics) options(sink string) sinkOptions {
@@ -205,6 +216,9 @@ func (m *Metrics) instruments() (err error) {
 	}
 	m.latency, err = meter.Float64Histogram("kontain.event.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(bounds...),
 		metric.WithDescription("Time from the reading of an event to its outcome, waiting included."))
+	errs = append(errs, err)
+	m.refused, err = meter.Int64Counter("kontain.requests.refused", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests whose events no sink was given: malformed, too large, not allowed, or for no sink."))
 	errs = append(errs, err)
 	events := counter("kontain.events", "{event}", "Events by what became of them.")
 	running := gauge("kontain.events.running", "{event}", "Events in virtual machines.")

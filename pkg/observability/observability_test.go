@@ -64,6 +64,10 @@ func TestMetrics(t *testing.T) {
 	m.Event(t.Context(), "ns/a", reply.Outcome{}, 20*time.Millisecond)
 	m.Event(t.Context(), "ns/a", reply.Outcome{Event: new(event.Event)}, time.Millisecond)
 	m.Event(t.Context(), "ns/a", reply.Outcome{Failure: reply.Failf(504, reply.DeadlineExceeded, "late")}, time.Minute)
+	m.Refused("ns", "a", reply.Failf(401, reply.Unauthorized, "no token"))
+	m.Refused("ns", "a", reply.Failf(401, reply.Unauthorized, "another"))
+	m.Refused("ns", "a", reply.Failf(405, reply.MethodNotAllowed, "GET"))
+	m.Refused("", "", reply.Failf(404, reply.SinkNotFound, "no such sink"))
 	lines := scrape(t, m)
 	for _, want := range []string{
 		`kontain_events_total{namespace="ns",result="Accepted",sink="a"} 2`,
@@ -80,6 +84,9 @@ func TestMetrics(t *testing.T) {
 		`kontain_event_duration_seconds_bucket{namespace="ns",result="Accepted",sink="a",le="0.025"} 1`,
 		`kontain_event_duration_seconds_count{namespace="ns",result="Replied",sink="a"} 1`,
 		`kontain_event_duration_seconds_count{namespace="ns",result="DeadlineExceeded",sink="a"} 1`,
+		`kontain_requests_refused_total{namespace="ns",reason="Unauthorized",sink="a",status="401"} 2`,
+		`kontain_requests_refused_total{namespace="ns",reason="MethodNotAllowed",sink="a",status="405"} 1`,
+		`kontain_requests_refused_total{namespace="",reason="SinkNotFound",sink="",status="404"} 1`,
 	} {
 		if !lines[want] {
 			t.Errorf("missing: %s", want)

@@ -84,6 +84,9 @@ type Options struct {
 	WebhookOrigins []string
 	// Authorizer, when set, decides whose events are taken. Without it everybody's are.
 	Authorizer Authorizer
+	// Refused, when set, is told of requests whose events no sink was given, and of the
+	// sink that they were for; its name is empty where there is no such sink.
+	Refused func(namespace, name string, f *reply.Failure)
 	// Tracer, when set, has a span for each request to a sink, as part of the trace of the
 	// header traceparent.
 	Tracer trace.Tracer
@@ -197,7 +200,9 @@ func (rc *Receiver) serve(w http.ResponseWriter, r *http.Request) {
 		if len(path) > most {
 			path = path[:most] + "…"
 		}
-		writeFailure(w, reply.Failf(http.StatusNotFound, reply.SinkNotFound, "there is no sink at %q; the path of a sink is /NAMESPACE/NAME", path))
+		f := reply.Failf(http.StatusNotFound, reply.SinkNotFound, "there is no sink at %q; the path of a sink is /NAMESPACE/NAME", path)
+		rc.refused("", "", f)
+		writeFailure(w, f)
 		return
 	}
 	switch r.Method {
@@ -220,7 +225,9 @@ func (rc *Receiver) serve(w http.ResponseWriter, r *http.Request) {
 		rc.handshake(w, r)
 	default:
 		w.Header().Set("Allow", "POST, OPTIONS")
-		writeFailure(w, reply.Failf(http.StatusMethodNotAllowed, reply.MethodNotAllowed, "the method %s is not for sinks; POST a CloudEvent", r.Method))
+		f := reply.Failf(http.StatusMethodNotAllowed, reply.MethodNotAllowed, "the method %s is not for sinks; POST a CloudEvent", r.Method)
+		rc.refused(namespace, name, f)
+		writeFailure(w, f)
 	}
 }
 
@@ -255,8 +262,27 @@ func sinkOf(path string) (namespace, name string, ok bool) {
 	return namespace, name, ok && namespace != "" && name != "" && !strings.Contains(name, "/")
 }
 
+func (rc *Receiver) refused(namespace, name string, f *reply.Failure) {
+	if rc.options.Refused != nil {
+		rc.options.Refused(namespace, name, f)
+	}
+}
+
 // take reads the events of a request and has them dispatched.
 func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name string) ([]*event.Event, event.Mode, *reply.Failure) {
+	var held budgetReader // until the events are done
+	defer held.release()
+	events, mode, f := rc.events(w, r, namespace, name, &held)
+	if f != nil {
+		rc.refused(namespace, name, f)
+		return nil, 0, f
+	}
+	replies, f := rc.dispatcher.Dispatch(r.Context(), namespace, name, events)
+	return replies, mode, f
+}
+
+// events reads the events of a request that may be given to the sink.
+func (rc *Receiver) events(w http.ResponseWriter, r *http.Request, namespace, name string, held *budgetReader) ([]*event.Event, event.Mode, *reply.Failure) {
 	// What is no event is refused before its body is read.
 	if _, err := event.DetectMode(r.Header); err != nil {
 		return nil, 0, reply.FromError(err)
@@ -267,8 +293,7 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 			return nil, 0, f
 		}
 	}
-	held := &budgetReader{r: http.MaxBytesReader(w, r.Body, rc.options.MaxBody), used: &rc.buffered, most: rc.options.MaxBuffered}
-	defer held.release()
+	*held = budgetReader{r: http.MaxBytesReader(w, r.Body, rc.options.MaxBody), used: &rc.buffered, most: rc.options.MaxBuffered}
 	body, f := rc.readBody(w, r, held)
 	if f != nil {
 		return nil, 0, f
@@ -282,8 +307,7 @@ func (rc *Receiver) take(w http.ResponseWriter, r *http.Request, namespace, name
 			return nil, 0, f
 		}
 	}
-	replies, f := rc.dispatcher.Dispatch(r.Context(), namespace, name, events)
-	return replies, mode, f
+	return events, mode, nil
 }
 
 // budgetReader counts what is read against a limit of all requests together.
@@ -305,7 +329,11 @@ func (b *budgetReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *budgetReader) release() { b.used.Add(-b.held) }
+func (b *budgetReader) release() {
+	if b.used != nil {
+		b.used.Add(-b.held)
+	}
+}
 
 func (rc *Receiver) readBody(w http.ResponseWriter, r *http.Request, from io.Reader) ([]byte, *reply.Failure) {
 	limit := rc.options.MaxBody

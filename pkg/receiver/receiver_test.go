@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,7 +173,13 @@ func TestReplyModes(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	s, _ := newServer(t, Options{MaxBody: 100, MaxBatch: 2})
+	var mu sync.Mutex
+	var refused []string // since the last look
+	s, _ := newServer(t, Options{MaxBody: 100, MaxBatch: 2, Refused: func(namespace, name string, f *reply.Failure) {
+		mu.Lock()
+		defer mu.Unlock()
+		refused = append(refused, fmt.Sprintf("%s/%s %d %s", namespace, name, f.Status, f.Reason))
+	}})
 	tests := []struct {
 		name, method, path string
 		header             http.Header
@@ -216,6 +223,20 @@ func TestFailures(t *testing.T) {
 					t.Errorf("%s: %q, want %q", k, resp.Header.Get(k), v)
 				}
 			}
+			// What no sink was given is counted here, and what one was given is not.
+			want := []string{fmt.Sprintf("ns/echo %d %s", tt.status, tt.reason)}
+			switch {
+			case tt.status == http.StatusNotFound:
+				want = []string{"/ 404 SinkNotFound"}
+			case tt.path != "/ns/echo":
+				want = nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if d := cmp.Diff(want, refused); d != "" {
+				t.Errorf("refused (-want +got):\n%s", d)
+			}
+			refused = nil
 		})
 	}
 }

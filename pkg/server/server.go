@@ -23,6 +23,7 @@ import (
 	"kontain.dev/eventing/pkg/dispatcher"
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/receiver"
+	"kontain.dev/eventing/pkg/reply"
 	"kontain.dev/eventing/pkg/snapshots"
 	"kontain.dev/eventing/pkg/worker/cell"
 	"kontain.dev/eventing/vmexec"
@@ -111,6 +112,8 @@ type Metrics interface {
 	dispatcher.Observer
 	// Watch sets where counts come from.
 	Watch(stats func() []dispatcher.Stats)
+	// Refused counts requests whose events no sink was given; see receiver.Options.
+	Refused(namespace, name string, f *reply.Failure)
 	Handler() http.Handler
 }
 
@@ -210,6 +213,9 @@ func New(c Config) (_ *Server, err error) {
 	}
 	if c.Receiver.Logger == nil {
 		c.Receiver.Logger = c.Logger
+	}
+	if c.Metrics != nil {
+		c.Receiver.Refused = c.Metrics.Refused
 	}
 	s := &Server{origin: c.Origin, knownCh: make(chan struct{}), readyCh: make(chan struct{})}
 	if s.backend, err = newBackend(&c); err != nil {
