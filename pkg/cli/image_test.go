@@ -495,7 +495,7 @@ func serveOnce(t *testing.T, file, host string) {
 func waitsForRegistry(t *testing.T, file, host string) {
 	t.Helper()
 	out, log, stop := startServe(t, realMachines, "-f", file, "--listen", "127.0.0.1:0", "--drain-quiet-period", "1ms", "--insecure-registry", host)
-	text := awaitText(t, out, log, `default/fn is not served: its image cannot be had \(attempt 1.*connection refused`)
+	text := awaitText(t, out, log, `default/fn is not served: its image cannot be had, and is tried again.*connection refused`)
 	target := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(out.String()) + "/default/fn"
 	if _, _, stderr := call("", "invoke", "--type", "t", target); !strings.Contains(stderr, "503") {
 		t.Errorf("%s; invoke: %q", text, stderr)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,13 @@ const (
 	mostPull  = 5 * time.Minute
 )
 
+// How many images are pulled at once, and how many of them for one scope: what is in the
+// cache already waits for no turn.
+const (
+	mostPulls = 16
+	eachPulls = 4
+)
+
 // errNoImages says that no sink can have an image.
 var errNoImages = errors.New("there is no image cache here")
 
@@ -46,12 +54,11 @@ type imageKey struct {
 
 // pull is the state of one image.
 type pull struct {
-	cancel  context.CancelFunc
-	sinks   map[string]struct{} // that want it
-	image   *image.Image        // nil until it is there
-	err     error               // of the last attempt
-	attempt int                 // that failed
-	next    time.Duration
+	cancel context.CancelFunc
+	sinks  map[string]struct{} // that want it
+	image  *image.Image        // nil until it is there
+	err    error               // of the last attempt
+	again  bool                // it is tried again
 }
 
 // images gets the images of sinks, away from the requests, and keeps those that
@@ -60,6 +67,7 @@ type images struct {
 	store Images
 	log   *slog.Logger
 	first time.Duration // between attempts; 0: firstPull
+	turns *turns
 
 	mu      sync.Mutex
 	changed func(sinks []string) // a pull for these succeeded or failed; may be nil
@@ -72,7 +80,7 @@ func newImages(store Images, log *slog.Logger, first time.Duration) *images {
 	if first <= 0 {
 		first = firstPull
 	}
-	return &images{store: store, log: log, first: first, pulls: map[imageKey]*pull{}, wants: map[string]imageKey{}}
+	return &images{store: store, log: log, first: first, turns: newTurns(mostPulls, eachPulls), pulls: map[imageKey]*pull{}, wants: map[string]imageKey{}}
 }
 
 // watch sets what is told of pulls that succeeded or failed.
@@ -193,7 +201,7 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 	for wait := im.first; ; wait = min(2*wait, mostPull) {
 		start := time.Now()
 		log.Info("getting image", "policy", key.policy)
-		got, err := im.store.Get(ctx, image.Request{Ref: key.ref, Policy: key.policy, Scope: key.scope})
+		got, err := im.get(ctx, key)
 		im.mu.Lock()
 		if ctx.Err() != nil {
 			im.mu.Unlock()
@@ -203,10 +211,7 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 			return
 		}
 		p.image, p.err = got, err
-		if err != nil {
-			p.attempt++
-			p.next = wait
-		}
+		p.again = err != nil
 		tell, sinks := im.changed, slices.Collect(maps.Keys(p.sinks))
 		im.mu.Unlock()
 		if err == nil {
@@ -226,6 +231,26 @@ func (im *images) run(ctx context.Context, key imageKey, p *pull) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// get gets an image: at once where it is in the cache, else when it is its turn.
+func (im *images) get(ctx context.Context, key imageKey) (*image.Image, error) {
+	r := image.Request{Ref: key.ref, Policy: key.policy, Scope: key.scope}
+	if key.policy == image.IfNotPresent {
+		r.Policy = image.Never
+		if got, err := im.store.Get(ctx, r); !errors.Is(err, image.ErrNotCached) {
+			return got, err
+		}
+		r.Policy = key.policy
+	}
+	if key.policy != image.Never {
+		give, err := im.turns.take(ctx, key.scope)
+		if err != nil {
+			return nil, err
+		}
+		defer give()
+	}
+	return im.store.Get(ctx, r)
 }
 
 // Fetched is how far the image of a sink is.
@@ -249,8 +274,8 @@ func (im *images) fill(s *Sink) Fetched {
 	case p == nil || p.image == nil && p.err == nil:
 		s.Pending = fmt.Sprintf("its image %s is being fetched", s.Image)
 		return Fetched{Hope: true}
-	case p.image == nil && p.attempt > 0:
-		s.Pending = fmt.Sprintf("its image cannot be had (attempt %d, the next %v later): %v", p.attempt, p.next, p.err)
+	case p.image == nil && p.again:
+		s.Pending = fmt.Sprintf("its image cannot be had, and is tried again at least every %v: %s", mostPull, steady(p.err))
 		return Fetched{Settled: true, Hope: image.Temporary(p.err)}
 	case p.image == nil:
 		s.Pending = fmt.Sprintf("its image %s cannot be had: %v", s.Image, p.err)
@@ -261,6 +286,13 @@ func (im *images) fill(s *Sink) Fetched {
 	}
 	return Fetched{Settled: true, Image: pinned(p.image)}
 }
+
+// localAddress is this end of a connection in an error of package net.
+var localAddress = regexp.MustCompile(`[0-9A-Fa-f.:\[\]]+->`)
+
+// steady returns the text of a failed pull without what differs from one attempt to the
+// next: it becomes part of an object's status, each change of which every watcher hears.
+func steady(err error) string { return localAddress.ReplaceAllString(err.Error(), "") }
 
 // Complete sets what a sink has of its image. The error says why it cannot run.
 func (s *Sink) Complete(i *image.Image) error {
