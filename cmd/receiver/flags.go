@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,12 +95,16 @@ func (f *flags) check() error {
 }
 
 // stores opens the caches of images and snapshots.
-func (f *flags) stores(secrets cluster.PullSecrets, dedicated bool, log *slog.Logger) (*image.Store, *snapshots.Store, error) {
+func (f *flags) stores(secrets cluster.PullSecrets, dedicated bool, c *install.Config, log *slog.Logger) (*image.Store, *snapshots.Store, error) {
 	o := image.Options{
-		CacheSize:  int64(f.imageSize),
-		Registries: image.Registries{Insecure: f.insecure, CAFile: f.registryCA, Mirrors: map[string]string{}},
-		Warn:       func(text string) { log.Warn(text) },
+		CacheSize: int64(f.imageSize),
+		Registries: image.Registries{
+			Insecure: append(slices.Clone(c.InsecureRegistries), f.insecure...),
+			CAFile:   f.registryCA, CA: []byte(c.RegistryCA), Mirrors: map[string]string{},
+		},
+		Warn: func(text string) { log.Warn(text) },
 	}
+	maps.Copy(o.Registries.Mirrors, c.RegistryMirrors)
 	if dedicated {
 		o.Registries.Keychain = secrets
 	}

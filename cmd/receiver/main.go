@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,6 +56,9 @@ const component = "kontain-receiver"
 
 // issuerInterval is the time between attempts to learn who issues tokens.
 const issuerInterval = 5 * time.Second
+
+// secretsInterval is the time between looks at pull secrets, which the kubelet renews.
+const secretsInterval = 5 * time.Second
 
 func main() {
 	if err := run(signals.NewContext()); err != nil {
@@ -113,8 +117,12 @@ func run(ctx context.Context) (err error) {
 	} else {
 		defer func() { err = errors.Join(err, host.Close()) }()
 	}
+	administrator, err := administratorConfig(ctx, kube, configs, dedicated)
+	if err != nil {
+		return err
+	}
 	secrets := cluster.PullSecrets(install.PullSecretsDir)
-	images, kept, err := f.stores(secrets, dedicated, log)
+	images, kept, err := f.stores(secrets, dedicated, administrator, log)
 	if err != nil {
 		return err
 	}
@@ -132,9 +140,13 @@ func run(ctx context.Context) (err error) {
 		NoKVM: noKVM, AllowPtrace: allowPtrace.Load, StartTime: f.startTime, Logger: log,
 	}
 	if dedicated {
-		settings.Scope, settings.Value, settings.Values = secrets.Scope, sinkValues(), os.Getenv(install.SinkValuesEnv)
+		settings.Scope, settings.Missing = secrets.Scope, secrets.Missing
+		settings.Value, settings.Values = sinkValues(), os.Getenv(install.SinkValuesEnv)
 	}
 	origin := cluster.New(settings)
+	if dedicated {
+		go secrets.Watch(ctx, secretsInterval, origin.Changed)
+	}
 	configs.Watch(install.ConfigName(), func(cm *corev1.ConfigMap) {
 		c, err := install.NewConfigFromConfigMap(cm)
 		if err != nil {
@@ -233,6 +245,27 @@ func watchConfigs(ctx context.Context, kube kubernetes.Interface, dedicated bool
 		return nil, nil, fmt.Errorf("read the ConfigMap %s: %w", logging.ConfigMapName(), err)
 	}
 	return w, c, nil
+}
+
+// administratorConfig returns the administrator's ConfigMap as it is at the start. One
+// that cannot be read is an error: registries would be asked otherwise than it says.
+func administratorConfig(ctx context.Context, kube kubernetes.Interface, configs configmap.Watcher, dedicated bool) (*install.Config, error) {
+	cm := &corev1.ConfigMap{}
+	if dedicated {
+		configs.Watch(install.ConfigName(), func(found *corev1.ConfigMap) { cm = found })
+	} else {
+		found, err := kube.CoreV1().ConfigMaps(system.Namespace()).Get(ctx, install.ConfigName(), metav1.GetOptions{})
+		if err == nil {
+			cm = found
+		} else if !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("read the ConfigMap %s: %w", install.ConfigName(), err)
+		}
+	}
+	c, err := install.NewConfigFromConfigMap(cm)
+	if err != nil {
+		return nil, fmt.Errorf("the ConfigMap %s: %w", install.ConfigName(), err)
+	}
+	return c, nil
 }
 
 // trustBundles has the certificates that issuers of tokens outside of the cluster are

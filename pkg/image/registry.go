@@ -31,8 +31,10 @@ type Registries struct {
 	// by HTTP or without a check of their certificate. No other is, not even on
 	// this machine.
 	Insecure []string
-	// CAFile holds certificates (PEM) that are trusted besides the machine's.
+	// CAFile holds certificates (PEM) that are trusted besides the machine's, and CA
+	// more of them.
 	CAFile string
+	CA     []byte
 	// Mirrors are asked before the registry they stand for: "docker.io" to
 	// "mirror.example:5000" or "mirror.example/hub". They get no say in what a
 	// digest means, but in what a tag does.
@@ -74,6 +76,9 @@ func newClient(r Registries) (*client, error) {
 		if !roots.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("certificates of registries: %s holds none in PEM form", r.CAFile)
 		}
+	}
+	if len(r.CA) > 0 && !roots.AppendCertsFromPEM(r.CA) {
+		return nil, errors.New("certificates of registries: there are none in PEM form")
 	}
 	base := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,

@@ -4,10 +4,13 @@
 package install
 
 import (
+	"crypto/x509"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +35,9 @@ const (
 	allowPtraceKey = "allow-ptrace"
 	kvmAccessKey   = "kvm-access"
 	kvmResourceKey = "kvm-resource"
+	insecureKey    = "insecure-registries"
+	mirrorsKey     = "registry-mirrors"
+	authorityKey   = "registry-ca"
 )
 
 // KVMAccess is how the pods of dedicated receivers get at /dev/kvm.
@@ -60,6 +66,14 @@ type Config struct {
 	KVMAccess KVMAccess
 	// KVMResource is the extended resource that KVMDevicePlugin asks for.
 	KVMResource string
+	// InsecureRegistries are the registries, HOST or HOST:PORT, that receivers may
+	// speak to by HTTP or without a check of their certificate.
+	InsecureRegistries []string
+	// RegistryMirrors are asked before the registries that they stand for: HOST to
+	// MIRROR or MIRROR/PATH.
+	RegistryMirrors map[string]string
+	// RegistryCA are certificates of registries, in PEM, besides those of the public.
+	RegistryCA string
 }
 
 // NewConfig returns the configuration of an absent ConfigMap.
@@ -96,11 +110,48 @@ func NewConfigFromConfigMap(cm *corev1.ConfigMap) (*Config, error) {
 				return nil, badValue(key, value, "the name of an extended resource, such as "+DefaultKVMResource)
 			}
 			c.KVMResource = value
+		case insecureKey:
+			for _, host := range strings.Fields(value) {
+				if !isHost(host) {
+					return nil, badValue(key, host, "HOST or HOST:PORT, with spaces between several")
+				}
+				c.InsecureRegistries = append(c.InsecureRegistries, host)
+			}
+		case mirrorsKey:
+			for _, m := range strings.Fields(value) {
+				host, mirror, ok := strings.Cut(m, "=")
+				if at, _, _ := strings.Cut(mirror, "/"); !ok || !isHost(host) || !isHost(at) {
+					return nil, badValue(key, m, "HOST=MIRROR or HOST=MIRROR/PATH, with spaces between several")
+				}
+				if c.RegistryMirrors == nil {
+					c.RegistryMirrors = map[string]string{}
+				}
+				c.RegistryMirrors[host] = mirror
+			}
+		case authorityKey:
+			if value != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(value)) {
+				return nil, fmt.Errorf("%s: there is no certificate in PEM form", key)
+			}
+			c.RegistryCA = value
 		default:
-			return nil, fmt.Errorf("unknown key %q; there are %s, %s and %s", key, allowPtraceKey, kvmAccessKey, kvmResourceKey)
+			return nil, fmt.Errorf("unknown key %q; there are %s, %s, %s, %s, %s and %s", key,
+				allowPtraceKey, kvmAccessKey, kvmResourceKey, insecureKey, mirrorsKey, authorityKey)
 		}
 	}
 	return c, nil
+}
+
+// isHost says whether s may be HOST or HOST:PORT; IPv6 addresses are in brackets.
+func isHost(s string) bool {
+	host := s
+	if h, port, err := net.SplitHostPort(s); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return net.ParseIP(host) != nil || len(validation.IsDNS1123Subdomain(host)) == 0
 }
 
 func badValue(key, value, allowed string) error {

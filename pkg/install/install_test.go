@@ -21,15 +21,28 @@ func TestNewConfigFromConfigMap(t *testing.T) {
 	}{
 		"empty":          {nil, NewConfig(), ""},
 		"example":        {map[string]string{"_example": "allow-ptrace: maybe"}, NewConfig(), ""},
-		"ptrace":         {map[string]string{"allow-ptrace": "enabled"}, &Config{true, KVMNone, DefaultKVMResource}, ""},
+		"ptrace":         {map[string]string{"allow-ptrace": "enabled"}, &Config{AllowPtrace: true, KVMAccess: KVMNone, KVMResource: DefaultKVMResource}, ""},
 		"ptrace off":     {map[string]string{"allow-ptrace": "disabled"}, NewConfig(), ""},
-		"device plugin":  {map[string]string{"kvm-access": "device-plugin", "kvm-resource": "squat.ai/kvm"}, &Config{false, KVMDevicePlugin, "squat.ai/kvm"}, ""},
-		"privileged":     {map[string]string{"kvm-access": " privileged\n"}, &Config{false, KVMPrivileged, DefaultKVMResource}, ""},
+		"device plugin":  {map[string]string{"kvm-access": "device-plugin", "kvm-resource": "squat.ai/kvm"}, &Config{KVMAccess: KVMDevicePlugin, KVMResource: "squat.ai/kvm"}, ""},
+		"privileged":     {map[string]string{"kvm-access": " privileged\n"}, &Config{KVMAccess: KVMPrivileged, KVMResource: DefaultKVMResource}, ""},
 		"ptrace wrong":   {map[string]string{"allow-ptrace": "true"}, nil, `allow-ptrace: "true" is not valid; write enabled or disabled`},
 		"access wrong":   {map[string]string{"kvm-access": "yes"}, nil, "write none, device-plugin or privileged"},
 		"resource wrong": {map[string]string{"kvm-resource": "kvm"}, nil, "the name of an extended resource"},
 		"resource ours":  {map[string]string{"kvm-resource": "requests.kubernetes.io/kvm"}, nil, "the name of an extended resource"},
-		"unknown key":    {map[string]string{"allow_ptrace": "enabled"}, nil, `unknown key "allow_ptrace"`},
+		"registries": {map[string]string{
+			"insecure-registries": "10.0.0.1:5000\nregistry.local [::1]:5000", "registry-mirrors": "docker.io=mirror.local:5000/hub ghcr.io=mirror.local",
+		}, &Config{
+			KVMAccess: KVMNone, KVMResource: DefaultKVMResource,
+			InsecureRegistries: []string{"10.0.0.1:5000", "registry.local", "[::1]:5000"},
+			RegistryMirrors:    map[string]string{"docker.io": "mirror.local:5000/hub", "ghcr.io": "mirror.local"},
+		}, ""},
+		"registries none":  {map[string]string{"insecure-registries": "", "registry-mirrors": " ", "registry-ca": ""}, NewConfig(), ""},
+		"registry a URL":   {map[string]string{"insecure-registries": "http://a"}, nil, `insecure-registries: "http://a" is not valid; write HOST or HOST:PORT`},
+		"registry port":    {map[string]string{"insecure-registries": "a:b"}, nil, "write HOST or HOST:PORT"},
+		"mirror of none":   {map[string]string{"registry-mirrors": "docker.io"}, nil, "write HOST=MIRROR"},
+		"mirror a URL":     {map[string]string{"registry-mirrors": "docker.io=https://m"}, nil, "write HOST=MIRROR"},
+		"authority not so": {map[string]string{"registry-ca": "certificate"}, nil, "no certificate in PEM form"},
+		"unknown key":      {map[string]string{"allow_ptrace": "enabled"}, nil, `unknown key "allow_ptrace"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := NewConfigFromConfigMap(&corev1.ConfigMap{Data: c.data})

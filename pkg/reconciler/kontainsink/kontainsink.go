@@ -10,9 +10,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +24,7 @@ import (
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	rbacv1listers "k8s.io/client-go/listers/rbac/v1"
+	"k8s.io/utils/ptr"
 	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	"knative.dev/eventing/pkg/apis/feature"
 	"knative.dev/eventing/pkg/auth"
@@ -81,7 +86,8 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, sink *v1alpha1.KontainSi
 	if err != nil {
 		return fmt.Errorf("list receivers: %w", err)
 	}
-	settled := observe(sink, namespace+"/"+name, ask(ctx, r.asker, receivers, sink))
+	none := fmt.Sprintf("No receiver runs: the Service %s/%s has no endpoints%s", namespace, name, r.whyNone(sink))
+	settled := observe(sink, none, ask(ctx, r.asker, receivers, sink))
 
 	// The address is there once events are handled, and from then on whatever
 	// happens: who has resolved it would lose events if it went away, while
@@ -104,6 +110,45 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, sink *v1alpha1.KontainSi
 		r.waits.forget(key) // What moves is worth to be asked about soon.
 	}
 	return controller.NewRequeueAfter(r.waits.next(key, sink.Generation))
+}
+
+// whyNone says why a dedicated receiver may not run: that its pods are refused, or what
+// the kubelet waits for before it starts one. The controller reads neither pods nor
+// Secrets, so it says which there must be, and not which is missing.
+func (r *Reconciler) whyNone(sink *v1alpha1.KontainSink) string {
+	if sink.Spec.Receiver != v1alpha1.ReceiverDedicated {
+		return ""
+	}
+	name := install.DedicatedName(sink.Name)
+	if d, err := r.deployments.Deployments(sink.Namespace).Get(name); err == nil {
+		for _, c := range d.Status.Conditions {
+			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+				return fmt.Sprintf("; the pods of its Deployment %s are refused: %s", name, c.Message)
+			}
+		}
+	}
+	var needed []string
+	for _, e := range sink.Spec.Env {
+		if e.ValueFrom == nil {
+			continue
+		}
+		if from := e.ValueFrom.SecretKeyRef; from != nil && !ptr.Deref(from.Optional, false) {
+			needed = append(needed, fmt.Sprintf("Secret %s (key %s)", from.Name, from.Key))
+		}
+		if from := e.ValueFrom.ConfigMapKeyRef; from != nil && !ptr.Deref(from.Optional, false) {
+			needed = append(needed, fmt.Sprintf("ConfigMap %s (key %s)", from.Name, from.Key))
+		}
+	}
+	if len(needed) == 0 {
+		return ""
+	}
+	slices.Sort(needed)
+	needed = slices.Compact(needed)
+	const most = 10
+	if len(needed) > most {
+		needed = append(needed[:most], "…")
+	}
+	return "; a pod starts when there are in its namespace: " + strings.Join(needed, ", ")
 }
 
 // ObserveDeletion forgets a sink that is gone. What it owned goes by its owner

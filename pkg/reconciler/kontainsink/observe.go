@@ -28,8 +28,8 @@ const (
 
 // observe writes what receivers answered into the conditions Addressable,
 // ImageResolved, SnapshotReady and Isolated, and says whether all is settled: no
-// later answer is expected to be another.
-func observe(sink *v1alpha1.KontainSink, where string, answers []answer) (settled bool) {
+// later answer is expected to be another. none is what to say when there are no answers.
+func observe(sink *v1alpha1.KontainSink, none string, answers []answer) (settled bool) {
 	status := &sink.Status
 	fresh := status.ObservedGeneration == sink.Generation // what is in the status is about this generation
 	wasServed := fresh && status.GetCondition(v1alpha1.ConditionAddressable).IsTrue()
@@ -40,7 +40,7 @@ func observe(sink *v1alpha1.KontainSink, where string, answers []answer) (settle
 	}
 
 	if len(answers) == 0 {
-		status.MarkNotAddressable(reasonNoReceiver, "No receiver runs: the Service %s has no endpoints", where)
+		status.MarkNotAddressable(reasonNoReceiver, "%s", none)
 		return false
 	}
 	var current []*sinkstatus.Status // about this generation

@@ -118,7 +118,7 @@ func TestObserve(t *testing.T) {
 			if tc.before != nil {
 				tc.before(sink)
 			}
-			settled := observe(sink, "default/r", tc.answers)
+			settled := observe(sink, "none", tc.answers)
 			got := ""
 			for i, c := range []apis.ConditionType{
 				v1alpha1.ConditionAddressable, v1alpha1.ConditionImageResolved, v1alpha1.ConditionSnapshotReady, v1alpha1.ConditionIsolated,
@@ -150,7 +150,7 @@ func TestNoSnapshotWanted(t *testing.T) {
 	sink.Generation = 2
 	sink.Spec.Snapshot.Mode = v1alpha1.SnapshotNever
 	sink.Status.MarkSnapshotReady()
-	settled := observe(sink, "default/r", []answer{{ready: true, status: with(serving(imageA), func(s *sinkstatus.Status) { s.Snapshot = sinkstatus.Condition{} })}})
+	settled := observe(sink, "none", []answer{{ready: true, status: with(serving(imageA), func(s *sinkstatus.Status) { s.Snapshot = sinkstatus.Condition{} })}})
 	if c := sink.Status.GetCondition(v1alpha1.ConditionSnapshotReady); c != nil || !settled {
 		t.Errorf("settled %t with %+v", settled, c)
 	}

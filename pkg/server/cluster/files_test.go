@@ -4,10 +4,13 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +75,21 @@ func TestPullSecrets(t *testing.T) {
 	if got := resolve("third.example.com/app"); got != "" {
 		t.Errorf("a registry without credentials: %q", got)
 	}
+	if got := dir.Missing([]string{"a", "later", "b", "never"}); !slices.Equal(got, []string{"later", "never"}) {
+		t.Errorf("missing %v", got)
+	}
 	scope := dir.Scope("ns")
+	ctx, cancel := context.WithCancel(t.Context())
+	changed, ended := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		dir.Watch(ctx, time.Millisecond, func() {
+			select {
+			case changed <- struct{}{}:
+			default: // A Secret is being written, and may be seen twice.
+			}
+		})
+	}()
 	if !strings.HasPrefix(scope, "ns/") || dir.Scope("ns") != scope || dir.Scope("other") == scope {
 		t.Errorf("scope %q", scope)
 	}
@@ -80,6 +97,20 @@ func TestPullSecrets(t *testing.T) {
 	if dir.Scope("ns") == scope {
 		t.Error("other credentials have the same scope")
 	}
+	// Who watches may have begun after a change: it goes on until one is seen.
+	for i, seen := 0, false; !seen; i++ {
+		put("a", fmt.Sprintf(`{"auths":{"example.com":{"username":"ann","password":"%d"}}}`, i))
+		select {
+		case <-changed:
+			seen = true
+		case <-time.After(10 * time.Millisecond):
+			if i == 6000 {
+				t.Fatal("other credentials are not noticed")
+			}
+		}
+	}
+	cancel()
+	<-ended
 	put("a", "{")
 	r, err := name.NewRegistry("example.com")
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -61,6 +62,9 @@ type Config struct {
 	// Scope is who asks for the images of a namespace; see image.Request. Nil: the
 	// namespace.
 	Scope func(namespace string) string
+	// Missing returns which imagePullSecrets of the only sink are not there. Nil: none is
+	// looked for.
+	Missing func(names []string) []string
 	// Value returns the value of spec.env[index].valueFrom of the only sink, and whether
 	// there is one. Nil: there is none.
 	Value func(index int) (string, bool)
@@ -457,6 +461,9 @@ func (o *Origin) resolve(ctx context.Context, k *v1alpha1.KontainSink, s *server
 		s.Image, s.Policy = settled, image.IfNotPresent
 	}
 	got := o.backend.Fetch(ctx, s)
+	if got.Settled && got.Image == "" {
+		s.Pending = o.missingSecrets(k) + s.Pending
+	}
 	st.image = got.Image
 	yes, no := true, false
 	switch {
@@ -477,6 +484,24 @@ func (o *Origin) resolve(ctx context.Context, k *v1alpha1.KontainSink, s *server
 	case got.Image != settled:
 		st.reason, st.message = sinkstatus.ReasonImagePullFailed, fmt.Sprintf("imagePullPolicy is Never, and the image here is %s and not %s", got.Image, settled)
 	}
+}
+
+// missingSecrets says, in front of why an image cannot be had, which of the Secrets that
+// might open its registry are not there.
+func (o *Origin) missingSecrets(k *v1alpha1.KontainSink) string {
+	if o.config.Missing == nil || len(k.Spec.ImagePullSecrets) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(k.Spec.ImagePullSecrets))
+	for _, s := range k.Spec.ImagePullSecrets {
+		names = append(names, s.Name)
+	}
+	missing := o.config.Missing(names)
+	if len(missing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("spec.imagePullSecrets: in the namespace %s there is no Secret %s with the key %s; ",
+		k.Namespace, strings.Join(missing, ", "), corev1.DockerConfigJsonKey)
 }
 
 // platform returns what a sink runs on, or why it does not run.

@@ -591,3 +591,42 @@ func TestSettledImage(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingPullSecret holds that a sink whose image is refused says which of its pull
+// secrets is not there, and that its message is the same after each attempt.
+func TestMissingPullSecret(t *testing.T) {
+	k := newSink("a", "example.com/app:1", 1)
+	k.Spec.Receiver = v1alpha1.ReceiverDedicated
+	k.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "there"}, {Name: "registry"}}
+	var mu sync.Mutex
+	missing := []string{"registry"}
+	images := newRegistry(t)
+	h := start(t, images, func(c *Config, _ *server.Config) {
+		c.Only = types.NamespacedName{Namespace: "ns", Name: "a"}
+		c.Missing = func(names []string) []string {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(names) != 2 || names[0] != "there" {
+				t.Errorf("asked about %v", names)
+			}
+			return missing
+		}
+	}, k)
+	const want = "in the namespace ns there is no Secret registry with the key .dockerconfigjson; its image cannot be had"
+	var first string
+	h.await("the message", func() bool {
+		s := h.ask("a")
+		first = s.Message
+		return s.ImageResolved.False() && s.ImageResolved.Message == s.Message && strings.Contains(s.Message, want)
+	})
+	tries := len(images.requests())
+	h.await("further attempts", func() bool { return len(images.requests()) > tries+4 })
+	if now := h.ask("a").Message; now != first {
+		t.Errorf("the message was %q and is %q", first, now)
+	}
+	mu.Lock()
+	missing = nil
+	mu.Unlock()
+	h.origin.Changed()
+	h.await("the Secret", func() bool { return !strings.Contains(h.ask("a").Message, "no Secret") })
+}

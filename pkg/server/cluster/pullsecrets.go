@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/authn/kubernetes"
@@ -82,6 +83,36 @@ func (dir PullSecrets) Resolve(target authn.Resource) (authn.Authenticator, erro
 		return nil, fmt.Errorf("read pull secrets: %w", err)
 	}
 	return keychain.Resolve(target)
+}
+
+// Missing returns which Secrets of these names are not there, or have not the key with
+// credentials.
+func (dir PullSecrets) Missing(names []string) []string {
+	var missing []string
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(string(dir), name, corev1.DockerConfigJsonKey)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// Watch calls changed when the Secrets are others than before, which it looks for at each
+// interval until ctx is done.
+func (dir PullSecrets) Watch(ctx context.Context, interval time.Duration, changed func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for last := dir.Scope(""); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := dir.Scope(""); now != last {
+			last = now
+			changed()
+		}
+	}
 }
 
 // Scope returns who asks for the images of a namespace with these credentials: what other

@@ -218,7 +218,9 @@ func volumes(sink *v1alpha1.KontainSink) ([]corev1.Volume, []corev1.VolumeMount)
 		name := "pull-secret-" + strconv.Itoa(i)
 		volumes = append(volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName: secret.Name, DefaultMode: ptr.To[int32](0o440),
-			Items: []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: corev1.DockerConfigJsonKey}},
+			// Without it the receiver starts too, and says that it is missing.
+			Optional: ptr.To(true),
+			Items:    []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: corev1.DockerConfigJsonKey}},
 		}}})
 		mounts = append(mounts, corev1.VolumeMount{Name: name, MountPath: install.PullSecretsDir + "/" + secret.Name, ReadOnly: true})
 	}
