@@ -69,8 +69,10 @@ type Cluster struct {
 	config   string
 	knative  string
 	registry string // host:port
-	cancel   context.CancelFunc
-	daemons  []*daemon
+	// privateRegistry is the same for those who have a password.
+	privateRegistry string
+	cancel          context.CancelFunc
+	daemons         []*daemon
 }
 
 // Main is TestMain of tests that use a cluster: it builds what is missing,

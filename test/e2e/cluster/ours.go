@@ -111,8 +111,10 @@ func (c *Cluster) Install(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", overlay, err)
 	}
 	for _, o := range objects {
-		if o.GetKind() == "Deployment" && o.GetName() == "kontain-receiver" {
-			if err := c.allowRegistry(o); err != nil {
+		if o.GetKind() == "ConfigMap" && o.GetName() == "config-kontain" {
+			// The cluster's registries have no certificates.
+			registries := c.registry + " " + c.privateRegistry
+			if err := unstructured.SetNestedField(o.Object, registries, "data", "insecure-registries"); err != nil {
 				return err
 			}
 		}
@@ -124,21 +126,6 @@ func (c *Cluster) Install(ctx context.Context) error {
 		return err
 	}
 	return c.waitWebhooks(ctx)
-}
-
-// allowRegistry lets a receiver pull from the cluster's registry, which has no certificate.
-func (c *Cluster) allowRegistry(deployment *unstructured.Unstructured) error {
-	containers, _, err := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
-	if err != nil {
-		return err
-	}
-	for _, one := range containers {
-		if container, ok := one.(map[string]any); ok {
-			args, _ := container["args"].([]any)
-			container["args"] = append(args, "--insecure-registry="+c.registry)
-		}
-	}
-	return unstructured.SetNestedSlice(deployment.Object, containers, "spec", "template", "spec", "containers")
 }
 
 // Program is the path of one of this repository's programs.

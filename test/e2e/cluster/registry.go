@@ -23,12 +23,33 @@ import (
 // pushed to and pulled from, over HTTP. Pods reach it too.
 func (c *Cluster) Registry() string { return c.registry }
 
+// PrivateRegistry is the address of the same registry for those who have a name and a
+// password: others are refused.
+func (c *Cluster) PrivateRegistry() string { return c.privateRegistry }
+
+// Who may read at PrivateRegistry.
+const (
+	RegistryUser     = "reader"
+	RegistryPassword = "kept-secret"
+)
+
 func (c *Cluster) startRegistry(ctx context.Context) error {
-	address, err := serve(ctx, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	all := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	var err error
+	if c.registry, err = serve(ctx, all); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	c.privateRegistry, err = serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); !ok || user != RegistryUser || password != RegistryPassword {
+			w.Header().Set("WWW-Authenticate", `Basic realm="images"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`, http.StatusUnauthorized)
+			return
+		}
+		all.ServeHTTP(w, r)
+	}))
 	if err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
-	c.registry = address
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,10 @@ import (
 
 // tokenSeconds is the least that a service account's token lives: it is not renewed.
 const tokenSeconds = 24 * 3600
+
+// renewInterval is the time between looks at mounted ConfigMaps and Secrets; kubelet's
+// is a minute.
+const renewInterval = 2 * time.Second
 
 // container is what the pod asks for, as the sandbox wants it; on an error the
 // reason is one that kubelet gives.
@@ -310,7 +315,7 @@ func (p *pod) volume(m corev1.VolumeMount, out *sandbox.Container) error {
 		out.Mounts = append(out.Mounts, sandbox.Mount{Source: h.Path, Target: m.MountPath, ReadOnly: m.ReadOnly})
 		return nil
 	}
-	dir := filepath.Join(p.node.dir, "volumes", string(p.object.UID), m.Name)
+	dir := p.volumeDir(v.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // Each container has its own user.
 		return err
 	}
@@ -321,12 +326,8 @@ func (p *pod) volume(m corev1.VolumeMount, out *sandbox.Container) error {
 	case v.EmptyDir != nil:
 		readOnly = m.ReadOnly
 		err = os.Chmod(dir, 0o777) //nolint:gosec // As kubelet makes them.
-	case v.ConfigMap != nil:
-		files, err = p.configMap(v.ConfigMap.Name, v.ConfigMap.Optional)
-		files, err = items(files, v.ConfigMap.Items, err)
-	case v.Secret != nil:
-		files, err = p.secret(v.Secret.SecretName, v.Secret.Optional)
-		files, err = items(files, v.Secret.Items, err)
+	case v.ConfigMap != nil, v.Secret != nil:
+		files, err = p.mountedFiles(v)
 	case v.Projected != nil:
 		files, err = p.projected(v.Projected)
 	default:
@@ -335,18 +336,79 @@ func (p *pod) volume(m corev1.VolumeMount, out *sandbox.Container) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // Each container has its own user.
-			return err
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // Each container has its own user.
-			return err
-		}
+	if err := writeFiles(dir, files); err != nil {
+		return err
 	}
 	source := filepath.Join(dir, m.SubPath)
 	out.Mounts = append(out.Mounts, sandbox.Mount{Source: source, Target: m.MountPath, ReadOnly: readOnly})
 	return nil
+}
+
+func (p *pod) volumeDir(name string) string {
+	return filepath.Join(p.node.dir, "volumes", string(p.object.UID), name)
+}
+
+// mountedFiles are the files of a volume that is a ConfigMap or a Secret.
+func (p *pod) mountedFiles(v corev1.Volume) (map[string]string, error) {
+	if m := v.ConfigMap; m != nil {
+		files, err := p.configMap(m.Name, m.Optional)
+		return items(files, m.Items, err)
+	}
+	files, err := p.secret(v.Secret.SecretName, v.Secret.Optional)
+	return items(files, v.Secret.Items, err)
+}
+
+// writeFiles makes files the content of a volume. Each is replaced whole, which differs
+// from kubelet: that replaces all of a volume at once.
+func writeFiles(dir string, files map[string]string) error {
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if old, err := os.ReadFile(path); err == nil && string(old) == content {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // Each container has its own user.
+			return err
+		}
+		if err := os.WriteFile(path+".new", []byte(content), 0o644); err != nil { //nolint:gosec // Each container has its own user.
+			return err
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renew brings mounted ConfigMaps and Secrets to what they are now, until the context
+// ends. What is deleted stays, as kubelet has it.
+func (p *pod) renew(ctx context.Context) {
+	var mounted []corev1.Volume
+	for _, v := range p.object.Spec.Volumes {
+		if v.ConfigMap != nil || v.Secret != nil {
+			mounted = append(mounted, v)
+		}
+	}
+	if len(mounted) == 0 {
+		return
+	}
+	ticker := time.NewTicker(renewInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, v := range mounted {
+			files, err := p.mountedFiles(v)
+			if err == nil {
+				err = writeFiles(p.volumeDir(v.Name), files)
+			}
+			if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+				p.logf("volume %s: %v", v.Name, err)
+			}
+		}
+	}
 }
 
 func items(data map[string]string, items []corev1.KeyToPath, err error) (map[string]string, error) {

@@ -11,10 +11,10 @@
 // as they do in a cluster.
 //
 // What differs from a kubelet: images are folders of programs named by Images;
-// one container a pod, no init containers; no seccomp filter, cgroup or liveness
-// probe; tokens are not renewed (they are asked for a day); mounted Secrets and
-// ConfigMaps do not change after the start; readiness is probed from the start,
-// whatever initialDelaySeconds says, so that tests are quick.
+// one container a pod, no init containers; no seccomp filter, cgroup, liveness probe
+// or NetworkPolicy; tokens are not renewed (they are asked for a day); mounted Secrets
+// and ConfigMaps are renewed file by file; readiness is probed from the start, whatever
+// initialDelaySeconds says, so that tests are quick.
 package node
 
 import (

@@ -178,6 +178,7 @@ func (p *pod) runOnce(container sandbox.Container) (int, error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.signal(cmd, ended) })
 	wg.Go(func() { p.report(ctx) })
+	wg.Go(func() { p.renew(ctx) })
 	err = cmd.Wait()
 	cancel()
 	close(ended)
