@@ -18,6 +18,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -44,6 +45,9 @@ import (
 // Patience is the longest wait for what should take seconds: the machine may be
 // slow and shared.
 const Patience = 3 * time.Minute
+
+// beforeTimeout is how long before go test's -timeout it is said what goes on.
+const beforeTimeout = 30 * time.Second
 
 // Set outside of the sandbox, where programs are built.
 const (
@@ -80,6 +84,14 @@ type Cluster struct {
 func Main(m *testing.M, use func(*Cluster)) {
 	Run(func(c *Cluster) int {
 		use(c)
+		flag.Parse()
+		if timeout, ok := flag.Lookup("test.timeout").Value.(flag.Getter).Get().(time.Duration); ok && timeout > 0 {
+			// The panic that then follows ends everything at once.
+			time.AfterFunc(max(timeout-beforeTimeout, timeout/2), func() {
+				fmt.Fprintln(os.Stderr, "cluster: the time that go test gives is almost over")
+				c.Diagnose(os.Stderr)
+			})
+		}
 		return m.Run()
 	})
 }
@@ -130,7 +142,9 @@ func run(f func(*Cluster) int) (code int, err error) {
 	}
 	fmt.Fprintf(os.Stderr, "cluster: Kubernetes and Knative Eventing are up after %.1f s\n", time.Since(begin).Seconds())
 	code = f(c)
-	failed = code != 0
+	if failed = code != 0; failed {
+		c.Diagnose(os.Stderr)
+	}
 	return code, c.stop()
 }
 
@@ -178,6 +192,7 @@ func start(ctx context.Context, dir string) (_ *Cluster, err error) {
 	}
 	defer func() {
 		if err != nil {
+			c.Diagnose(os.Stderr)
 			err = errors.Join(err, c.stop())
 		}
 	}()

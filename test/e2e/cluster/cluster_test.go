@@ -24,13 +24,22 @@ func TestMain(m *testing.M) {
 	cluster.Main(m, func(c *cluster.Cluster) { shared = c })
 }
 
-// namespace makes a namespace named after the test.
+// namespace makes a namespace named after the test, and has it deleted after it: a
+// receiver that starts brings up all sinks that there are. What failed is left to look at.
 func namespace(t *testing.T) string {
 	t.Helper()
 	name := strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
 	if err := shared.Namespace(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		if err := shared.Delete(context.WithoutCancel(t.Context()), "v1", "Namespace", "", name); err != nil {
+			t.Error(err)
+		}
+	})
 	return name
 }
 
@@ -42,9 +51,14 @@ func apply(t *testing.T, namespace, documents string, values ...string) {
 	}
 }
 
+// ready waits until an object is Ready and, if events pass through channels to reach it,
+// these know of it.
 func ready(t *testing.T, apiVersion, kind, namespace, name string) {
 	t.Helper()
 	if _, err := shared.WaitReady(t.Context(), apiVersion, kind, namespace, name, "Ready"); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.WaitChannels(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -67,15 +81,16 @@ func send(t *testing.T, url string, e cluster.Event) {
 	}
 }
 
-// exchange sends an event, each ten seconds anew, until the collector has one
-// with the id. A Trigger is Ready before Knative's filter and channel have all
-// heard of it, and they keep nothing of events that fail.
+// exchange sends an event, each three seconds anew, until the collector has one with the
+// id. What is Ready may be news to the programs that pass events on, for a moment that
+// nothing shows (see WaitChannels); the first event of a way that others are counted on
+// is one of exchange.
 func exchange(t *testing.T, url string, e cluster.Event, k *cluster.Collector, id string) cluster.Event {
 	t.Helper()
 	var sent time.Time
 	var found cluster.Event
 	err := cluster.Eventually(t.Context(), cluster.Patience, func(ctx context.Context) error {
-		if time.Since(sent) > 10*time.Second {
+		if time.Since(sent) > 3*time.Second {
 			sent = time.Now()
 			if code, body, err := cluster.Send(ctx, url, e); err != nil || code/100 != 2 {
 				return fmt.Errorf("sending to %s: %d %w: %s", url, code, err, body)

@@ -23,10 +23,13 @@ type Event struct {
 	Data        string
 }
 
-// client keeps connections, as Knative's own senders do.
+// client keeps connections, as Knative's own senders do, but not for as long as a server
+// keeps them: those of Knative close what was idle for 10 s (their ReadTimeout), and a
+// receiver that drains does so too. A request that meets the end of its connection fails,
+// and a POST is not sent again by itself.
 var client = &http.Client{
-	Timeout:   time.Minute,
-	Transport: &http.Transport{MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute},
+	Timeout:   Patience,
+	Transport: &http.Transport{MaxIdleConnsPerHost: 500, IdleConnTimeout: 5 * time.Second},
 }
 
 // Send posts an event and returns status code and body of the answer.

@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kontain.dev/eventing/test/e2e/cluster/node"
 	"kontain.dev/eventing/test/e2e/cluster/programs"
@@ -130,6 +132,44 @@ func (c *Cluster) waitWebhooks(ctx context.Context) error {
 		for name, bundle := range ca {
 			if len(bundle) == 0 {
 				return fmt.Errorf("webhook configuration %s has no certificate authority yet", name)
+			}
+		}
+		return nil
+	})
+}
+
+// WaitChannels waits until the InMemoryChannels of a namespace have all that they were
+// asked for. That a Trigger or a Subscription is Ready does not say so in Knative
+// Eventing v0.50.0: the dispatcher leaves a channel alone whose newest generation its controller
+// has not observed, and reports its subscribers as ready all the same; and the controller
+// may overwrite that report. Until both are done the dispatcher takes events with 202 and
+// gives them to nobody.
+// (knative.dev/eventing/pkg/reconciler/inmemorychannel/dispatcher: ReconcileKind, reconcile
+// and patchSubscriberStatus)
+//
+// The dispatcher hears of the last step when everybody else does: whoever counts events
+// has one go through first.
+func (c *Cluster) WaitChannels(ctx context.Context, namespace string) error {
+	return Eventually(ctx, Patience, func(ctx context.Context) error {
+		list, err := c.Eventing.MessagingV1().InMemoryChannels(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, channel := range list.Items {
+			if !channel.IsReady() {
+				return fmt.Errorf("InMemoryChannel %s/%s: generation %d, observed %d, or not ready",
+					namespace, channel.Name, channel.Generation, channel.Status.ObservedGeneration)
+			}
+			reported := map[types.UID]int64{}
+			for _, s := range channel.Status.Subscribers {
+				if s.Ready == corev1.ConditionTrue {
+					reported[s.UID] = s.ObservedGeneration
+				}
+			}
+			for _, s := range channel.Spec.Subscribers {
+				if generation, ok := reported[s.UID]; !ok || generation != s.Generation {
+					return fmt.Errorf("InMemoryChannel %s/%s: subscriber %s is not reported ready", namespace, channel.Name, s.UID)
+				}
 			}
 		}
 		return nil

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"kontain.dev/eventing/test/e2e/cluster"
 )
 
@@ -191,108 +189,6 @@ spec: %s
 				t.Errorf("got %v, want an error that names %s", err, c.says)
 			}
 		})
-	}
-}
-
-// TestReceiverKilled sends events through the Broker while the receiver's
-// program is killed: each is answered at least once.
-func TestReceiverKilled(t *testing.T) {
-	needSinks(t)
-	const (
-		events = 10_000
-		rate   = 200 // a second
-		kills  = 4
-	)
-	ns := namespace(t)
-	replies := collector(t, nil)
-	apply(t, ns, broker+`
-apiVersion: sinks.kontain.dev/v1alpha1
-kind: KontainSink
-metadata: {name: uppercase, namespace: NAMESPACE}
-spec: {image: "IMAGE", isolation: Reset, queue: {length: 1000, timeout: 30s}}
----
-apiVersion: eventing.knative.dev/v1
-kind: Trigger
-metadata: {name: ask, namespace: NAMESPACE}
-spec:
-  broker: default
-  filter: {attributes: {type: dev.test.ask}}
-  subscriber: {ref: {apiVersion: sinks.kontain.dev/v1alpha1, kind: KontainSink, name: uppercase}}
-  delivery: {retry: 12, backoffPolicy: exponential, backoffDelay: PT0.2S}
----
-apiVersion: eventing.knative.dev/v1
-kind: Trigger
-metadata: {name: reply, namespace: NAMESPACE}
-spec:
-  broker: default
-  filter: {attributes: {type: dev.kontain.samples.uppercase}}
-  subscriber: {uri: "REPLIES"}
-  delivery: {retry: 12, backoffPolicy: exponential, backoffDelay: PT0.2S}
-`, "IMAGE", function(t, "uppercase-go"), "REPLIES", replies.URL)
-	ready(t, sinks, "KontainSink", ns, "uppercase")
-	ready(t, eventing, "Trigger", ns, "ask")
-	ready(t, eventing, "Trigger", ns, "reply")
-	var wg sync.WaitGroup
-	ticker := time.NewTicker(time.Second / rate)
-	defer ticker.Stop()
-	for i := range events {
-		<-ticker.C
-		wg.Go(func() {
-			// The answer comes after the delivery, with its retries: a sender that gives up loses the event.
-			code, body, err := cluster.Send(t.Context(), cluster.BrokerURL(ns, "default"), ask(fmt.Sprint(i), `{"text":"x"}`))
-			if err != nil || code/100 != 2 {
-				t.Errorf("event %d: %d %v: %s", i, code, err, body)
-			}
-		})
-		if i%(events/kills) == events/kills/2 {
-			killReceiver(t)
-		}
-	}
-	wg.Wait()
-	err := cluster.Eventually(t.Context(), 2*cluster.Patience, func(context.Context) error {
-		seen := map[string]bool{}
-		for _, e := range replies.Events() {
-			seen[e.Attributes["id"]] = true
-		}
-		if len(seen) < events {
-			return fmt.Errorf("%d of %d events were answered", len(seen), events)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	restarts := int32(0)
-	pods, err := shared.Kube.CoreV1().Pods(cluster.System).List(t.Context(), metav1.ListOptions{LabelSelector: receiver})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range pods.Items {
-		for _, c := range p.Status.ContainerStatuses {
-			restarts += c.RestartCount
-		}
-	}
-	if restarts < kills {
-		t.Errorf("the receiver was started again %d times, and killed %d times", restarts, kills)
-	}
-	t.Logf("%d events, %d answers, %d restarts of the receiver", events, len(replies.Events()), restarts)
-}
-
-// receiver selects the pods of the shared receiver.
-const receiver = "app.kubernetes.io/name=kontain-receiver"
-
-// killReceiver kills the program of one pod of the shared receiver.
-func killReceiver(t *testing.T) {
-	t.Helper()
-	pods, err := shared.Kube.CoreV1().Pods(cluster.System).List(t.Context(), metav1.ListOptions{LabelSelector: receiver})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(pods.Items) == 0 {
-		t.Fatal("no receiver runs")
-	}
-	if err := shared.Node.Kill(cluster.System, pods.Items[0].Name); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -103,9 +103,16 @@ func Enter() error {
 	return nil
 }
 
+// descriptors are as many as container runtimes give programs, and what the Services of the
+// sandbox need under load: the first process of the sandbox passes all connections on.
+const descriptors = 1 << 16
+
 // setUp gives the sandbox its own /proc, /etc/resolv.conf and network.
 func setUp() error {
 	unix.CloseOnExec(outside)
+	if err := allowDescriptors(); err != nil {
+		return fmt.Errorf("%w: limit of open files: %w", ErrUnsupported, err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%w: private mounts: %w", ErrUnsupported, err)
 	}
@@ -119,6 +126,22 @@ func setUp() error {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	return nil
+}
+
+// allowDescriptors raises the limit of open files, as far as this process may.
+func allowDescriptors() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur >= descriptors {
+		return nil
+	}
+	if limit.Max < descriptors && unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: descriptors, Max: descriptors}) == nil {
+		return nil
+	}
+	limit.Cur = min(limit.Max, descriptors)
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 }
 
 // resolvConf is what kubelet would write; namespace may be empty.

@@ -10,6 +10,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -130,13 +131,27 @@ func (p *Proxy) close() {
 	}
 }
 
+// acceptAgain is how long a listener waits that cannot take a connection, as it is without
+// descriptors: those that come wait in its backlog. kube-proxy, which is in the kernel,
+// never ends for such a reason.
+const acceptAgain = 20 * time.Millisecond
+
 func (p *Proxy) accept(l net.Listener, namespace, service, port string) {
+	said := false
 	for {
 		c, err := l.Accept()
-		if err != nil {
-			return // closed
+		switch {
+		case err == nil:
+			go p.forward(c.(*net.TCPConn), namespace, service, port)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			if !said {
+				p.log.Printf("Service %s/%s: connections wait: %v", namespace, service, err)
+			}
+			time.Sleep(acceptAgain)
 		}
-		go p.forward(c.(*net.TCPConn), namespace, service, port)
+		said = err != nil
 	}
 }
 
@@ -175,8 +190,10 @@ func Forward(client *net.TCPConn, address string) error {
 }
 
 // pipe copies until the end of one direction; an end by reset is passed on as a reset.
+// It copies by hand: splice(2), which io.Copy has for two connections, takes a pipe for
+// each direction, and four descriptors more are soon too many.
 func pipe(to, from *net.TCPConn) {
-	if _, err := io.Copy(to, from); err != nil {
+	if _, err := io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from}); err != nil {
 		_ = to.SetLinger(0)
 		_ = to.Close()
 		_ = from.Close()
