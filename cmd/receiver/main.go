@@ -174,6 +174,7 @@ func run(ctx context.Context) (err error) {
 		Metrics: telemetry.metrics, ListenMetrics: f.metrics,
 		ListenProbes: f.listenStatus, Probes: sinkstatus.Handler(origin.Status),
 		Host: host, Worker: worker, Jail: jail, Memory: uint64(f.memory), Snapshots: kept, Images: images,
+		NoEgress: !dedicated,
 		Receiver: receiver.Options{
 			MaxBody:    int64(f.maxBody),
 			Tracer:     telemetry.tracer,

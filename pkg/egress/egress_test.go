@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -204,7 +205,7 @@ func TestTalkers(t *testing.T) {
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
 		for _, tier := range p.Tiers() {
 			t.Run(string(tier), func(t *testing.T) {
-				s := sink(program, tier, nil, "127.0.0.1")
+				s := sink(program, tier, []string{"http"}, "127.0.0.1")
 				s.Contract.Spec = v1alpha1.Contract{Type: v1alpha1.ContractHTTP}
 				k := p.MustNew(t, s)
 				var both sync.WaitGroup
@@ -213,13 +214,57 @@ func TestTalkers(t *testing.T) {
 						for j := range 2 {
 							path := fmt.Sprintf("/%d%d", i, j)
 							r, f := k.Send(contracttest.Event(t, path[1:], fmt.Sprintf(`{"URL":%q}`, web.URL+path)))
-							if f != nil || r == nil || string(r.Data()) != strings.Repeat(path, 50_000) {
+							if f != nil || r == nil || strings.TrimSpace(string(r.Data())) != strconv.Quote(strings.Repeat(path, 50_000)) {
 								t.Errorf("%s: %v", path, f)
 							}
 						}
 					})
 				}
 				both.Wait()
+			})
+		}
+	})
+}
+
+// TestContracts has a program of each contract make connections: in its event, which
+// work, and before its snapshot, which are reset in its clones.
+func TestContracts(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/relay")
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat(r.URL.Path, 10_000))
+	}))
+	t.Cleanup(web.Close)
+	held := serve(t, func(c *net.TCPConn) {
+		_, _ = c.Write([]byte("x"))
+		_, _ = io.Copy(io.Discard, c)
+	})
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for name, spec := range map[string]v1alpha1.Contract{
+			"http":       {Type: v1alpha1.ContractHTTP},
+			"lambda":     {Type: v1alpha1.ContractLambda},
+			"openwhisk":  {Type: v1alpha1.ContractOpenWhisk},
+			"actionloop": {Type: v1alpha1.ContractOpenWhisk, OpenWhisk: &v1alpha1.OpenWhiskContract{Protocol: v1alpha1.OpenWhiskActionLoop}},
+			"azure":      {Type: v1alpha1.ContractAzure, Azure: &v1alpha1.AzureContract{Function: "relay"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := sink(program, p.Tiers()[0], []string{name, held}, "127.0.0.1/32")
+				s.Contract.Spec = spec
+				k := p.MustNew(t, s)
+				for range 2 { // clones of one snapshot
+					if got := k.Data(t, "held", `{}`); !strings.Contains(got, "connection reset by peer") {
+						t.Errorf("the connection of the snapshot: %s", got)
+					}
+					if got := k.Data(t, "get", fmt.Sprintf(`{"URL":%q}`, web.URL+"/a")); !strings.Contains(got, strings.Repeat("/a", 10_000)) {
+						t.Errorf("what was got: %.100s", got)
+					}
+				}
+				s.Egress = []string{"192.0.2.1"}
+				s.Args = s.Args[:1]
+				k = p.MustNew(t, s)
+				r, f := k.Send(contracttest.Event(t, "refused", fmt.Sprintf(`{"URL":%q}`, web.URL+"/a")))
+				if f == nil || !strings.Contains(f.Message, "refused") && !strings.Contains(f.Message, "unreachable") {
+					t.Errorf("what is not listed: %v, %v", r, f)
+				}
 			})
 		}
 	})

@@ -27,6 +27,9 @@ func (w *Workers) New(spec Spec, log *slog.Logger) (Source, error) {
 	if err := w.memory.fits(spec.Limits.Memory); err != nil {
 		return nil, err
 	}
+	if w.noEgress && len(spec.Egress) > 0 {
+		return nil, ErrNoEgress
+	}
 	broker, err := NewBroker(spec, w.resolver, log)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@
 package lease
 
 import (
+	"errors"
 	"math"
 	"runtime"
 	"slices"
@@ -31,6 +32,7 @@ type Workers struct {
 	uncell error // why there are no cells
 
 	resolver egress.Resolver
+	noEgress bool
 
 	mu     sync.Mutex
 	woken  *sync.Cond
@@ -62,7 +64,13 @@ type Options struct {
 	// Resolver finds the addresses of names that programs ask for. Default: as this
 	// machine does.
 	Resolver egress.Resolver
+	// NoEgress: no program reaches the network outside. A Spec with Egress is an error
+	// that matches ErrNoEgress.
+	NoEgress bool
 }
+
+// ErrNoEgress says that the machines of a host may not have what Spec.Egress lists.
+var ErrNoEgress = errors.New("egress: no program here connects to the network outside")
 
 // NewWorkers starts the workers of a host, which must stay open until they are
 // closed.
@@ -70,7 +78,7 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	if o.Memory == nil {
 		o.Memory = NewMemory(math.MaxUint64)
 	}
-	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, resolver: o.Resolver, toClose: make(chan closing)}
+	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, resolver: o.Resolver, noEgress: o.NoEgress, toClose: make(chan closing)}
 	w.woken = sync.NewCond(&w.mu)
 	w.shelf.w, w.shelf.items, w.shelf.checked = w, map[string]*item{}, map[string]struct{}{}
 	w.makers = 1

@@ -39,7 +39,7 @@ func newBackend(c *Config) (*Backend, error) {
 		if c.Memory == 0 {
 			c.Memory = DefaultMemory()
 		}
-		b.hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells}
+		b.hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells, NoEgress: c.NoEgress}
 		b.machines = b.hosts.source(c.Jail)
 	}
 	b.dispatcher = dispatcher.New(dispatcher.Options{Source: b.source, Contract: NewContract, Ahead: ahead, Observer: observer(c.Metrics), Logger: c.Logger})

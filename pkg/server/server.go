@@ -84,6 +84,9 @@ type Config struct {
 	// Memory is the most bytes that all machines reserve together. Default
 	// DefaultMemory.
 	Memory uint64
+	// NoEgress: no sink is served whose programs would connect to the network outside,
+	// and nothing is there that could.
+	NoEgress bool
 	// Source replaces how machines are made; nil makes them on Host as the sink
 	// asks.
 	Source func(dispatcher.Sink) (lease.Source, error)

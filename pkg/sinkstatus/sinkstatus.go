@@ -60,6 +60,9 @@ const (
 	// ReasonPlatformNotAllowed: the sink asks for a platform that the
 	// administrator did not allow.
 	ReasonPlatformNotAllowed = "PlatformNotAllowed"
+	// ReasonEgressNotAllowed: the sink wants connections to the network outside, which
+	// the shared receiver makes for none.
+	ReasonEgressNotAllowed = "EgressNotAllowed"
 	// ReasonImagePullFailed: the image could not be resolved or fetched.
 	ReasonImagePullFailed = "ImagePullFailed"
 	// ReasonPending: it is still being worked on.

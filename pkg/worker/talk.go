@@ -29,8 +29,9 @@ type conversation struct {
 const keep = 64 << 10
 
 // converse starts f, which talks with the program; nil if nobody does. begin is called
-// once, after the first messages of f. o is the network outside.
-func (p *Process) converse(ctx context.Context, started bool, begin func() error, o talk.Outward, f func(context.Context, *talk.Side)) *conversation {
+// once, after the first messages of f. o is the network outside; with stays it is there
+// until the conversation is ended, and otherwise as long as f talks.
+func (p *Process) converse(ctx context.Context, started bool, begin func() error, o talk.Outward, stays bool, f func(context.Context, *talk.Side)) *conversation {
 	c := &conversation{p: p, begin: begin, ended: make(chan struct{})}
 	c.side = talk.NewSide(started, c)
 	c.side.SetOutward(o)
@@ -41,6 +42,12 @@ func (p *Process) converse(ctx context.Context, started bool, begin func() error
 	go func() {
 		defer close(c.ended)
 		f(ctx, c.side)
+		if stays {
+			_ = c.side.Flush()
+			_ = p.send(wire.KindDone, nil)
+			c.side.AwaitEnd()
+			return
+		}
 		// Nobody else tells the worker any more. One that is gone has said why, to
 		// the one who reads.
 		c.side.Over(nil)

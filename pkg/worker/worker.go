@@ -232,7 +232,7 @@ func Freeze(ctx context.Context, cfg Config) (*vmexec.Handover, Frozen, error) {
 				}
 			}
 		}
-		c = p.converse(ctx, true, func() error { return p.send(wire.KindRun, nil) }, o, f)
+		c = p.converse(ctx, true, func() error { return p.send(wire.KindRun, nil) }, o, cfg.Outward != nil && f != nil, f)
 	}
 	f, files, err := p.receiveFrozen(c)
 	if c != nil {
@@ -418,7 +418,7 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 			return nil, err
 		}
 	} else {
-		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Outward, io.Talk)
+		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Outward, false, io.Talk)
 		defer func() {
 			if err != nil {
 				p.kill() // it is of no more use, and may have stopped to listen

@@ -160,6 +160,13 @@ func (s *Side) drop(c *Conn) error {
 	return s.tell(Message{Op: Close, Conn: c.id})
 }
 
+// Flush sends what is kept until someone waits for an answer.
+func (s *Side) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.transport.Flush()
+}
+
 // AwaitEnd waits until the run has ended, or nobody waits for it any more.
 func (s *Side) AwaitEnd() {
 	s.mu.Lock()

@@ -133,6 +133,13 @@ func TestHostile(t *testing.T) {
 			{"endless", "more than 16 interim responses"},
 			{"endless-headers", "headers of more than"},
 			{"close", "without an answer"},
+			{"long", "long"},          // more bytes than it announced
+			{"continue", "continue"},  // an answer to Expect, which nobody sent
+			{"upgrade", "status 101"}, // to what nobody asked for
+			{"until-close", "until-close"},
+			{"trailers", "trailers"},
+			{"slow", "slow"}, // a byte at a time
+			{"unread", "unread"},
 		} {
 			t.Run(tt.what, func(t *testing.T) {
 				k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{}, tt.what))
@@ -153,6 +160,85 @@ func TestHostile(t *testing.T) {
 			if _, err := p.New(t, sink(program, v1alpha1.HTTPContract{}, what)); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v; want %q", what, err, want)
 			}
+		}
+	})
+}
+
+// TestLarge has servers that read an event of nearly 1 MiB in a stream, and that do not
+// read it at all.
+func TestLarge(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		large := `"` + strings.Repeat("z", 1000<<10) + `"`
+		for what, want := range map[string]string{"stream": fmt.Sprint(len(large), " bytes in many pieces"), "unread": "unread"} {
+			k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{}, what))
+			for range 2 {
+				if got := k.Data(t, "1", large); got != want {
+					t.Errorf("%s: %s, want %s", what, got, want)
+				}
+			}
+		}
+	})
+}
+
+// TestConnections has servers that end the connection on which they were told of the
+// restore, and that keep it: the event comes on another one, or on the same.
+func TestConnections(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for path, want := range map[string]string{"/restored": "same", "/restored/close": "another"} {
+			k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{Path: "/connection", AfterRestore: path}))
+			for range 2 {
+				if got := k.Data(t, "1", `1`); got != want {
+					t.Errorf("behind %s the event came on %s connection, want %s", path, got, want)
+				}
+			}
+		}
+		k := p.MustNew(t, sink(program, v1alpha1.HTTPContract{AfterRestore: "/refused"}))
+		if _, f := k.Send(contracttest.Event(t, "1", `"count"`)); f == nil || f.Status != 502 || !strings.Contains(f.Message, "status 409 at its path /refused") {
+			t.Errorf("a program that refuses to be restored: %v", f)
+		}
+	})
+}
+
+// TestGeneration has a server renew what must not be the same in two copies, by the file
+// that says so and by the path that is called: what it tells is another thing each time.
+func TestGeneration(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		for _, tier := range p.Tiers() {
+			s := sink(program, v1alpha1.HTTPContract{Path: "/chance", AfterRestore: "/restored"})
+			s.Tier = tier
+			k := p.MustNew(t, s)
+			seen := map[string]bool{}
+			for range 4 {
+				for _, s := range strings.Fields(k.Data(t, "1", `1`)) {
+					if seen[s] {
+						t.Errorf("%s: %s came twice", tier, s)
+					}
+					seen[s] = true
+				}
+			}
+			if len(seen) != 4*3 {
+				t.Errorf("%s: %v", tier, seen)
+			}
+		}
+	})
+}
+
+// TestNeverListens has a program that is not a server. It takes the time that a start may
+// take, so that there is one.
+func TestNeverListens(t *testing.T) {
+	program := contracttest.BuildGo(t, "testdata/server")
+	tested := false
+	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
+		if tested {
+			t.Skip("tested in another place")
+		}
+		tested = true
+		const want = "no program listens on port 8080, which PORT names"
+		if _, err := p.New(t, sink(program, v1alpha1.HTTPContract{}, "never")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
 		}
 	})
 }

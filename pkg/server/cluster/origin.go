@@ -385,6 +385,9 @@ func (r *refusal) Error() string { return r.message }
 
 // sink takes from an object what the data plane needs, before the image is known.
 func (o *Origin) sink(k *v1alpha1.KontainSink) (server.Sink, error) {
+	if o.config.Only.Name == "" && len(k.Spec.Egress) > 0 {
+		return server.Sink{}, &refusal{sinkstatus.ReasonEgressNotAllowed, "spec.egress: the shared receiver opens no connection for a sink, because NetworkPolicies could not tell its tenants apart; write receiver: Dedicated, or remove egress"}
+	}
 	// The webhook has refused what is wrong, unless it was not there.
 	if err := k.Validate(context.Background()); err != nil {
 		return server.Sink{}, err

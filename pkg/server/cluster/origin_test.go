@@ -498,6 +498,58 @@ func TestDedicated(t *testing.T) {
 	}
 }
 
+// TestEgress holds that the shared receiver never runs a sink with egress, whoever let it
+// through, says so, and goes on serving the generation before.
+func TestEgress(t *testing.T) {
+	var made sync.Map
+	watch := func(_ *Config, sc *server.Config) {
+		make := sc.Source
+		sc.Source = func(s dispatcher.Sink) (lease.Source, error) {
+			if len(s.Egress) > 0 {
+				made.Store(s.Name, true)
+			}
+			return make(s)
+		}
+	}
+	with := func(name string, generation int64) *v1alpha1.KontainSink {
+		k := newSink(name, "example.com/app@"+digest("1"), generation)
+		k.Spec.Egress = []string{"example.com:443"}
+		return k
+	}
+	h := start(t, newRegistry(t), watch, with("new", 1), newSink("changed", "example.com/app@"+digest("1"), 1))
+	if code, body := h.post("/ns/new"); code != 503 || !strings.Contains(body, "receiver: Dedicated") {
+		t.Errorf("a sink with egress: %d %s", code, body)
+	}
+	if s := h.ask("new"); s.Ready || s.Reason != sinkstatus.ReasonEgressNotAllowed || !strings.Contains(s.Message, "write receiver: Dedicated, or remove egress") {
+		t.Errorf("a sink with egress: %+v", s)
+	}
+	h.put(with("changed", 2))
+	h.await("egress that was added to be refused", func() bool {
+		s := h.ask("changed")
+		return s.Generation == 2 && !s.Ready && s.Reason == sinkstatus.ReasonEgressNotAllowed
+	})
+	if code, _ := h.post("/ns/changed"); code != 200 {
+		t.Errorf("the generation before: %d", code)
+	}
+	made.Range(func(name, _ any) bool {
+		t.Errorf("machines were made for %s", name)
+		return true
+	})
+
+	own := with("new", 1)
+	own.Spec.Receiver = v1alpha1.ReceiverDedicated
+	d := start(t, newRegistry(t), func(c *Config, sc *server.Config) {
+		c.Only = types.NamespacedName{Namespace: "ns", Name: "new"}
+		watch(c, sc)
+	}, own)
+	if code, body := d.post("/ns/new"); code != 200 {
+		t.Errorf("in a receiver of its own: %d %s", code, body)
+	}
+	if _, ok := made.Load("new"); !ok {
+		t.Error("in a receiver of its own it has no egress")
+	}
+}
+
 // TestMissingValue holds that a sink is not served without a value that it needs.
 func TestMissingValue(t *testing.T) {
 	k := newSink("a", "example.com/app@"+digest("1"), 1)

@@ -179,7 +179,12 @@ func (s *server) freeze() error {
 			return err
 		}
 		// An error of the socket meets the one who sends the snapshot, too.
-		go func() { _ = s.listen(s.line) }()
+		go func() {
+			// The program may still do something outside when it is ready, until it rests.
+			for err := error(nil); err == nil; {
+				err = s.listen(s.line)
+			}
+		}()
 	}
 	snapshot, err := s.host.NewSnapshot(context.Background(), s.program, s.setup.Limits, vmexec.Wait{Line: s.line})
 	var none *vmexec.NoWaitError

@@ -67,7 +67,8 @@ type Setup struct {
 	// frames of KindTalk, and then one of KindDone, also after the result.
 	Talk bool `json:"talk,omitempty"`
 	// Outward: the program may ask for connections to the network outside. Frames of
-	// KindTalk and KindDone come as with Talk.
+	// KindTalk and KindDone come as with Talk; of a program that is frozen frames of
+	// KindTalk may follow that of KindDone.
 	Outward bool `json:"outward,omitempty"`
 	// SameBuild: the worker's program is known to be of the receiver's build.
 	SameBuild bool `json:"sameBuild,omitempty"`

@@ -7,19 +7,39 @@ package main
 
 import (
 	"bufio"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/net/http2"
 )
 
-var count, restored int
+var (
+	count, restored int
+	connection      string     // that came with the restore
+	chance          *rand.Rand // plain state in memory, as many generators are
+)
+
+// generation reads the number of this copy.
+func generation() uint64 {
+	b, err := os.ReadFile("/run/kontain/generation")
+	if err != nil {
+		log.Fatal(err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return n
+}
 
 func main() {
 	port := os.Getenv("PORT")
@@ -35,7 +55,26 @@ func main() {
 		}
 		count = 0
 	})
-	http.HandleFunc("/restored", func(http.ResponseWriter, *http.Request) { restored++ })
+	http.HandleFunc("/restored", func(_ http.ResponseWriter, r *http.Request) {
+		restored++
+		connection = r.RemoteAddr
+		chance = rand.New(rand.NewPCG(generation(), 0))
+	})
+	http.HandleFunc("/restored/close", func(w http.ResponseWriter, r *http.Request) {
+		connection = r.RemoteAddr
+		w.Header().Set("Connection", "close")
+	})
+	http.HandleFunc("/refused", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })
+	http.HandleFunc("/connection", func(w http.ResponseWriter, r *http.Request) {
+		what := "another"
+		if r.RemoteAddr == connection {
+			what = "same"
+		}
+		fmt.Fprint(w, what)
+	})
+	http.HandleFunc("/chance", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "generation-", generation(), " seeded-", chance.Uint64(), " ", crand.Text())
+	})
 	log.Fatal((&http.Server{Addr: ":" + port, ReadHeaderTimeout: time.Minute}).ListenAndServe())
 }
 
@@ -162,10 +201,47 @@ func talk(what string, c net.Conn) {
 	if err != nil {
 		return
 	}
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+	if what == "unread" {
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nunread")
+		return
+	}
+	n, pieces, piece := 0, 0, make([]byte, 1000)
+	for err == nil {
+		var k int
+		k, err = r.Body.Read(piece)
+		n += k
+		pieces++
+	}
+	if err != io.EOF { //nolint:errorlint // as io.Reader has it
 		return
 	}
 	switch what {
+	case "stream":
+		if pieces < 100 {
+			return
+		}
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for _, part := range []string{fmt.Sprint(n), " bytes", " in many", " pieces"} {
+			fmt.Fprintf(c, "%x\r\n%s\r\n", len(part), part)
+			time.Sleep(time.Millisecond) // so that it is one piece
+		}
+		fmt.Fprint(c, "0\r\n\r\n")
+	case "long":
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlonger than that\r\n")
+	case "continue":
+		fmt.Fprint(c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ncontinue")
+	case "upgrade":
+		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+	case "until-close":
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\nuntil-close")
+	case "trailers":
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nTrailer: X-End\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ntrailers\r\n0\r\nX-End: 1\r\n\r\n")
+	case "slow":
+		for _, b := range []byte("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow") {
+			if _, err := c.Write([]byte{b}); err != nil {
+				return
+			}
+		}
 	case "nonsense":
 		fmt.Fprint(c, "hello\r\n\r\n")
 	case "short":
