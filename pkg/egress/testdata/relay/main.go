@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 )
@@ -41,7 +42,7 @@ func answer(from data) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer got.Body.Close()
+	defer func() { _ = got.Body.Close() }()
 	b, err := io.ReadAll(got.Body)
 	return string(b), err
 }
@@ -49,7 +50,7 @@ func answer(from data) (string, error) {
 func main() {
 	if len(os.Args) > 2 {
 		var err error
-		if held, err = net.Dial("tcp", os.Args[2]); err == nil {
+		if held, err = net.Dial("tcp", os.Args[2]); err == nil { //nolint:gosec // the test says where to
 			_, err = io.ReadFull(held, make([]byte, 1))
 		}
 		if err != nil {
@@ -108,7 +109,7 @@ func serve(variable, path string, read func([]byte) (any, error), write func(str
 	if port == "" {
 		port = "8080"
 	}
-	log.Fatal(http.ListenAndServe(":"+port, nil))
+	log.Fatal((&http.Server{Addr: ":" + port, ReadHeaderTimeout: time.Minute}).ListenAndServe())
 }
 
 // loop is an action of OpenWhisk that reads lines.

@@ -58,7 +58,7 @@ func main() {
 	http.HandleFunc("/restored", func(_ http.ResponseWriter, r *http.Request) {
 		restored++
 		connection = r.RemoteAddr
-		chance = rand.New(rand.NewPCG(generation(), 0))
+		chance = rand.New(rand.NewPCG(generation(), 0)) //nolint:gosec // a weak one is what is tested
 	})
 	http.HandleFunc("/restored/close", func(w http.ResponseWriter, r *http.Request) {
 		connection = r.RemoteAddr
@@ -193,7 +193,7 @@ func talk(what string, c net.Conn) {
 			if _, err := io.Copy(io.Discard, r.Body); err != nil {
 				log.Fatal(err)
 			}
-			fmt.Fprint(w, "h2c by ", r.Proto)
+			fmt.Fprint(w, "h2c by ", r.Proto) //nolint:gosec // nothing of this is shown in a browser
 		})})
 		return
 	}
