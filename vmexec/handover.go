@@ -48,6 +48,7 @@ type handover struct {
 	Streams  []int               `json:"streams,omitempty"`
 	Outward  bool                `json:"outward,omitempty"`
 	Loopback bool                `json:"hostLoopback,omitempty"`
+	State    int                 `json:"state,omitempty"`
 	User     User                `json:"user"`
 	Exe      handoverExecutable  `json:"exe"`
 	Interp   *handoverExecutable `json:"interp,omitempty"`
@@ -128,7 +129,7 @@ func (h *Host) handOver(o *Handover, p *Program, s *Snapshot) error {
 	root := p.spec.Root
 	t := handover{
 		Kind: h.kind, Features: h.p.Features(), Types: fingerprint(),
-		Path: p.spec.Path, ExecFn: p.execFn, Args: p.spec.Args, Env: p.spec.Env, Dir: p.spec.Dir, Streams: p.spec.Streams, Outward: p.spec.Outward, Loopback: p.spec.HostLoopback, User: p.spec.User, Program: root.program,
+		Path: p.spec.Path, ExecFn: p.execFn, Args: p.spec.Args, Env: p.spec.Env, Dir: p.spec.Dir, Streams: p.spec.Streams, Outward: p.spec.Outward, Loopback: p.spec.HostLoopback, State: p.spec.State, User: p.spec.User, Program: root.program,
 	}
 	add := func(f *os.File, err error) (int, error) {
 		if err != nil {
@@ -420,7 +421,7 @@ func (t *handover) file(i int, files []*os.File) (int, error) {
 }
 
 func (t *handover) program(files []*os.File) (*Program, error) {
-	p := &Program{spec: ProgramSpec{Path: t.Path, Args: t.Args, Env: t.Env, Dir: t.Dir, Streams: t.Streams, Outward: t.Outward, HostLoopback: t.Loopback, User: t.User}, execFn: t.ExecFn}
+	p := &Program{spec: ProgramSpec{Path: t.Path, Args: t.Args, Env: t.Env, Dir: t.Dir, Streams: t.Streams, Outward: t.Outward, HostLoopback: t.Loopback, State: t.State, User: t.User}, execFn: t.ExecFn}
 	// A snapshot has its program in memory: there the ELF file is not looked at.
 	if err := p.exe.take(t.Exe, files, t.Snapshot == nil); err != nil {
 		return nil, err

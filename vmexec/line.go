@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"kontain.dev/eventing/vmexec/internal/task"
 	"kontain.dev/eventing/vmexec/talk"
 )
 
@@ -37,6 +38,10 @@ func (l *Line) talks() bool { return l != nil && !l.aside }
 // Tell takes a message for the VM, whose Data must not change any more. Messages
 // before the run are there when it begins. After it they are dropped.
 func (l *Line) Tell(m talk.Message) {
+	if m.Op == talk.Signal {
+		l.post(func(vm *VM) { _ = vm.kernel.Init.Signal(int(m.N), task.SigInfo{Code: task.CodeUser}) }) // with no room it has many
+		return
+	}
 	l.post(func(vm *VM) { vm.kernel.Net.Tell(m) })
 }
 

@@ -35,17 +35,30 @@ type ProgramSpec struct {
 	User User
 	// Streams are descriptors that the program begins with as ends of pipes, whose other
 	// ends are the host's in a run with a Line or Talk: talk.Side.Stream. It reads 0, and
-	// writes 3 and more, up to talk.MaxStream. They are in ascending order.
+	// writes 1 and more, up to talk.MaxStream. They are in ascending order. What it has
+	// written when it ends can still be read. With 1 or 2 there is no Result.Stdout or
+	// Stderr.
 	Streams []int
 	// Outward: the program may ask for connections to the network outside, which
 	// IO.Outward makes, and finds a name server in its /etc/resolv.conf. With HostLoopback
 	// it also asks for those to its loopback interface that none of its processes listens
 	// for.
 	Outward, HostLoopback bool
+	// State is the most bytes of the file StatePath, which the program finds with
+	// IO.State in it, and which Result.State has when it is done; at most MaxState.
+	// 0: there is none.
+	State int
 	// Secret: something that the program is given, such as a value of Env, must not
 	// come to rest anywhere. Snapshots of the program are never written to disk.
 	Secret bool
 }
+
+// StatePath is the file that goes from one run of a program to the next; see
+// ProgramSpec.State.
+const StatePath = vfs.StatePath
+
+// MaxState bounds ProgramSpec.State.
+const MaxState = 1 << 20
 
 // User is a user of a program's files: what it may do with these depends on their
 // owners and modes, as in Linux, unless it is user 0, which may do everything. No
@@ -100,8 +113,11 @@ func NewProgram(spec ProgramSpec) (*Program, error) {
 			return nil, &ProgramError{Path: spec.Path, Reason: "an argument or an environment variable contains a zero byte"}
 		}
 	}
+	if spec.State < 0 || spec.State > MaxState {
+		return nil, fmt.Errorf("vmexec: a state of at most %d bytes: must be from 0 to %d", spec.State, MaxState)
+	}
 	for i, n := range spec.Streams {
-		if n < 0 || n > talk.MaxStream || n == 1 || n == 2 || i > 0 && n <= spec.Streams[i-1] {
+		if n < 0 || n > talk.MaxStream || i > 0 && n <= spec.Streams[i-1] {
 			return nil, fmt.Errorf("vmexec: the descriptors %v cannot be streams", spec.Streams)
 		}
 	}
@@ -304,6 +320,9 @@ func (s *programSource) MapShare() {}
 
 // MapDrop implements mm.Source.
 func (s *programSource) MapDrop() {}
+
+// State returns ProgramSpec.State.
+func (p *Program) State() int { return p.spec.State }
 
 // Path returns the path of the executable in the guest's tree, links resolved.
 func (p *Program) Path() string { return p.exe.path }

@@ -138,7 +138,7 @@ func info(p *Program, l Limits, kind Kind, f platform.Features, tag string) (Sna
 		Program: snapshot.Program{
 			// Never nil, as they are not when they come back from a file.
 			Path: p.exe.path, Args: append([]string{}, p.spec.Args...), Env: append([]string{}, p.spec.Env...), Dir: p.spec.Dir,
-			User: snapshot.User(p.spec.User),
+			User: snapshot.User(p.spec.User), State: p.spec.State > 0,
 		},
 		Root:     p.spec.Root.info,
 		Limits:   snapshot.Limits{Memory: l.Memory, Output: l.Output, Threads: l.Threads, Files: l.Files},

@@ -140,6 +140,11 @@ func (vm *VM) make(h *Host) error {
 			err = fmt.Errorf("make /etc/resolv.conf: %w", unix.Errno(errno))
 		}
 	}
+	if err == nil && vm.program.spec.State > 0 {
+		if errno := vm.fs.AddState(); errno != 0 {
+			return &ProgramError{Path: vm.program.spec.Path, Reason: "its state file " + StatePath + " cannot be made in its root", Err: unix.Errno(errno)}
+		}
+	}
 	return err
 }
 
@@ -255,6 +260,9 @@ func (vm *VM) Run(ctx context.Context, io IO) (*Result, error) {
 		c.begin()
 		io.Line = c.line
 	}
+	if vm.program.spec.State > 0 { // before the event, for which the program may wait
+		vm.fs.SetState(io.State)
+	}
 	if vm.snapshot != nil {
 		if io.Stdin != nil || io.Stdout != nil || io.Stderr != nil {
 			return nil, errors.New("vmexec: a clone takes an event and has its output captured")
@@ -306,7 +314,11 @@ func (vm *VM) runOn(ctx context.Context, l *Line, streams ...*fd.StreamOutput) (
 		l.attach(vm)
 		defer l.detach(vm)
 	}
-	return vm.run(ctx, streams...)
+	r, err := vm.run(ctx, streams...)
+	if l.talks() && err == nil && r.Reason != Answered && r.Reason != waiting {
+		vm.kernel.Net.LastWords()
+	}
+	return r, err
 }
 
 // lineDone is what Line.Done does; it belongs to the run loop.
@@ -424,6 +436,9 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 		r.Death = &d
 	}
 	r.Message = vm.message(r, o.Detail)
+	if n := vm.program.spec.State; n > 0 && (r.Reason == Exited || r.Reason == Answered) {
+		r.State, r.BadState = vm.fs.State(n)
+	}
 	r.Stats = vm.stats(took)
 	vm.again = vm.snapshot != nil && (o.Ending == task.Exited || o.Ending == task.Answered)
 	if vm.learns {

@@ -109,6 +109,8 @@ type IO struct {
 	// Stdout and Stderr, when nil, are captured into the Result within
 	// Limits.Output. A Writer that blocks holds back the program.
 	Stdout, Stderr io.Writer
+	// State is what the program finds in its state file; see ProgramSpec.State.
+	State []byte
 	// Talk, when set, talks with the program over connections while that runs, on a
 	// goroutine of its own; when it returns, the run ends with the Reason Answered.
 	// Run returns after it.
@@ -174,7 +176,12 @@ type Result struct {
 	Message string // one line for an operator; empty when the status is 0
 	Stdout  []byte // captured output, when IO.Stdout was nil
 	Stderr  []byte // captured output, when IO.Stderr was nil; its tail when it was too long
-	Stats   Stats
+	// State is what the program left in its state file, when it has exited or answered;
+	// nil when it has removed it. BadState is why it cannot be kept, if so: it has more
+	// bytes than it may, or is no file.
+	State    []byte
+	BadState string
+	Stats    Stats
 }
 
 // ExitStatus returns the status a shell would show: the exit status, 128+n for

@@ -128,7 +128,7 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	if err := checkPlatform("serve", f.platform); err != nil {
 		return none, err
 	}
-	if err := f.jail.check(f.worker == workerOff); err != nil {
+	if err := f.jail.check("serve", f.worker == workerOff); err != nil {
 		return none, err
 	}
 	var memory uint64

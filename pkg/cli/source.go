@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,6 +26,7 @@ import (
 	"kontain.dev/eventing/pkg/source"
 	"kontain.dev/eventing/pkg/source/deliver"
 	"kontain.dev/eventing/pkg/source/journal"
+	"kontain.dev/eventing/pkg/source/programs"
 	"kontain.dev/eventing/pkg/worker"
 	"kontain.dev/eventing/vmexec"
 )
@@ -43,7 +45,7 @@ const (
 func newSource(s Streams, m machines) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "source",
-		Short: "Run programs by a schedule and send the events they write to a sink",
+		Short: "Run programs by a schedule, or on and on, and send the events they write to a sink",
 		Long: `A KontainSource says which program runs, when, and where the events go that it
 writes. Each run is in a new virtual machine.`,
 		Example: "  kontain source run -f heartbeat.yaml --once",
@@ -63,9 +65,12 @@ type sourceFlags struct {
 	json     bool
 	platform string
 	worker   string
+	jail     jailFlags
 	log      string
 	level    string
 	store    storeFlags
+	images   imageFlags
+	cmd      *cobra.Command
 }
 
 func newSourceRun(s Streams, m machines) *cobra.Command {
@@ -88,6 +93,7 @@ begun is made again the next time.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), s, m) },
 	}
+	f.cmd = cmd
 	cmd.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "`file` or folder with manifests; may be repeated")
 	cmd.Flags().StringVar(&f.sink, "sink", "", "`URL` that the events go to (default: the manifest's sink.uri, or $"+envSink+")")
 	cmd.Flags().StringVar(&f.token, "token-file", "", "`file` with the token to send with (default: "+defaultTokenFile+" when the sink has an audience)")
@@ -96,7 +102,9 @@ begun is made again the next time.`,
 	cmd.Flags().BoolVar(&f.json, "json", false, "print what each source did as JSON on stdout, at the end")
 	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.worker, "worker", "", "`path` of kontain-worker (default: the one beside this program); \"off\" runs the machines in this process")
+	f.jail.add(cmd)
 	f.store.add(cmd)
+	f.images.add(cmd)
 	cmd.Flags().StringVar(&f.log, "log", "text", "`form` of the log on stderr: text or json")
 	cmd.Flags().StringVar(&f.level, "log-level", "info", "least `level` of what is logged: debug (each run), info, warn or error")
 	return cmd
@@ -109,6 +117,9 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		return usageErrorf("%s: no manifest given: -f FILE-OR-FOLDER", command)
 	}
 	if err := checkPlatform(command, f.platform); err != nil {
+		return err
+	}
+	if err := f.jail.check(command, f.worker == workerOff); err != nil {
 		return err
 	}
 	logger, err := newLogger(command, f.log, f.level, s.Err)
@@ -140,10 +151,14 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		defer func() { err = errors.Join(err, host.Close()) }()
 	}
 	options := lease.Options{Memory: lease.NewMemory(server.DefaultMemory())}
+	var jail server.Jail
 	if f.worker != workerOff && m.source == nil {
 		if options.Worker, err = worker.Find(f.worker); err != nil {
 			return fail(err)
 		}
+		var unlock func() error
+		jail, unlock = f.jail.open(options.Worker, logger)
+		defer func() { err = errors.Join(err, unlock()) }()
 	}
 	if options.Store, err = f.store.open(command); err != nil {
 		if f.store.dir != "" {
@@ -151,8 +166,18 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		}
 		logger.Warn("snapshots are kept in memory only", "reason", err)
 	}
-	workers := lease.NewWorkers(host, options)
-	defer workers.Close()
+	maker := &programs.Maker{Machines: server.NewEngine(host, options, jail, logger)}
+	defer func() { err = errors.Join(err, maker.Machines.Close()) }()
+	images, done, err := f.images.open(Streams{In: s.In, Out: s.Out, Err: io.Discard})
+	switch {
+	case err == nil:
+		defer done()
+		maker.Images = images
+	case f.images.changed(f.cmd):
+		return fail(err)
+	default: // needed for sources with an image alone: they say so
+		logger.Warn("there is no image cache", "error", err)
+	}
 
 	var adapters []*adapter
 	defer func() {
@@ -161,7 +186,7 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		}
 	}()
 	for _, src := range sources {
-		a, err := f.adapter(src, workers, logger)
+		a, err := f.adapter(ctx, src, maker, logger)
 		if err != nil {
 			return fail(fmt.Errorf("source %s/%s: %w", src.Namespace, src.Name, err))
 		}
@@ -218,13 +243,13 @@ type adapter struct {
 	name    string
 	sender  *deliver.Sender
 	journal *journal.Journal
-	leases  lease.Source
+	program *programs.Program
 }
 
 func (a *adapter) close() error {
 	var err error
-	if a.leases != nil {
-		err = a.leases.Close()
+	if a.program != nil {
+		err = a.program.Close()
 	}
 	if a.sender != nil {
 		a.sender.Close()
@@ -235,7 +260,7 @@ func (a *adapter) close() error {
 	return err
 }
 
-func (f *sourceFlags) adapter(src manifest.Source, workers *lease.Workers, logger *slog.Logger) (_ *adapter, err error) {
+func (f *sourceFlags) adapter(ctx context.Context, src manifest.Source, maker *programs.Maker, logger *slog.Logger) (_ *adapter, err error) {
 	a := &adapter{name: src.Namespace + "/" + src.Name}
 	defer func() {
 		if err != nil {
@@ -243,9 +268,6 @@ func (f *sourceFlags) adapter(src manifest.Source, workers *lease.Workers, logge
 		}
 	}()
 	logger = logger.With("source", a.name)
-	if src.Spec.Image != "" {
-		return nil, errors.New("spec.image is not available here in this release; write program")
-	}
 	config, err := source.FromKontainSource(src.KontainSource)
 	if err != nil {
 		return nil, err
@@ -271,22 +293,16 @@ func (f *sourceFlags) adapter(src manifest.Source, workers *lease.Workers, logge
 	if a.journal, err = journal.Open(filepath.Join(f.state, src.Namespace+"."+src.Name), 0, 0); err != nil {
 		return nil, err
 	}
-	function := server.FromManifest(src.Function())
-	spec, err := server.Machines(function.Sink)
-	if err != nil {
+	if a.program, err = maker.Make(ctx, &src.Spec, server.FromManifest(src.Function()), &config, logger); err != nil {
 		return nil, err
 	}
-	c, err := server.NewContract(function.Sink)
-	if err != nil {
-		return nil, err
-	}
-	if a.leases, err = workers.New(spec, logger); err != nil {
-		return nil, err
-	}
-	config.Program = &source.Machines{Source: a.leases, Contract: c, Logger: logger}
 	config.Journal, config.Sender, config.Logger = a.journal, a.sender, logger
 	a.Adapter = source.New(config)
-	logger.Info("source ready", "sink", target.URL, "waiting", a.Stats().Waiting)
+	args := []any{"sink", target.URL, "waiting", a.Stats().Waiting, "isolation", a.program.Machines().Tier}
+	if a.program.Image != "" {
+		args = append(args, "image", src.Spec.Image, "digest", a.program.Image)
+	}
+	logger.Info("source ready", args...)
 	return a, nil
 }
 

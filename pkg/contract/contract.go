@@ -7,6 +7,7 @@ package contract
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"kontain.dev/eventing/pkg/apis/sinks/v1alpha1"
@@ -61,6 +62,22 @@ type Talker interface {
 	// Talk hands e to a program that is ready and returns what it answered. The error
 	// says that there was no answer: it is a whole sentence without its stop.
 	Talk(ctx context.Context, s *talk.Side, e *event.Event) (reply.Outcome, error)
+}
+
+// Poller is a Talker whose programs can be asked for events, where there is none to hand
+// over.
+type Poller interface {
+	Talker
+	// Poll asks a program that is ready for events and returns its answer; e says what it
+	// is asked for. The error says that there was no answer, as that of Talk does.
+	Poll(ctx context.Context, s *talk.Side, e *event.Event) (*Answer, error)
+}
+
+// Answer is what a program that was asked has answered, as HTTP has it.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
 }
 
 // Streamer is a Talker that talks on descriptors which its programs begin with.

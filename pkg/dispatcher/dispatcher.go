@@ -55,6 +55,12 @@ type Sink struct {
 	Tier     lease.Tier    // what two events may share
 	IdleTime time.Duration // how long machines are kept without an event
 
+	// Of the program of a source: State is the most bytes of the file that goes from run to
+	// run, 0 for none, and with Streams it runs on, and writes to these descriptors as it
+	// goes.
+	State   int
+	Streams []int
+
 	Egress []string // what the program may connect to outside; see package policy
 
 	Limits   vmexec.Limits

@@ -31,6 +31,7 @@ type Spec struct {
 	Env     []string // NAME=value
 	Dir     string   // working directory in the guest; empty: /
 	Streams []int    // descriptors that Ready and Talk reach; see vmexec.ProgramSpec
+	State   int      // most bytes of the state file; see vmexec.ProgramSpec. 0: there is none
 	Limits  vmexec.Limits
 
 	// Snapshot asks for machines made from a snapshot of the program where it
@@ -140,7 +141,7 @@ func OpenProgram(spec Spec) (root *vmexec.Root, program *vmexec.Program, err err
 		Path: path,
 		Args: append([]string{name}, spec.Args...),
 		Env:  spec.Env, Secret: spec.Secret,
-		Dir: spec.Dir, Streams: spec.Streams, User: spec.User,
+		Dir: spec.Dir, Streams: spec.Streams, State: spec.State, User: spec.User,
 		Outward: len(spec.Egress) > 0, HostLoopback: allowed.Loopback(),
 	})
 	if err != nil {

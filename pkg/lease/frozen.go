@@ -127,7 +127,7 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	}
 	e := &outside{host: w.host, program: f.program, limits: spec.Limits, uncell: w.uncell}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready, Outward: spec.outward}
+	e.config = worker.Config{Worker: w.worker, Program: o, Limits: spec.Limits, Talk: spec.Ready, State: spec.State, Outward: spec.outward}
 	if w.cells != nil {
 		if err := e.inCell(w, spec); err != nil {
 			return nil, errors.Join(fmt.Errorf("make a cell for the worker processes: %w", err), e.Close())

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 
 	"kontain.dev/eventing/pkg/dispatcher"
@@ -19,6 +20,9 @@ const platformKM vmexec.Kind = "km"
 // kmSource returns the source of a sink with platform KM. The error is a
 // *km.MissingError when no monitor is installed.
 func kmSource(s dispatcher.Sink, memory *lease.Memory, log *slog.Logger) (lease.Source, error) {
+	if s.State > 0 || len(s.Streams) > 0 {
+		return nil, errors.New("under the Kontain monitor a program has no state file, and does not run on; write platform: Auto")
+	}
 	monitor, err := km.Find()
 	if err != nil {
 		return nil, err

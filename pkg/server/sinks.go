@@ -154,19 +154,34 @@ func Sinks(ctx context.Context, paths []string, images Images, wanted func(dispa
 		if !wanted(s.Sink) {
 			continue
 		}
-		if s.Image != "" {
-			i, err := images.Get(ctx, image.Request{Ref: s.Image, Policy: s.Policy, Scope: s.Scope})
-			if err == nil {
-				held = append(held, i)
-				err = s.Complete(i)
-			}
-			if err != nil {
-				return nil, nil, errors.Join(fmt.Errorf("sink %s: %w", s.Key(), err), release())
-			}
+		i, err := s.Fetch(ctx, images)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("sink %s: %w", s.Key(), err), release())
 		}
+		held = append(held, i)
 		sinks = append(sinks, s.Sink)
 	}
 	return sinks, release, nil
+}
+
+// Fetch gets the image of a sink, and completes that with what it holds. It waits, and does
+// not try again. The image stays there until it is closed; it is nil for a sink that has
+// none.
+func (s *Sink) Fetch(ctx context.Context, images Images) (*image.Image, error) {
+	switch {
+	case s.Image == "":
+		return nil, nil
+	case images == nil:
+		return nil, errNoImages
+	}
+	i, err := images.Get(ctx, image.Request{Ref: s.Image, Policy: s.Policy, Scope: s.Scope})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Complete(i); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
 }
 
 // Machines returns what the machines of a sink are made from.
@@ -176,6 +191,7 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	}
 	spec := lease.Spec{
 		Scope: s.Namespace, Program: s.Program, Root: s.Root, Owners: s.Owners, User: s.User, Name: s.Argv0, Args: s.Args, Env: s.Env, Dir: s.Dir, Limits: s.Limits,
+		State: s.State, Streams: s.Streams,
 		Snapshot: s.Snapshot, Disk: s.Disk, Secret: s.Secret, Egress: s.Egress, Tier: s.Tier, Concurrency: s.Queue.Concurrency, IdleTime: s.IdleTime,
 	}
 	c, err := NewContract(s)
@@ -187,6 +203,9 @@ func Machines(s dispatcher.Sink) (lease.Spec, error) {
 	}
 	if t, ok := c.(contract.Streamer); ok {
 		spec.Streams = t.Streams()
+	} else if len(s.Streams) > 0 {
+		// It is talked to from its start, and nothing is said before.
+		spec.Ready = func(context.Context, *talk.Side) error { return nil }
 	}
 	// Under the Kontain monitor there is no file with the event, of which contract stdio
 	// tells.

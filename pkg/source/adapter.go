@@ -7,17 +7,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
-	ce "github.com/cloudevents/sdk-go/v2/event"
 	"k8s.io/utils/clock"
 
+	"kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 	"kontain.dev/eventing/pkg/event"
-	"kontain.dev/eventing/pkg/source/deliver"
 	"kontain.dev/eventing/pkg/source/journal"
 	"kontain.dev/eventing/pkg/source/schedule"
 )
@@ -26,14 +23,26 @@ import (
 // run this is, and when it was due.
 const RunType = "dev.kontain.source.run"
 
-// looksUp is how often an adapter that waits looks at the clock, which may have been
-// set.
-const looksUp = 10 * time.Second
+// Outcome is what came of a run.
+type Outcome struct {
+	Events []*event.Event
+	State  []byte // what the program left for the next run
+}
 
 // Program runs a program once. *Machines is one.
 type Program interface {
-	// Run gives the program an event and returns the events that it wrote.
-	Run(ctx context.Context, e *event.Event, a Attributes) ([]*event.Event, error)
+	// Run gives the program an event, and what the run before left, and returns what came
+	// of it.
+	Run(ctx context.Context, e *event.Event, a Attributes, state []byte) (Outcome, error)
+}
+
+// Stream is a program that runs on. *Streams is one.
+type Stream interface {
+	// Run gives the program an event, and calls take with each line that it writes until
+	// it ends. The line is take's until that returns; meanwhile the program may write
+	// little more. When ctx is done the program is asked to end, and has some time for
+	// its last lines. The error says how it failed, or is that of take, which ends it.
+	Run(ctx context.Context, e *event.Event, take func(line []byte) error) error
 }
 
 // Sender sends events. *deliver.Sender is one.
@@ -64,41 +73,54 @@ type Config struct {
 	Deadline, Jitter time.Duration
 	// Suspended has no run begun.
 	Suspended bool
+	// Policy is what becomes of a run that is due while another one goes on.
+	Policy v1alpha1.ConcurrencyPolicy
+	// State: each run begins with what the one before left, and when all of that one's
+	// events are sent.
+	State bool
 	// Type and Source are attributes of the event that output becomes.
 	Type, Source string
 	// Extensions are set on every event.
 	Extensions map[string]string
 
+	// Program runs when it is due. Stream, in its place, runs on, and When does not count.
 	Program Program
+	Stream  Stream
 	Journal Journal
 	Sender  Sender
 	Clock   clock.Clock
 	Logger  *slog.Logger
 }
 
-// Stats counts what a source did since its adapter began.
+// Stats says what a source did since its adapter began, and what is next.
 type Stats struct {
-	Runs      uint64    `json:"runs"`    // that ended well
-	Failed    uint64    `json:"failed"`  // runs
-	Missed    uint64    `json:"missed"`  // that were due and not begun
-	Sent      uint64    `json:"sent"`    // events that the sink, or the dead letter sink, has taken
-	Lost      uint64    `json:"lost"`    // events that neither would take
-	Waiting   int       `json:"waiting"` // runs whose events are not all sent
-	LastRun   time.Time `json:"lastRun,omitzero"`
-	LastSent  time.Time `json:"lastSent,omitzero"`
-	NextRun   time.Time `json:"nextRun,omitzero"`
-	LastError string    `json:"lastError,omitempty"`
-
-	LastSuccess time.Time `json:"lastSuccess,omitzero"` // when the last run that ended well began
-	LastFailure time.Time `json:"lastFailure,omitzero"` // and the last that failed
-	RunError    string    `json:"runError,omitempty"`   // of the last run that failed
-	LostError   string    `json:"lostError,omitempty"`  // of the last event that was lost
+	Runs     uint64 `json:"runs"`     // that ended well
+	Failed   uint64 `json:"failed"`   // runs
+	Missed   uint64 `json:"missed"`   // that were due and not begun
+	Replaced uint64 `json:"replaced"` // that were ended because the next one was due
+	Restarts uint64 `json:"restarts"` // of a program that runs on
+	Running  int    `json:"running"`  // that go on
+	Sent     uint64 `json:"sent"`     // events that the sink, or the dead letter sink, has taken
+	Lost     uint64 `json:"lost"`     // events that neither would take, and lines of a program that runs on which are none
+	Waiting  int    `json:"waiting"`  // runs whose events are not all sent
+	// When the last run began, the last that ended well, and the last that failed. Before
+	// there is one, the first two are when that was due whose events an adapter before has
+	// sent.
+	LastRun     time.Time `json:"lastRun,omitzero"`
+	LastSuccess time.Time `json:"lastSuccess,omitzero"`
+	LastFailure time.Time `json:"lastFailure,omitzero"`
+	LastSent    time.Time `json:"lastSent,omitzero"` // when an event was last taken
+	NextRun     time.Time `json:"nextRun,omitzero"`  // when one is due
+	LastError   string    `json:"lastError,omitempty"`
+	RunError    string    `json:"runError,omitempty"`  // of the last run that failed
+	LostError   string    `json:"lostError,omitempty"` // of the last event that was lost
 }
 
 // Adapter runs one source.
 type Adapter struct {
 	config Config
 	added  chan struct{} // a run waits for the sink
+	sent   chan struct{} // the sink has all of a run
 
 	mu    sync.Mutex
 	stats Stats
@@ -112,7 +134,11 @@ func New(c Config) *Adapter {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Adapter{config: c, added: make(chan struct{}, 1)}
+	a := &Adapter{config: c, added: make(chan struct{}, 1), sent: make(chan struct{}, 1)}
+	if r := c.Journal.Reached(); r.Run > 0 {
+		a.stats.LastRun, a.stats.LastSuccess, a.stats.LastSent = r.Scheduled, r.Scheduled, r.Delivered
+	}
+	return a
 }
 
 // Stats returns a snapshot.
@@ -131,6 +157,28 @@ func (a *Adapter) count(change func(*Stats)) {
 	change(&a.stats)
 }
 
+// failed notes that the run that began then failed.
+func (a *Adapter) failed(began time.Time, err error, log *slog.Logger) {
+	a.count(func(s *Stats) {
+		s.Failed++
+		s.LastFailure, s.RunError, s.LastError = began, err.Error(), err.Error()
+	})
+	log.Error("run failed", "error", err)
+}
+
+// lost notes that an event was lost.
+func (a *Adapter) lost(err error) {
+	a.count(func(s *Stats) { s.Lost++; s.LostError, s.LastError = err.Error(), err.Error() })
+}
+
+// signal wakes the one who waits for c.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // Run runs the source until ctx is done, or until nothing will ever be due any more and
 // all events are sent. A run that was begun is broken off, and made again by the next
 // Run; so is the sending of its events. The error is one of the journal.
@@ -144,7 +192,11 @@ func (a *Adapter) Run(ctx context.Context) error {
 		sendErr = a.sendAll(ctx, scheduled)
 		cancel()
 	})
-	err := a.runAll(ctx)
+	run := a.runAll
+	if a.config.Stream != nil {
+		run = a.runOn
+	}
+	err := run(ctx)
 	close(scheduled)
 	if err != nil {
 		cancel()
@@ -154,241 +206,25 @@ func (a *Adapter) Run(ctx context.Context) error {
 }
 
 // Once makes one run, as if it were due now, and sends its events and those that wait
-// already. The error is the program's, the sink's, or that of ctx.
+// already. A program that runs on is not started again. The error is the program's, the
+// sink's, or that of ctx.
 func (a *Adapter) Once(ctx context.Context) error {
-	if err := a.once(ctx, a.config.Clock.Now()); err != nil {
-		return err
-	}
-	for {
-		more, err := a.sendOne(ctx)
-		if err != nil || !more {
+	if a.config.State { // which is that of what waits
+		if err := a.sendWaiting(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// runAll makes the runs that are due.
-func (a *Adapter) runAll(ctx context.Context) error {
-	c := a.config
-	begun := c.Journal.Reached().Begun
-	when := c.When(begun)
-	full := false
-	for ctx.Err() == nil {
-		last := c.Journal.Dealt()
-		if last.IsZero() {
-			last = begun.Add(-1)
-		}
-		now := c.Clock.Now()
-		due, missed := schedule.Due(when, last, now, c.Deadline)
-		if missed > 0 {
-			a.count(func(s *Stats) { s.Missed += uint64(missed) })
-			c.Logger.Warn("runs were missed", "missed", missed)
-		}
-		if due.IsZero() {
-			if missed > 0 {
-				if err := c.Journal.Passed(now); err != nil {
-					return err
-				}
-			}
-			next := when.Next(later(last, now))
-			a.count(func(s *Stats) { s.NextRun = next })
-			if next.IsZero() {
-				return nil
-			}
-			a.sleep(ctx, min(next.Sub(now), looksUp))
-			continue
-		}
-		room := c.Journal.Room()
-		switch {
-		case c.Suspended:
-		case room != nil:
-			a.count(func(s *Stats) { s.Missed++; s.LastError = room.Error() })
-			if !full {
-				c.Logger.Warn("no run is begun", "error", room)
-			}
-		default:
-			if c.Jitter > 0 {
-				a.sleep(ctx, rand.N(c.Jitter)) //nolint:gosec // Nothing rests on it being a secret.
-			}
-			err := a.once(ctx, due)
-			if ctx.Err() != nil {
-				return nil // it is made again
-			}
-			if err == nil {
-				full = false
-				continue
-			}
-			if !isProgramError(err) {
-				return err
-			}
-		}
-		full = room != nil
-		if err := c.Journal.Passed(due); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// sleep waits for d, or for the end of ctx.
-func (a *Adapter) sleep(ctx context.Context, d time.Duration) {
-	t := a.config.Clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C():
-	case <-ctx.Done():
-	}
-}
-
-// programError is one that another run may not have.
-type programError struct{ error }
-
-func isProgramError(err error) bool {
-	var p programError
-	return errors.As(err, &p)
-}
-
-func (p programError) Unwrap() error { return p.error }
-
-// runID is what identifies a run: that of the same time has it again, and so have its
-// events.
-func (a *Adapter) runID(due time.Time) string {
-	return a.config.Namespace + "." + a.config.Name + "." + due.UTC().Format(time.RFC3339Nano)
-}
-
-// once makes the run that was due.
-func (a *Adapter) once(ctx context.Context, due time.Time) error {
-	c := a.config
-	id := a.runID(due)
-	log := c.Logger.With("run", id)
-	begin := c.Clock.Now()
-	a.count(func(s *Stats) { s.LastRun = begin })
-	tick := ce.New()
-	tick.SetID(id)
-	tick.SetType(RunType)
-	tick.SetSource(c.Source)
-	tick.SetTime(begin.UTC())
-	if err := tick.SetData(ce.ApplicationJSON, map[string]string{"due": due.UTC().Format(time.RFC3339Nano)}); err != nil {
+	if err := a.once(ctx); err != nil {
 		return err
 	}
-	events, err := c.Program.Run(ctx, &tick, Attributes{ID: id, Type: c.Type, Source: c.Source, Time: begin.UTC()})
-	var encoded []json.RawMessage
-	if err == nil {
-		encoded, err = a.encode(events)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		a.failed(begin, err, log)
-		return programError{err}
-	}
-	var large *journal.TooLargeError
-	if _, err := c.Journal.Add(due, encoded, nil); errors.As(err, &large) {
-		a.failed(begin, err, log)
-		return programError{err}
-	} else if err != nil {
-		return err
-	}
-	a.count(func(s *Stats) { s.Runs++; s.LastSuccess = begin })
-	log.Debug("run", "events", len(events), "late", begin.Sub(due), "took", c.Clock.Since(begin))
-	select {
-	case a.added <- struct{}{}:
-	default:
-	}
-	return nil
+	return a.sendWaiting(ctx)
 }
 
-// failed notes that the run that began then failed.
-func (a *Adapter) failed(begin time.Time, err error, log *slog.Logger) {
-	a.count(func(s *Stats) {
-		s.Failed++
-		s.LastFailure, s.RunError, s.LastError = begin, err.Error(), err.Error()
-	})
-	log.Error("run failed", "error", err)
-}
-
-// encode gives the events the extensions of the source, and the form they are kept in.
-func (a *Adapter) encode(events []*event.Event) ([]json.RawMessage, error) {
-	list := make([]json.RawMessage, 0, len(events))
-	for i, e := range events {
-		for name, value := range a.config.Extensions {
-			e.SetExtension(name, value)
-		}
-		b, err := event.EncodeJSON(e)
-		if err != nil {
-			return nil, fmt.Errorf("event %d of %d: %w", i+1, len(events), err)
-		}
-		list = append(list, b)
+func (a *Adapter) once(ctx context.Context) error {
+	if a.config.Stream != nil {
+		return a.stream(ctx)
 	}
-	return list, nil
-}
-
-// sendAll sends what waits until ctx is done, or until nothing waits after scheduled is
-// closed.
-func (a *Adapter) sendAll(ctx context.Context, scheduled <-chan struct{}) error {
-	for {
-		more, err := a.sendOne(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !isRefused(err):
-			return err
-		case more:
-			continue
-		}
-		select {
-		case <-a.added:
-		case <-ctx.Done():
-			return nil
-		case <-scheduled:
-			if n, _ := a.config.Journal.Waiting(); n == 0 {
-				return nil
-			}
-		}
-	}
-}
-
-func isRefused(err error) bool {
-	var refused *deliver.RefusedError
-	return errors.As(err, &refused)
-}
-
-// sendOne sends the events of the oldest run that waits, and says whether there was one.
-// An event that nobody takes is lost: it would hold back all behind it. The error then is
-// a *deliver.RefusedError.
-func (a *Adapter) sendOne(ctx context.Context) (more bool, err error) {
-	c := a.config
-	run, err := c.Journal.Oldest()
-	if err != nil || run == nil {
-		return false, err
-	}
-	var lost error
-	for i, raw := range run.Events {
-		e, err := event.DecodeJSON(raw)
-		if err != nil {
-			return false, fmt.Errorf("event %d of run %d in the journal: %w", i+1, run.Number, err)
-		}
-		switch err := c.Sender.Send(ctx, e); {
-		case ctx.Err() != nil && err != nil:
-			return false, ctx.Err()
-		case err != nil:
-			a.count(func(s *Stats) { s.Lost++; s.LostError, s.LastError = err.Error(), err.Error() })
-			c.Logger.Error("event lost", "id", e.ID(), "source", e.Source(), "type", e.Type(), "error", err)
-			lost = err
-		default:
-			a.count(func(s *Stats) { s.Sent++; s.LastSent = c.Clock.Now() })
-		}
-	}
-	if err := c.Journal.Delivered(run); err != nil {
-		return false, err
-	}
-	return true, lost
+	f := a.begin(ctx, a.config.Clock.Now(), 0)
+	<-f.done
+	return a.settle(ctx, f)
 }

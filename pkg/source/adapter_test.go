@@ -34,15 +34,16 @@ type counted struct {
 	f  program
 }
 
-func (c *counted) Run(ctx context.Context, e *event.Event, a Attributes) ([]*event.Event, error) {
+func (c *counted) Run(ctx context.Context, e *event.Event, a Attributes, _ []byte) (Outcome, error) {
 	c.mu.Lock()
 	c.n++
 	n := c.n
 	c.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return Outcome{}, err
 	}
-	return c.f(n, e, a)
+	events, err := c.f(n, e, a)
+	return Outcome{Events: events}, err
 }
 
 // sink is a Sender that notes what it takes; refuse may have an error for an event.

@@ -24,6 +24,8 @@ type Attributes struct {
 	Type   string
 	Source string
 	Time   time.Time
+	// ContentType is that of the data; empty: it is found out.
+	ContentType string
 }
 
 // An OutputError says why what a program wrote is not taken. Nothing of it is sent.
@@ -125,7 +127,7 @@ func data(b []byte, a Attributes) ([]*event.Event, error) {
 	e.SetType(a.Type)
 	e.SetSource(a.Source)
 	e.SetTime(a.Time)
-	contract.SetData(&e, "", b)
+	contract.SetData(&e, a.ContentType, b)
 	if err := e.Validate(); err != nil {
 		return nil, &OutputError{Err: err}
 	}

@@ -20,15 +20,9 @@ import (
 func FromKontainSource(k *v1alpha1.KontainSource) (Config, error) {
 	c := Config{
 		Namespace: k.Namespace, Name: k.Name, Suspended: k.Spec.Suspend,
-		Type:   "dev.kontain." + k.Name + ".output",
-		Source: fmt.Sprintf("/apis/%s/namespaces/%s/kontainsources/%s", v1alpha1.SchemeGroupVersion, k.Namespace, k.Name),
+		Policy: k.Spec.ConcurrencyPolicy, State: k.Spec.State != nil,
 	}
-	if k.Spec.Event.Type != nil {
-		c.Type = *k.Spec.Event.Type
-	}
-	if k.Spec.Event.Source != nil {
-		c.Source = *k.Spec.Event.Source
-	}
+	c.Type, c.Source = k.EventAttributes()
 	if o := k.Spec.CloudEventOverrides; o != nil {
 		c.Extensions = o.Extensions
 	}
@@ -47,6 +41,7 @@ func FromKontainSource(k *v1alpha1.KontainSource) (Config, error) {
 		c.When = func(time.Time) schedule.Schedule { return s }
 	case k.Spec.Interval != nil:
 		c.When = func(begun time.Time) schedule.Schedule { return schedule.Every(begun, k.Spec.Interval.Duration) }
+	case k.Spec.Continuous: // it is not asked
 	default:
 		c.When = schedule.Once
 	}

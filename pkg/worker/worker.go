@@ -57,6 +57,8 @@ type Config struct {
 	// snapshot; the error is why it never will be. Events are then talked about too:
 	// vmexec.IO.Talk.
 	Talk func(context.Context, *talk.Side) error
+	// State is vmexec.ProgramSpec.State of Program.
+	State int
 	// Outward, when set, begins the network outside of a program that is started, and
 	// gives what ends it. Events then have one too: vmexec.IO.Outward.
 	Outward func(context.Context) (o talk.Outward, end func())
@@ -98,6 +100,7 @@ type Process struct {
 	frame  []byte
 	// Each event starts the program.
 	started bool
+	state   int // Config.State
 
 	end  sync.Once
 	died DiedError // how it ended; set by finish
@@ -133,7 +136,7 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
 	}
-	p.limits, p.started = c.Limits, !c.Snapshot
+	p.limits, p.started, p.state = c.Limits, !c.Snapshot, c.State
 	defer context.AfterFunc(ctx, p.kill)()
 	_ = p.sock.SetDeadline(time.Now().Add(startTime))
 	err = p.send(wire.KindSetup, setup)
@@ -382,7 +385,7 @@ func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-// Run runs an event. Of io only Event, Talk and Outward count; the latter two as the
+// Run runs an event. Of io only Event, State, Talk and Outward count; the latter two as the
 // worker was configured. The error is a *DiedError when the
 // worker ended, and another one when it did not keep to the protocol; it is of no
 // more use after either.
@@ -414,11 +417,11 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 	var c *conversation
 	if io.Talk == nil && io.Outward == nil {
 		// A worker that has ended says how in what can still be read.
-		if err := p.sendEvent(io.Event); err != nil && !isEnd(err) {
+		if err := p.sendEvent(io); err != nil && !isEnd(err) {
 			return nil, err
 		}
 	} else {
-		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io.Event) }, io.Outward, false, io.Talk)
+		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io) }, io.Outward, false, io.Talk)
 		defer func() {
 			if err != nil {
 				p.kill() // it is of no more use, and may have stopped to listen
@@ -435,7 +438,7 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 			case k == wire.KindTalk && began && c != nil:
 				return wire.MaxTalk
 			case k == wire.KindResult && began:
-				return 4 + wire.MaxHead + 2*p.limits.Output
+				return 4 + wire.MaxHead + 2*p.limits.Output + p.state
 			}
 			return -1
 		})
@@ -461,7 +464,7 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 	}
 }
 
-func (p *Process) sendEvent(event []byte) error {
+func (p *Process) sendEvent(io vmexec.IO) error {
 	if len(p.env) > 0 {
 		b, err := json.Marshal(p.env)
 		if err == nil {
@@ -472,7 +475,12 @@ func (p *Process) sendEvent(event []byte) error {
 		}
 		p.env = nil
 	}
-	return p.send(wire.KindRun, event)
+	if p.state > 0 {
+		if err := p.send(wire.KindState, io.State); err != nil {
+			return err
+		}
+	}
+	return p.send(wire.KindRun, io.Event)
 }
 
 // Reset waits until the worker is ready for another event.

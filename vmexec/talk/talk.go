@@ -64,6 +64,9 @@ const (
 	// Resolved: the answer. Port is a response code of RFC 1035 (4.1.1), N for how many
 	// seconds it holds, Data the addresses, of 16 bytes each.
 	Resolved
+	// Signal: the host sends the signal N to the first process of the VM. It is about no
+	// connection.
+	Signal
 	lastOp
 )
 
@@ -72,7 +75,7 @@ type Message struct {
 	Op   Op
 	Conn ID
 	Port uint16
-	N    uint32 // of Taken, Close and Resolved
+	N    uint32 // of Taken, Close, Resolved and Signal
 	Data []byte // of Data, Connect, Resolve and Resolved
 }
 
@@ -89,6 +92,10 @@ const (
 	// a program may have many.
 	OutwardWindow = 64 << 10
 
+	// LastWords is how many bytes more may come of a stream when the program has ended:
+	// the most that a pipe holds.
+	LastWords = 1 << 20
+
 	// MaxName is the most bytes of a name in Resolve.
 	MaxName = 253
 	// MaxAddresses is the most addresses in Resolved.
@@ -97,6 +104,9 @@ const (
 	// IPv6 address, also for IPv4 in its mapped form.
 	AddressSize = 16
 )
+
+// maxSignal is the highest signal number; signal(7).
+const maxSignal = 64
 
 // Check says what of a message makes no sense, whoever sent it.
 func (m *Message) Check() error {
@@ -121,6 +131,10 @@ func (m *Message) Check() error {
 	case Resolved:
 		if n%AddressSize != 0 || n > MaxAddresses*AddressSize {
 			return fmt.Errorf("addresses of %d bytes", n)
+		}
+	case Signal:
+		if m.Conn != 0 || m.N < 1 || m.N > maxSignal || n > 0 {
+			return fmt.Errorf("signal %d for connection %d with %d bytes of data", m.N, m.Conn, n)
 		}
 	default:
 		if n > 0 {

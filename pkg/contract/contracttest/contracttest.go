@@ -102,6 +102,21 @@ func Each(t *testing.T, f func(t *testing.T, p *Place)) {
 	}
 }
 
+// Source returns a source of machines of this place; the test closes it.
+func (p *Place) Source(t testing.TB, spec lease.Spec) lease.Source {
+	t.Helper()
+	s, err := p.workers.New(spec, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 // Tiers returns the tiers that a place has.
 func (p *Place) Tiers() []lease.Tier {
 	if p.Worker == "" {

@@ -114,26 +114,62 @@ func (s *server) notReady(err error) error {
 	return fmt.Errorf("its readiness path %s was not answered with 2xx: %w", s.spec.Readiness, err)
 }
 
+// restored returns a connection to a program that is ready, once it knows that it is a
+// copy. It may have failed at that.
+func (s *server) restored(ctx context.Context, side *talk.Side) (*talk.Conn, *reply.Failure, error) {
+	conn := side.Prepared()
+	if s.spec.AfterRestore == "" {
+		return conn, nil, nil
+	}
+	r, err := s.request(http.MethodPost, s.spec.AfterRestore, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := s.do(ctx, side, conn, r)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case resp.Status/100 != 2:
+		return nil, reply.Failf(http.StatusBadGateway, reply.FunctionFailed,
+			"the program answered status %d at its path %s, which is called after each restore; 2xx is expected", resp.Status, s.spec.AfterRestore), nil
+	case !resp.Reusable:
+		conn, err = side.Dial(s.port)
+	}
+	return conn, nil, err
+}
+
+// Poll asks for events with GET. The headers are those of e in binary mode.
+func (s *server) Poll(ctx context.Context, side *talk.Side, e *event.Event) (*contract.Answer, error) {
+	conn, f, err := s.restored(ctx, side)
+	switch {
+	case err != nil:
+		return nil, err
+	case f != nil:
+		return nil, f
+	}
+	r, err := s.request(http.MethodGet, s.spec.Path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := event.EncodeBinary(e, r.Header); err != nil {
+		return nil, err
+	}
+	r.Header.Del("Content-Type") // there is no body
+	resp, err := s.do(ctx, side, conn, r)
+	if err != nil {
+		return nil, err
+	}
+	return &contract.Answer{Status: resp.Status, Header: resp.Header, Body: resp.Body}, nil
+}
+
 // Talk posts the event.
 func (s *server) Talk(ctx context.Context, side *talk.Side, e *event.Event) (reply.Outcome, error) {
-	conn := side.Prepared()
-	if s.spec.AfterRestore != "" {
-		r, err := s.request(http.MethodPost, s.spec.AfterRestore, nil)
-		if err != nil {
-			return reply.Outcome{}, err
-		}
-		resp, err := s.do(ctx, side, conn, r)
-		switch {
-		case err != nil:
-			return reply.Outcome{}, err
-		case resp.Status/100 != 2:
-			return reply.Fail(reply.Failf(http.StatusBadGateway, reply.FunctionFailed,
-				"the program answered status %d at its path %s, which is called after each restore; 2xx is expected", resp.Status, s.spec.AfterRestore)), nil
-		case !resp.Reusable:
-			if conn, err = side.Dial(s.port); err != nil {
-				return reply.Outcome{}, err
-			}
-		}
+	conn, f, err := s.restored(ctx, side)
+	switch {
+	case err != nil:
+		return reply.Outcome{}, err
+	case f != nil:
+		return reply.Fail(f), nil
 	}
 	r, err := s.eventRequest(e)
 	if err != nil {

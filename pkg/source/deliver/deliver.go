@@ -116,6 +116,10 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// Temporary says whether the sink might have taken the event later: it did not answer, or
+// with what may change.
+func (e *RefusedError) Temporary() bool { return again(e.Status) }
+
 // Sender sends events to one sink. Its methods may be called from several goroutines.
 type Sender struct {
 	policy Policy
@@ -200,12 +204,14 @@ func (a *answer) taken() bool { return a.err == nil && a.status >= 200 && a.stat
 
 // again says whether another attempt may help. Some of these are answers of a sink that
 // is just being made ready or changed.
-func (a *answer) again() bool {
+func (a *answer) again() bool { return again(a.status) }
+
+func again(status int) bool {
 	switch {
-	case a.status == 0, a.status >= 500:
+	case status == 0, status >= 500:
 		return true
 	}
-	switch a.status {
+	switch status {
 	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
 		return true
 	}

@@ -100,6 +100,7 @@ type server struct {
 	line     *vmexec.Line     // of the next event, or of the start, when there is one
 	env      []string
 	event    []byte
+	state    []byte
 	frame    []byte
 }
 
@@ -246,7 +247,7 @@ func (s *server) send(k wire.Kind, b []byte) error {
 
 // next waits for an event.
 func (s *server) next() error {
-	s.env = nil
+	s.env, s.state = nil, nil
 	for {
 		k, n, err := wire.ReadHeader(s.sock, func(k wire.Kind) int {
 			switch {
@@ -254,6 +255,8 @@ func (s *server) next() error {
 				return wire.MaxEvent
 			case k == wire.KindTalk && s.line != nil:
 				return wire.MaxTalk
+			case k == wire.KindState && s.program.State() > 0:
+				return s.program.State()
 			case k == wire.KindEnv && s.snapshot == nil:
 				return wire.MaxEnv
 			}
@@ -264,6 +267,12 @@ func (s *server) next() error {
 		}
 		if k == wire.KindTalk {
 			if err := s.tell(n); err != nil {
+				return err
+			}
+			continue
+		}
+		if k == wire.KindState {
+			if s.state, err = wire.ReadBody(s.sock, nil, n); err != nil {
 				return err
 			}
 			continue
@@ -297,7 +306,7 @@ func (s *server) one() (again bool, err error) {
 		talked = make(chan error, 1)
 		go func() { talked <- s.listen(s.line) }()
 	}
-	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event, Line: s.line})
+	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event, State: s.state, Line: s.line})
 	if err != nil {
 		return false, err
 	}

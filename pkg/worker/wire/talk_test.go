@@ -18,6 +18,7 @@ func TestTalk(t *testing.T) {
 		{Op: talk.Data, Conn: 1<<32 - 1, Data: []byte("bytes")},
 		{Op: talk.Taken, Conn: 3, N: 1 << 20},
 		{Op: talk.Close, Conn: 2},
+		{Op: talk.Signal, N: 15},
 	} {
 		b := AppendTalk(nil, m)
 		k, body, err := Read(bytes.NewReader(b), Only(KindTalk, MaxTalk))

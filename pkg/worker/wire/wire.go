@@ -32,6 +32,7 @@ const (
 	KindFrozen                 // from it, the last: Frozen as JSON, with the snapshot's two files if there is one
 	KindTalk                   // a talk.Message, in either direction
 	KindDone                   // to it: the talk of this event, or of the start, is over
+	KindState                  // to it, before the event of a program with a state file: the contents of that
 )
 
 // Bounds of frames in bytes. That of a result is MaxHead and twice the sink's
@@ -204,20 +205,27 @@ type head struct {
 	Message string        `json:"message,omitempty"`
 	Stats   vmexec.Stats  `json:"stats"`
 	Stderr  int           `json:"stderr,omitempty"` // bytes of stderr behind stdout
+	State   *int          `json:"state,omitempty"`  // bytes of the state file behind that; nil: there is none
+	Bad     string        `json:"badState,omitempty"`
 	Used    []uint64      `json:"used,omitempty"`
 }
 
 // AppendResult appends the frame of a result, with the pages that the event used
 // where that was to be learned.
 func AppendResult(b []byte, r *vmexec.Result, used []uint64) ([]byte, error) {
-	h, err := json.Marshal(head{Reason: r.Reason, Status: r.Status, Death: r.Death, Message: r.Message, Stats: r.Stats, Stderr: len(r.Stderr), Used: used})
+	d := head{Reason: r.Reason, Status: r.Status, Death: r.Death, Message: r.Message, Stats: r.Stats, Stderr: len(r.Stderr), Bad: r.BadState, Used: used}
+	if r.State != nil {
+		n := len(r.State)
+		d.State = &n
+	}
+	h, err := json.Marshal(d)
 	if err != nil {
 		return nil, err
 	}
-	b = Append(b, KindResult, binary.LittleEndian.AppendUint32(nil, uint32(len(h))), len(h)+len(r.Stdout)+len(r.Stderr))
+	b = Append(b, KindResult, binary.LittleEndian.AppendUint32(nil, uint32(len(h))), len(h)+len(r.Stdout)+len(r.Stderr)+len(r.State))
 	b = append(b, h...)
 	b = append(b, r.Stdout...)
-	return append(b, r.Stderr...), nil
+	return append(append(b, r.Stderr...), r.State...), nil
 }
 
 // DecodeResult reads the contents of a result's frame, which it keeps. The error is
@@ -236,6 +244,14 @@ func DecodeResult(b []byte) (r *vmexec.Result, used []uint64, err error) {
 		return nil, nil, errorf("the head of a result: %v", err)
 	}
 	b = b[n:]
+	var state []byte
+	if s := h.State; s != nil {
+		if *s < 0 || *s > min(len(b), vmexec.MaxState) {
+			return nil, nil, errorf("a result with %d bytes of output has a state of %d", len(b), *s)
+		}
+		at := len(b) - *s
+		b, state = b[:at:at], b[at:]
+	}
 	switch {
 	case h.Stderr < 0 || h.Stderr > len(b):
 		return nil, nil, errorf("a result with %d bytes of output has %d of stderr", len(b), h.Stderr)
@@ -249,7 +265,7 @@ func DecodeResult(b []byte) (r *vmexec.Result, used []uint64, err error) {
 	out := len(b) - h.Stderr
 	return &vmexec.Result{
 		Reason: h.Reason, Status: h.Status, Death: h.Death, Message: Cut(h.Message), Stats: h.Stats,
-		Stdout: b[:out:out], Stderr: b[out:],
+		Stdout: b[:out:out], Stderr: b[out:], State: state, BadState: Cut(h.Bad),
 	}, h.Used, nil
 }
 

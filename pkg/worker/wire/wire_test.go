@@ -58,6 +58,9 @@ func TestResult(t *testing.T) {
 		{Reason: vmexec.Exited, Stdout: []byte("out"), Stderr: []byte{}, Stats: vmexec.Stats{Exits: 4, Syscalls: map[string]uint64{"read": 2}}},
 		{Reason: vmexec.Exited, Status: 65, Message: "no", Stdout: []byte{}, Stderr: []byte("why")},
 		{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 11, Vector: 14, Addr: 1 << 63}, Stdout: []byte("o"), Stderr: []byte("e")},
+		{Reason: vmexec.Exited, Stdout: []byte("o"), Stderr: []byte("e"), State: []byte("cursor")},
+		{Reason: vmexec.Answered, Stdout: []byte{}, Stderr: []byte("e"), State: []byte{}},
+		{Reason: vmexec.Exited, Stdout: []byte{}, Stderr: []byte{}, BadState: "too much"},
 		{Reason: vmexec.OutputLimit, Stdout: []byte{}, Stderr: []byte{}},
 	} {
 		b, err := AppendResult([]byte("x"), want, []uint64{1, 4096})
@@ -82,7 +85,7 @@ func TestResultRefused(t *testing.T) {
 	for _, s := range []string{
 		"", "\x02\x00\x00\x00{", "\xff\xff\xff\xff{}", "\x02\x00\x00\x00[]",
 		"\x0e\x00\x00\x00{\"reason\":200}", "\x14\x00\x00\x00{\"reason\":0,\"stderr\":1}", "\x0c\x00\x00\x00{\"reason\":1}",
-		"\x1a\x00\x00\x00{\"reason\":0,\"status\":-1   }",
+		"\x1a\x00\x00\x00{\"reason\":0,\"status\":-1   }", "\x0b\x00\x00\x00{\"state\":1}", "\x0c\x00\x00\x00{\"state\":-1}",
 	} {
 		_, _, err := DecodeResult([]byte(s))
 		var e *Error
@@ -94,7 +97,7 @@ func TestResultRefused(t *testing.T) {
 
 // Whatever a worker sends, the receiver gets a result within its bounds or an error.
 func FuzzDecodeResult(f *testing.F) {
-	b, err := AppendResult(nil, &vmexec.Result{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 9}, Stdout: []byte("abc"), Stderr: []byte("d")}, []uint64{7})
+	b, err := AppendResult(nil, &vmexec.Result{Reason: vmexec.Signaled, Death: &vmexec.Death{Signal: 9}, Stdout: []byte("abc"), Stderr: []byte("d"), State: []byte("s")}, []uint64{7})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -105,7 +108,7 @@ func FuzzDecodeResult(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.Stdout)+len(r.Stderr) > len(b) || len(r.Message) > MaxText {
+		if len(r.Stdout)+len(r.Stderr)+len(r.State) > len(b) || len(r.Message) > MaxText {
 			t.Errorf("%d bytes became %d of output and a message of %d", len(b), len(r.Stdout)+len(r.Stderr), len(r.Message))
 		}
 		if _, err := AppendResult(nil, r, nil); err != nil {

@@ -437,6 +437,18 @@ func (c *outsideConn) receive() bool {
 	return true
 }
 
+// LastWords gives the host what programs that have ended had written to pipes of its, also
+// beyond what it has room for: at most talk.LastWords bytes of each.
+func (st *Stack) LastWords() {
+	o := &st.outside
+	for _, id := range slices.Sorted(maps.Keys(o.conns)) {
+		if c := o.conns[id]; c.r != nil {
+			c.credit += talk.LastWords
+			c.receive()
+		}
+	}
+}
+
 // drop ends a connection that is broken.
 func (c *outsideConn) drop() {
 	c.release()

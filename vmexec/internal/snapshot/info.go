@@ -52,6 +52,7 @@ type Program struct {
 	Env               []string `json:"env"`
 	Dir               string   `json:"dir"`
 	User              User     `json:"user"`
+	State             bool     `json:"state,omitempty"` // it has a state file
 	SHA256            string   `json:"sha256"`
 	Interpreter       string   `json:"interpreter,omitempty"` // its dynamic linker
 	InterpreterSHA256 string   `json:"interpreterSha256,omitempty"`

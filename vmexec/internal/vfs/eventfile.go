@@ -47,7 +47,7 @@ func (fs *FS) AddEvent(src EventSource) abi.Errno {
 	if errno != 0 {
 		return errno
 	}
-	file.inode.delivers = true
+	file.inode.delivers = deliversEvent
 	fs.delivery = src
 	return 0
 }
@@ -55,18 +55,28 @@ func (fs *FS) AddEvent(src EventSource) abi.Errno {
 // SetEvent says where a clone of an FS with an event file has its event from.
 func (fs *FS) SetEvent(src EventSource) { fs.delivery = src }
 
-// deliver puts the event into the event file when it has come. It does nothing for
-// other files. Errors: EAGAIN while there is no event, ENOMEM when the budget has no
-// room for it.
+// deliver puts into the event file, or the state file, what comes with a run. It does
+// nothing for other files. Errors: EAGAIN while there is no event, ENOMEM when the budget
+// has no room for it.
 func (fs *FS) deliver(in *inode) abi.Errno {
-	if !in.delivers || fs.delivery == nil || fs.st(in).delivered {
+	if in.delivers == deliversNothing || fs.st(in).delivered {
 		return 0
 	}
-	event, ok := fs.delivery.Event()
-	if !ok {
-		return abi.EAGAIN
+	var contents []byte
+	if fs.delivery != nil {
+		event, ok := fs.delivery.Event()
+		if !ok {
+			return abi.EAGAIN
+		}
+		contents = event
 	}
-	if n, errno := fs.writeAt(in, event, 0); errno != 0 || n < len(event) {
+	switch {
+	case in.delivers == deliversState && !fs.stateSet, in.delivers == deliversEvent && fs.delivery == nil:
+		return 0
+	case in.delivers == deliversState:
+		contents = fs.state
+	}
+	if n, errno := fs.writeAt(in, contents, 0); errno != 0 || n < len(contents) {
 		fs.truncate(in, 0)
 		return abi.ENOMEM
 	}
@@ -74,7 +84,8 @@ func (fs *FS) deliver(in *inode) abi.Errno {
 	return 0
 }
 
-// Awaits reports whether p is the event file, and the event has not come yet.
+// Awaits reports whether p is a file whose contents come with the event, and that has not
+// come yet.
 func (p Path) Awaits() bool { return p.fs.deliver(p.d.inode) == abi.EAGAIN }
 
 // EventQueue is woken when the event comes; nil when it is there, or will not be.

@@ -175,6 +175,7 @@ func (fs *FS) Reset() {
 	// Whoever waited is gone; open pipes, mappings and watches are carried over anew.
 	fs.lockWaits, fs.unlocked, fs.bootID = nil, waitq.Queue{}, nil
 	fs.fifos, fs.shared, fs.watches = nil, nil, nil
+	fs.state, fs.stateSet = nil, false
 	if !fs.Changed() {
 		return
 	}

@@ -118,6 +118,8 @@ type FS struct {
 	sweeps  uint64 // how often it did
 
 	delivery EventSource // of the event file; nil without one
+	state    []byte      // of the state file, once stateSet
+	stateSet bool
 
 	open   lowerCache
 	opened *opened // files of the lower root that were read; nil after the first freeze

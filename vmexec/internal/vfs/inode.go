@@ -20,6 +20,15 @@ const overlayIno = 1 << 52
 // maxLowerDevs bounds the device numbers that a Lower may use.
 const maxLowerDevs = 64
 
+// delivers says which contents come into a file with a run.
+type delivers uint8
+
+const (
+	deliversNothing delivers = iota
+	deliversEvent
+	deliversState
+)
+
 // inode is a file, whatever its names. What is here does not change once the
 // file is made, so that an image and all of its clones know the file by the
 // same pointer; what changes is in the state, which FS.st and FS.mut find.
@@ -34,7 +43,7 @@ type inode struct {
 	noLink bool  // O_TMPFILE|O_EXCL: never gets a name
 	memfd  bool  // of memfd_create(2)
 
-	delivers bool // the event file
+	delivers delivers // whether it has contents that come with a run
 
 	// The file's place in the lower root; its type decides what is used of it.
 	lower     bool
@@ -75,7 +84,7 @@ type inodeState struct {
 
 	linkable bool // O_TMPFILE: it has had no name, and may get one
 
-	delivered bool // the event file has the event
+	delivered bool // what comes with the run is there
 
 	locks []Lock // never changed in place
 	seals uint32 // F_SEAL_*, of a memfd

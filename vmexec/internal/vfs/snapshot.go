@@ -89,8 +89,8 @@ func (z *Frozen) Thaw(g *graph.Graph, fs *FS, lower Lower, proc ProcInfo) error 
 		if in.sb == nil && in.anon == nil || in.lower && lower == nil {
 			err = errors.New("a file belongs to no file system")
 		}
-		if in.delivers && !in.isReg() {
-			err = errors.New("the event is in what is no file")
+		if in.delivers != deliversNothing && !in.isReg() {
+			err = errors.New("what comes with a run is in what is no file")
 		}
 	})
 	graph.Each(g, func(h *handle) {
