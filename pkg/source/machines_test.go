@@ -137,7 +137,7 @@ func TestPoll(t *testing.T) {
 		}
 		for _, snapshot := range []bool{true, false} {
 			s := spec(guest, lease.TierVM, "http")
-			s.Snapshot, s.State, s.Env = snapshot, 100, c.Env()
+			s.Snapshot, s.State, s.Env = snapshot, 100, append(c.Env(), c.(contract.Teller).Told()...)
 			s.Ready = c.(contract.Talker).Ready
 			m := &source.Machines{Source: p.Source(t, s), Contract: c, Logger: slog.New(slog.DiscardHandler)}
 			var state []byte

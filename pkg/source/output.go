@@ -6,6 +6,7 @@ package source
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -98,8 +99,41 @@ func decode(b []byte, most int) (events []*event.Event, ok bool, err error) {
 	case isArrayOfEvents(b):
 		events, err := event.DecodeBatch(b, most)
 		return events, true, err
+	case isCut(b):
+		return nil, true, errCut
 	}
 	return nil, false, nil
+}
+
+var errCut = errors.New("is a part of a CloudEvent: its JSON has no end, or is not valid")
+
+// isCut says whether b begins as an event does, or an array of them, and is no valid JSON.
+func isCut(b []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(b))
+	var open []json.Delim // what is not closed yet
+	key, found := false, false
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return found
+		}
+		delim, is := token.(json.Delim)
+		switch {
+		case is && (delim == '{' || delim == '['):
+			open = append(open, delim)
+			key = delim == '{'
+			continue
+		case is:
+			open = open[:len(open)-1]
+		case key && token == "specversion" && (len(open) == 1 || len(open) == 2 && open[0] == '['):
+			found = true
+		}
+		if len(open) == 0 {
+			return false // whatever comes behind
+		}
+		// A name and its value take turns.
+		key = open[len(open)-1] == '{' && (is || !key)
+	}
 }
 
 func tooMany() error {

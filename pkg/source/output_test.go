@@ -45,6 +45,11 @@ func TestOutput(t *testing.T) {
 		{name: "text before events is text", output: "starting\n" + line("a"), ids: "run-1", data: "starting\n" + line("a"), contentType: "text/plain; charset=utf-8"},
 
 		{name: "half an event", output: line("a") + "\n" + line("b")[:40], err: "line 2"},
+		{name: "half an event alone", output: line("a")[:60], err: "the program's output: is a part of a CloudEvent"},
+		{name: "half an array", output: "[" + line("a") + ",", err: "is a part of a CloudEvent"},
+		{name: "an event that is not JSON", output: `{"specversion":"1.0",id:"a"}`, err: "is a part of a CloudEvent"},
+		{name: "half of other JSON", output: `{"data":{"specversion":"1.0"}, "spec`, ids: "run-1", data: `{"data":{"specversion":"1.0"}, "spec`, contentType: "text/plain; charset=utf-8"},
+		{name: "half of JSON that tells of it", output: `{"title":"specversion", "x`, ids: "run-1", data: `{"title":"specversion", "x`, contentType: "text/plain; charset=utf-8"},
 		{name: "text behind events", output: line("a") + "\n\ndone\n", err: `line 3 of the program's output: is neither a CloudEvent in the JSON format nor an array of them, as the lines before it are: "done"`},
 		{name: "an event without a type", output: line("a") + "\n" + `{"specversion":"1.0","id":"b","source":"/s"}`, err: "line 2 of the program's output: attribute type"},
 		{name: "the only one without a type", output: `{"specversion":"1.0","id":"b","source":"/s"}`, err: "the program's output: attribute type"},

@@ -79,7 +79,10 @@ func (c *collector) wait(t *testing.T, n int) {
 func sourceManifest(t *testing.T, program string, more ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "source.yaml")
-	text := fmt.Sprintf("apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat, namespace: ns}\nspec:\n  program: %q\n  isolation: VM\n", program)
+	text := "apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat, namespace: ns}\nspec:\n  isolation: VM\n"
+	if program != "" {
+		text += fmt.Sprintf("  program: %q\n", program)
+	}
 	for _, line := range more {
 		text += "  " + line + "\n"
 	}
@@ -184,8 +187,18 @@ func TestSourceOnce(t *testing.T) {
 		{name: "text", program: guest, args: []string{"print", "hi"}, spec: []string{"once: true", "event: {type: greeting}"}, data: "hi"},
 		{name: "fails", program: guest, args: []string{"exit", "3"}, spec: []string{"once: true"}, status: 1, want: "exit status 3"},
 		{name: "never ends", program: guest, args: []string{"spin"}, spec: []string{"once: true", "timeout: 300ms"}, status: 1, want: "300ms"},
+		{name: "half an event", program: guest, args: []string{"print", `{\"specversion\":\"1.0\",\"id\":`}, spec: []string{"once: true"}, status: 1, want: "the program's output: is a part of a CloudEvent"},
+		{name: "garbage behind an event", program: guest, args: []string{"print", `{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}\ngarbage`}, spec: []string{"once: true"}, status: 1, want: "line 2 of the program's output"},
+		{name: "100 MB", program: guest, args: []string{"output"}, spec: []string{"once: true"}, status: 1, want: "it wrote more than the 1048576 bytes of output"},
+		{name: "many events", program: guest, args: []string{"events", "10001"}, spec: []string{"once: true"}, status: 1, want: "line 10001 of the program's output: has more than 10000 events"},
+		{name: "a million events", program: guest, args: []string{"events", "1000000"}, spec: []string{"once: true"}, status: 1, want: "it wrote more than the 1048576 bytes of output"},
+		{name: "runs on and crashes", program: guest, args: []string{"nil"}, spec: []string{"continuous: true"}, status: 1, want: "run failed"},
+		{name: "runs on without lines", program: guest, args: []string{"output"}, spec: []string{"continuous: true"}, status: 1, want: "line 1 of the program's output: has more than the 1048576 bytes"},
+		{name: "a state that is too large", program: guest, args: []string{"count"}, spec: []string{"once: true", "state: {limit: 0}"}, status: 1, want: "spec.state.limit"},
+		{name: "a contract for events", program: guest, spec: []string{"once: true", "contract: {type: lambda}"}, status: 1, want: "contract lambda is for functions that are given an event"},
+		{name: "no image", program: "", spec: []string{"once: true", "image: oci:/nowhere"}, status: 1, want: "/nowhere"},
 		{name: "not valid", program: guest, spec: []string{"schedule: 61 * * * *"}, status: 1, want: "spec.schedule"},
-		{name: "no time", program: guest, status: 1, want: "exactly one of schedule, interval and once"},
+		{name: "no time", program: guest, status: 1, want: "exactly one of schedule, interval, once and continuous"},
 		{name: "no program", program: "/nowhere", spec: []string{"once: true"}, status: 1, want: "/nowhere"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

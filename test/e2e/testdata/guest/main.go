@@ -5,6 +5,8 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -82,6 +84,20 @@ func main() {
 				fail(3, err.Error())
 			}
 		}
+	case "count": // its runs, in the state file; each writes two events
+		count()
+	case "events": // so many, each in a line
+		n, err := strconv.Atoi(arg(2))
+		if err != nil {
+			fail(2, err.Error())
+		}
+		w := bufio.NewWriter(os.Stdout)
+		for i := range n {
+			fmt.Fprintf(w, "{\"specversion\":\"1.0\",\"id\":\"%d\",\"source\":\"/guest\",\"type\":\"t\"}\n", i)
+		}
+		if err := w.Flush(); err != nil {
+			fail(1, err.Error())
+		}
 	case "stderr": // more than anyone wants to read
 		line := strings.Repeat("e", 1023) + "\n"
 		for range 4 << 10 {
@@ -90,6 +106,24 @@ func main() {
 		fail(9, strings.Repeat("é\x01\"", 1000))
 	default:
 		fail(2, "unknown mode")
+	}
+}
+
+func count() {
+	var run struct{ ID, Source string }
+	if err := json.NewDecoder(os.Stdin).Decode(&run); err != nil {
+		fail(1, err.Error())
+	}
+	state, err := os.ReadFile("/state")
+	if err != nil {
+		fail(1, err.Error())
+	}
+	n, _ := strconv.Atoi(string(state)) // nothing at first
+	for part := range 2 {
+		fmt.Printf("{\"specversion\":\"1.0\",\"id\":\"%s/%d\",\"source\":%q,\"type\":\"t\",\"data\":%d}\n", run.ID, part, run.Source, n+1)
+	}
+	if err := os.WriteFile("/state", strconv.AppendInt(nil, int64(n+1), 10), 0o600); err != nil {
+		fail(1, err.Error())
 	}
 }
 
