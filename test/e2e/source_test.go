@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,7 +30,10 @@ type collector struct {
 	*httptest.Server
 	mu   sync.Mutex
 	down bool
-	got  []*event.Event
+	// flaky, when set, has one in twenty events refused for the moment, half of those after
+	// they were taken.
+	flaky *rand.Rand
+	got   []*event.Event
 }
 
 func newCollector(t *testing.T) *collector {
@@ -49,7 +53,14 @@ func newCollector(t *testing.T) *collector {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		c.got = append(c.got, events...)
+		fails := c.flaky != nil && c.flaky.IntN(20) == 0
+		taken := !fails || c.flaky.IntN(2) == 0
+		if taken {
+			c.got = append(c.got, events...)
+		}
+		if fails {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 	}))
 	t.Cleanup(c.Close)
 	return c

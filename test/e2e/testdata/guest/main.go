@@ -62,7 +62,7 @@ func main() {
 		fail(n, "first line\nthe reason why")
 	case "nil":
 		var p *int
-		*p = 1
+		*p = 1 //nolint:govet // That is what it is for.
 	case "spin":
 		for n := uint64(1); n != 0; n += 2 { // an odd number is never 0
 		}
@@ -75,7 +75,7 @@ func main() {
 			for i := 0; i < len(b); i += 4096 {
 				b[i] = 1
 			}
-			keep = append(keep, b)
+			keep = append(keep, b) //nolint:staticcheck // It is kept.
 		}
 	case "output":
 		line := strings.Repeat("x", 64<<10)
