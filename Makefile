@@ -35,7 +35,7 @@ EVENTS ?= 1000000
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  ARGS=--once        make run: end after the demo"
 	@echo "  TESTFLAGS='-run X' make test: further arguments of go test"
@@ -101,6 +101,10 @@ race: need-go need-cc ## Run the tests of pkg/ with the race detector
 soak: need-go ## Send EVENTS (default 1000000) of every kind while workers are killed
 	@mkdir -p $(BIN)
 	KONTAIN_SOAK_EVENTS=$(EVENTS) KONTAIN_SOAK_JSON=$(abspath $(BIN))/soak.json $(GO) test -count 1 -v -timeout 24h -run '^TestSoak$$' ./test/e2e
+
+.PHONY: soak-sources
+soak-sources: need-go ## Run sources 2000 times while their adapter is killed 50 times
+	KONTAIN_SOURCE_RUNS=2000 KONTAIN_SOURCE_KILLS=50 $(GO) test -count 1 -v -timeout 1h -run '^TestSourceKills$$' ./test/e2e
 
 # A module of its own: nothing of Kubernetes's programs enters this one. The
 # programs of a cluster are built once, into the user's cache.

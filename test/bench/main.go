@@ -63,6 +63,7 @@ var groups = []struct {
 	{"contract", "Events of each contract, and of the same servers natively", (*bench).contracts},
 	{"burst", "Many events at once", (*bench).bursts},
 	{"idle", "First events, and sinks without any", (*bench).idles},
+	{"source", "Sources", (*bench).sources},
 	{"image", "Container images", (*bench).images},
 	{"engine", "Events without HTTP", (*bench).engines},
 	{"snapshot", "Snapshots on disk", (*bench).snapshots},
