@@ -244,11 +244,15 @@ func TestContracts(t *testing.T) {
 			"lambda":     {Type: v1alpha1.ContractLambda},
 			"openwhisk":  {Type: v1alpha1.ContractOpenWhisk},
 			"actionloop": {Type: v1alpha1.ContractOpenWhisk, OpenWhisk: &v1alpha1.OpenWhiskContract{Protocol: v1alpha1.OpenWhiskActionLoop}},
+			"silent":     {Type: v1alpha1.ContractOpenWhisk, OpenWhisk: &v1alpha1.OpenWhiskContract{Protocol: v1alpha1.OpenWhiskActionLoop}},
 			"azure":      {Type: v1alpha1.ContractAzure, Azure: &v1alpha1.AzureContract{Function: "relay"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := sink(program, p.Tiers()[0], []string{name, held}, "127.0.0.1/32")
 				s.Contract.Spec = spec
+				if name == "silent" { // it is taken for ready before it connects
+					s.Args[0], s.Env = "actionloop", []string{"__OW_WAIT_FOR_ACK="}
+				}
 				k := p.MustNew(t, s)
 				for range 2 { // clones of one snapshot
 					if got := k.Data(t, "held", `{}`); !strings.Contains(got, "connection reset by peer") {

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 
 	"kontain.dev/eventing/pkg/contract/internal/call"
 	"kontain.dev/eventing/pkg/event"
@@ -27,7 +26,9 @@ const (
 	results     = 3
 )
 
-// waitForAck is the variable that has a program say that it is ready.
+// waitForAck is the variable that has a program say that it is ready. The images of
+// OpenWhisk's runtimes set it, some of whose programs say so in any case. Empty: the
+// program does not say it.
 const waitForAck = "__OW_WAIT_FOR_ACK"
 
 // maxAck is the most bytes of what it then says.
@@ -39,17 +40,18 @@ type loop struct{ action }
 // Streams implements contract.Streamer.
 func (l *loop) Streams() []int { return []int{activations, results} }
 
-// Ready waits for the acknowledgement when the program was asked for one. Otherwise it
-// is ready when it rests.
+// Env is what OpenWhisk gives programs at their start.
+func (l *loop) Env() []string { return append(l.action.Env(), waitForAck+"=1") }
+
+// Ready waits for the acknowledgement. A sink whose program gives none says so; it is
+// ready when it rests.
 func (l *loop) Ready(_ context.Context, side *talk.Side) error {
-	if !slices.ContainsFunc(l.config.Env, func(v string) bool {
-		return strings.HasPrefix(v, waitForAck+"=") && v != waitForAck+"="
-	}) {
+	if slices.Contains(l.config.Env, waitForAck+"=") {
 		return nil
 	}
 	line, err := readLine(side.Stream(results), maxAck)
 	if err != nil {
-		return fmt.Errorf("it did not write {\"ok\":true} to descriptor %d, as %s asks for: %w", results, waitForAck, err)
+		return fmt.Errorf("it did not write {\"ok\":true} to descriptor %d, as %s asks for; a program that never does is given that variable without a value: %w", results, waitForAck, err)
 	}
 	var ack struct {
 		OK bool `json:"ok"`

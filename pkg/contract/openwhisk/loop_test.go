@@ -19,14 +19,14 @@ func loop(program string, env []string, args ...string) dispatcher.Sink {
 	return s
 }
 
-// acked asks for an acknowledgement.
-var acked = []string{"__OW_WAIT_FOR_ACK=1"}
+// silent says that a program gives no acknowledgement.
+var silent = []string{"__OW_WAIT_FOR_ACK="}
 
 func TestLoop(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/loop")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
 		for _, tier := range p.Tiers() {
-			for name, env := range map[string][]string{"without an ack": nil, "with an ack": acked} {
+			for name, env := range map[string][]string{"without an ack": silent, "with an ack": nil, "asked for an ack": {"__OW_WAIT_FOR_ACK=yes"}} {
 				t.Run(string(tier)+"/"+name, func(t *testing.T) {
 					s := loop(program, env)
 					s.Tier = tier
@@ -55,7 +55,7 @@ func TestAnew(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/loop")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
 		for name, s := range map[string]dispatcher.Sink{
-			"proxy": sink(proxy, v1alpha1.OpenWhiskContract{}), "loop": loop(program, nil), "loop with an ack": loop(program, acked),
+			"proxy": sink(proxy, v1alpha1.OpenWhiskContract{}), "loop": loop(program, silent), "loop with an ack": loop(program, nil), "loop with an ack that nobody asked for": loop(program, nil, "ack"),
 		} {
 			k := p.MustNewAnew(t, s)
 			for range 2 {
@@ -73,7 +73,7 @@ func TestAnew(t *testing.T) {
 func TestLoopAnswers(t *testing.T) {
 	program := contracttest.BuildGo(t, "testdata/loop")
 	contracttest.Each(t, func(t *testing.T, p *contracttest.Place) {
-		check(t, p.MustNew(t, loop(program, acked)), append([]answer{
+		check(t, p.MustNew(t, loop(program, nil)), append([]answer{
 			{"huge", 502, "more than the 1048576 bytes"},
 		}, answers...))
 	})
@@ -93,7 +93,7 @@ func TestLoopHostile(t *testing.T) {
 			{"endless", 502, "more than the 1048576 bytes"},
 		} {
 			t.Run(tt.how, func(t *testing.T) {
-				k := p.MustNew(t, loop(program, nil, tt.how))
+				k := p.MustNew(t, loop(program, silent, tt.how))
 				for range 2 {
 					r, f := k.Send(contracttest.Event(t, "1", `"count"`))
 					switch {
@@ -106,12 +106,12 @@ func TestLoopHostile(t *testing.T) {
 			})
 		}
 		for how, want := range map[string]string{
-			"exit":        "descriptor 3, as __OW_WAIT_FOR_ACK asks for: the virtual machine has ended: the program ended with exit status 4; stderr ends: no configuration",
+			"exit":        "__OW_WAIT_FOR_ACK asks for; a program that never does is given that variable without a value: the virtual machine has ended: the program ended with exit status 4; stderr ends: no configuration",
 			"no ack":      `where __OW_WAIT_FOR_ACK asks for {"ok":true}: {"ok":false}`,
 			"endless ack": "the line is too long",
-			"close":       "__OW_WAIT_FOR_ACK asks for: EOF",
+			"close":       "without a value: EOF",
 		} {
-			s := loop(program, acked, how)
+			s := loop(program, nil, how)
 			s.Limits.Wall = 20 * time.Second
 			if _, err := p.New(t, s); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v; want %q", how, err, want)

@@ -38,7 +38,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if os.Getenv("__OW_WAIT_FOR_ACK") != "" {
+	if os.Getenv("__OW_WAIT_FOR_ACK") != "" || how == "ack" { // as Go's launcher does
 		time.Sleep(50 * time.Millisecond)
 		ack := "{\"ok\":true}\n"
 		switch how {
