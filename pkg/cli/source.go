@@ -299,7 +299,7 @@ func (f *sourceFlags) adapter(ctx context.Context, src manifest.Source, maker *p
 	config.Journal, config.Sender, config.Logger = a.journal, a.sender, logger
 	a.Adapter = source.New(config)
 	args := []any{"sink", target.URL, "waiting", a.Stats().Waiting, "isolation", a.program.Machines().Tier}
-	if a.program.Image != "" {
+	if src.Spec.Image != "" {
 		args = append(args, "image", src.Spec.Image, "digest", a.program.Image)
 	}
 	logger.Info("source ready", args...)

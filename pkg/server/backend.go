@@ -40,7 +40,7 @@ func newBackend(c *Config) (*Backend, error) {
 			c.Memory = DefaultMemory()
 		}
 		b.hosts.options = lease.Options{Store: c.Snapshots, Memory: lease.NewMemory(c.Memory), Worker: c.Worker, Cells: c.Jail.Cells, NoCells: c.Jail.NoCells, NoEgress: c.NoEgress}
-		b.machines = b.hosts.source(c.Jail)
+		b.machines = b.hosts.source(c.Jail, "sink")
 	}
 	b.dispatcher = dispatcher.New(dispatcher.Options{Source: b.source, Contract: NewContract, Ahead: ahead, Observer: observer(c.Metrics), Logger: c.Logger})
 	return b, nil
@@ -54,8 +54,9 @@ func observer(m Metrics) dispatcher.Observer {
 	return m
 }
 
-// source returns what makes the machines of sinks on their platforms.
-func (p *platforms) source(jail Jail) func(dispatcher.Sink) (lease.Source, error) {
+// source returns what makes the machines of sinks on their platforms. what is the log's
+// word for one of them.
+func (p *platforms) source(jail Jail, what string) func(dispatcher.Sink) (lease.Source, error) {
 	return func(s dispatcher.Sink) (lease.Source, error) {
 		if jail.Required && s.Platform == platformKM {
 			return nil, errors.New("the jail of level 2, which is asked for, is not to be had with platform KM: that program is no worker process of this receiver")
@@ -74,7 +75,7 @@ func (p *platforms) source(jail Jail) func(dispatcher.Sink) (lease.Source, error
 		if err != nil {
 			return nil, err
 		}
-		return workers.New(spec, p.logger.With("sink", s.Key()))
+		return workers.New(spec, p.logger.With(what, s.Key()))
 	}
 }
 

@@ -24,7 +24,7 @@ type Engine struct {
 func NewEngine(host *vmexec.Host, options lease.Options, jail Jail, log *slog.Logger) *Engine {
 	options.Cells, options.NoCells = jail.Cells, jail.NoCells
 	p := &platforms{base: host, open: vmexec.Open, logger: log, options: options}
-	return &Engine{hosts: p, source: p.source(jail)}
+	return &Engine{hosts: p, source: p.source(jail, "source")}
 }
 
 // Source returns where the machines of s come from, whose image is there. It never is a

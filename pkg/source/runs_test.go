@@ -158,6 +158,31 @@ func (s *slow) awaits(t *testing.T, minute int) {
 	}
 }
 
+// A source that is suspended makes no run, and none for that time later.
+func TestSuspended(t *testing.T) {
+	clock, s, dir := clocktesting.NewFakeClock(begin), newSink(), t.TempDir()
+	c := testConfig(t, dir, two, s, clock)
+	c.Suspended = true
+	dealt(t, c, 0)
+	a, stop := start(t, c)
+	for range 3 {
+		tick(t, clock, time.Minute)
+	}
+	until(t, a, "waiting", func(st Stats) bool { return st.NextRun.Equal(begin.Add(4 * time.Minute)) })
+	stop()
+	c = testConfig(t, dir, two, s, clock)
+	a, stop = start(t, c)
+	tick(t, clock, time.Minute)
+	s.wait(t, 2)
+	stop()
+	if got, want := s.ids(), []string{idOf(4, 1), idOf(4, 2)}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
+	}
+	if st := a.Stats(); st.Missed != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestForbid(t *testing.T) {
 	clock, s, p := clocktesting.NewFakeClock(begin), newSink(), newSlow()
 	c := testConfig(t, t.TempDir(), nil, s, clock)

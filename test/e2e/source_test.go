@@ -90,7 +90,10 @@ func (c *collector) wait(t *testing.T, n int) {
 func sourceManifest(t *testing.T, program string, more ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "source.yaml")
-	text := "apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat, namespace: ns}\nspec:\n  isolation: VM\n"
+	text := "apiVersion: sources.kontain.dev/v1alpha1\nkind: KontainSource\nmetadata: {name: beat, namespace: ns}\nspec:\n"
+	if !slices.Contains(more, "isolation: Process") {
+		text += "  isolation: VM\n"
+	}
 	if program != "" {
 		text += fmt.Sprintf("  program: %q\n", program)
 	}
@@ -178,6 +181,92 @@ func TestSourceKilled(t *testing.T) {
 	}
 	if len(ids) < 7 {
 		t.Errorf("%d events, want at least 7", len(ids))
+	}
+}
+
+// What a program that runs on has written, and the adapter has on disk, comes in its order
+// whenever the adapter is killed or asked to end, and while the sink is down.
+func TestSourceRunsOn(t *testing.T) {
+	needKVM(t)
+	t.Parallel()
+	c, state := newCollector(t), t.TempDir()
+	file := sourceManifest(t, guest, "continuous: true", `args: ["ticks"]`, "sink: {uri: "+c.URL+"}")
+	args := []string{"-f", file, "--state-dir", state, "--log-level", "debug"}
+	for n := 1; n <= 4; n++ {
+		c.setDown(false)
+		cmd, _, _ := runSource(t, args...)
+		c.wait(t, len(c.events())+30)
+		if n == 2 || n == 3 { // until something waits
+			c.setDown(true)
+			for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+				if files, _ := filepath.Glob(filepath.Join(state, "ns.beat", "run-*.json")); len(files) > 10 {
+					break
+				} else if time.Now().After(end) {
+					t.Fatal("nothing waits for the sink that is down")
+				}
+			}
+		}
+		signal := unix.SIGKILL
+		if n%2 == 0 {
+			signal = unix.SIGTERM
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); signal == unix.SIGTERM && err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	}
+	last, starts := map[string]int{}, []string{}
+	for _, e := range c.events() {
+		at := strings.LastIndexByte(e.ID(), '.')
+		start, number := e.ID()[:at], 0
+		if _, err := fmt.Sscanf(string(e.Data()), "tick %d", &number); err != nil || e.ID()[at+1:] != fmt.Sprint(number) {
+			t.Fatalf("event %v", e)
+		}
+		switch before, known := last[start]; {
+		case !known && number == 1:
+			starts = append(starts, start)
+		case number > before+1, start != starts[len(starts)-1]:
+			t.Fatalf("%s came after %d", e.ID(), before)
+		}
+		last[start] = max(last[start], number)
+	}
+	if len(starts) != 4 {
+		t.Errorf("events of %d starts came, want 4: %v", len(starts), last)
+	}
+}
+
+// A source may run an image, and says on which level its worker processes are jailed.
+func TestSourceImage(t *testing.T) {
+	needKVM(t)
+	t.Parallel()
+	c, dir := newCollector(t), t.TempDir()
+	program, err := os.ReadFile(guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "guest"), program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := sourceManifest(t, "", "image: dir:"+dir, `command: ["/guest"]`, "args: [count]", "once: true", "state: {}", "isolation: Process")
+	args := []string{"-f", file, "--sink", c.URL, "--once", "--jail", "1", "--state-dir", t.TempDir(), "--snapshot-dir", privateDir(t), "--image-dir", privateDir(t)}
+	for n := 1; n <= 2; n++ {
+		cmd, _, stderr := runSource(t, args...)
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(stderr.String(), "image=dir:"+dir) {
+			t.Errorf("the log does not name the image: %s", stderr)
+		}
+		got := c.events()
+		if len(got) != 2*n || string(got[2*n-1].Data()) != fmt.Sprint(n) {
+			t.Errorf("after run %d: %v", n, got)
+		}
+	}
+	cmd, _, stderr := runSource(t, append(args, "--worker", "off")...)
+	if err := cmd.Wait(); err == nil || !strings.Contains(stderr.String(), "there are no worker processes with --worker off") {
+		t.Errorf("--jail 1 --worker off: %v, %s", err, stderr)
 	}
 }
 

@@ -50,8 +50,10 @@ func (m *Maker) Make(ctx context.Context, spec *v1alpha1.KontainSourceSpec, func
 		function.Queue.Concurrency = v1alpha1.MaxConcurrentRuns
 	}
 	if spec.Continuous {
-		// It is started seldom, and runs as long as it likes.
-		function.Streams, function.Snapshot, function.Disk, function.Limits.Wall = source.StreamDescriptors(), false, false, 0
+		// It is started seldom, so that nothing is prepared for that, and runs as long as it
+		// likes.
+		function.Streams, function.Snapshot, function.Disk = source.StreamDescriptors(), false, false
+		function.Limits.Wall, function.IdleTime = 0, 0
 	}
 	image, err := function.Fetch(ctx, m.Images)
 	if err != nil {

@@ -86,6 +86,11 @@ func main() {
 		}
 	case "count": // its runs, in the state file; each writes two events
 		count()
+	case "ticks": // a line now and then, without end
+		for n := 1; ; n++ {
+			fmt.Println("tick", n)
+			time.Sleep(5 * time.Millisecond)
+		}
 	case "events": // so many, each in a line
 		n, err := strconv.Atoi(arg(2))
 		if err != nil {
