@@ -1,8 +1,8 @@
 // Copyright 2026 The Kontain Eventing Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command controller writes the status of KontainSinks and makes the receivers of
-// those that have one of their own.
+// Command controller writes the status of KontainSinks and KontainSources, and makes the
+// receivers of those sinks that have one of their own.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 
+	"knative.dev/eventing/pkg/auth"
 	filteredfactory "knative.dev/pkg/client/injection/kube/informers/factory/filtered"
 	"knative.dev/pkg/injection"
 	"knative.dev/pkg/injection/sharedmain"
@@ -19,6 +20,7 @@ import (
 	"kontain.dev/eventing/pkg/install"
 	"kontain.dev/eventing/pkg/install/onesecret"
 	"kontain.dev/eventing/pkg/reconciler/kontainsink"
+	"kontain.dev/eventing/pkg/reconciler/kontainsource"
 )
 
 const component = "kontain-controller"
@@ -26,9 +28,9 @@ const component = "kontain-controller"
 func init() { onesecret.Watch(install.ReceiverTLSSecretName) }
 
 func main() {
-	ctx := filteredfactory.WithSelectors(signals.NewContext(), install.ReceiverSelector)
+	ctx := filteredfactory.WithSelectors(signals.NewContext(), install.ReceiverSelector, install.SourceSelector, auth.OIDCLabelSelector)
 	ctx = probes(ctx)
-	sharedmain.MainWithContext(ctx, component, kontainsink.NewController)
+	sharedmain.MainWithContext(ctx, component, kontainsink.NewController, kontainsource.NewController)
 }
 
 // probes serves the probes on the port of PROBES_PORT, where it is set: Knative's

@@ -19,6 +19,7 @@ import (
 	// The container has no certificates of its own; registries are asked over HTTPS.
 	_ "golang.org/x/crypto/x509roots/fallback"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	corev1 "k8s.io/api/core/v1"
@@ -122,12 +123,16 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	secrets := cluster.PullSecrets(install.PullSecretsDir)
-	images, kept, err := f.stores(secrets, dedicated, administrator, log)
+	var keychain authn.Keychain
+	if dedicated {
+		keychain = secrets
+	}
+	images, kept, err := f.Stores(keychain, administrator, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	worker, jail, free, err := f.workers(log)
+	worker, jail, free, err := f.Workers(log)
 	if err != nil {
 		return err
 	}
@@ -173,7 +178,7 @@ func run(ctx context.Context) (err error) {
 		Listen: f.listen, ListenTLS: f.listenTLS, TLS: tls, Wrap: cluster.Transport(features.Load),
 		Metrics: telemetry.metrics, ListenMetrics: f.metrics,
 		ListenProbes: f.listenStatus, Probes: sinkstatus.Handler(origin.Status),
-		Host: host, Worker: worker, Jail: jail, Memory: uint64(f.memory), Snapshots: kept, Images: images,
+		Host: host, Worker: worker, Jail: jail, Memory: uint64(f.Memory), Snapshots: kept, Images: images,
 		NoEgress: !dedicated,
 		Receiver: receiver.Options{
 			MaxBody:    int64(f.maxBody),

@@ -51,6 +51,7 @@ var components = []component{
 	{"controller", [][2]string{{"controller", "./cmd/controller"}}},
 	{"webhook", [][2]string{{"webhook", "./cmd/webhook"}}},
 	{"receiver", [][2]string{{"receiver", "./cmd/receiver"}, {"kontain-worker", "./cmd/worker"}}},
+	{"source", [][2]string{{"source", "./cmd/source"}, {"kontain-worker", "./cmd/worker"}}},
 }
 
 func main() {

@@ -106,9 +106,20 @@ func TestRoles(t *testing.T) {
 			"sinks.kontain.dev/kontainsinks: list watch",
 			"eventing.knative.dev/eventpolicies: list watch",
 		},
+		"ClusterRole kontain-source": {
+			"sources.kontain.dev/kontainsources: list watch",
+			"sources.kontain.dev/kontainsourcestates: get create update",
+			"/events: create patch",
+			"/serviceaccounts/token: create", // the ValidatingAdmissionPolicy kontain-source-tokens narrows it
+		},
+		"Role kontain-source": {
+			"/configmaps: get list watch",
+			"coordination.k8s.io/leases: get create update",
+		},
+		"ClusterRole kontainsources-source-observer":    {"sources.kontain.dev/kontainsources: get list watch"},
 		"ClusterRole kontainsinks-addressable-resolver": {"sinks.kontain.dev/kontainsinks,kontainsinks/status: get list watch"},
-		"ClusterRole kontain-namespaced-edit":           {"sinks.kontain.dev/kontainsinks: get list watch create update patch delete deletecollection"},
-		"ClusterRole kontain-namespaced-view":           {"sinks.kontain.dev/kontainsinks,kontainsinks/status: get list watch"},
+		"ClusterRole kontain-namespaced-edit":           {"sinks.kontain.dev/kontainsinks: get list watch create update patch delete deletecollection", "sources.kontain.dev/kontainsources: get list watch create update patch delete deletecollection"},
+		"ClusterRole kontain-namespaced-view":           {"sinks.kontain.dev/kontainsinks,kontainsinks/status: get list watch", "sources.kontain.dev/kontainsources,kontainsources/status: get list watch"},
 	}
 	got := map[string][]string{}
 	add := func(kind, name string, rules []rbacv1.PolicyRule) {
@@ -162,7 +173,7 @@ func TestInstalled(t *testing.T) {
 		}
 	}
 	slices.Sort(deployments)
-	if diff := cmp.Diff([]string{"kontain-controller", ReceiverName, "kontain-webhook"}, deployments); diff != "" {
+	if diff := cmp.Diff([]string{"kontain-controller", ReceiverName, SourceName, "kontain-webhook"}, deployments); diff != "" {
 		t.Errorf("deployments (-want +got):\n%s", diff)
 	}
 }

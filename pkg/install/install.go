@@ -29,6 +29,9 @@ const (
 	// ReceiverTLSSecretName is the Secret, in the system namespace, with the
 	// shared receiver's certificate: keys tls.crt, tls.key and ca.crt.
 	ReceiverTLSSecretName = "kontain-receiver-server-tls"
+	// SourceName is the name of the source adapter's Deployment and ServiceAccount, in
+	// the system namespace.
+	SourceName = "kontain-source"
 	// DedicatedClusterRoleName is the ClusterRole of dedicated receivers, bound
 	// in the namespace of their sink.
 	DedicatedClusterRoleName = "kontain-receiver-dedicated"
@@ -45,6 +48,12 @@ const (
 
 // ReceiverSelector selects what belongs to receivers, shared and dedicated.
 const ReceiverSelector = NameLabel + "=" + ReceiverName
+
+// SourceSelector selects what belongs to the source adapter.
+const SourceSelector = NameLabel + "=" + SourceName
+
+// SourceProbesPort is the port of the source adapter's container for probes.
+const SourceProbesPort = 8081
 
 // Ports of a receiver's container, and the names of the Service's ports that lead
 // to them. The port of its status endpoint is in package sinkstatus.

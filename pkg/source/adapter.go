@@ -113,7 +113,8 @@ type Stats struct {
 	NextRun     time.Time `json:"nextRun,omitzero"`  // when one is due
 	LastError   string    `json:"lastError,omitempty"`
 	RunError    string    `json:"runError,omitempty"`  // of the last run that failed
-	LostError   string    `json:"lostError,omitempty"` // of the last event that was lost
+	LastLost    time.Time `json:"lastLost,omitzero"`   // when an event was lost
+	LostError   string    `json:"lostError,omitempty"` // of that event
 }
 
 // Adapter runs one source.
@@ -168,7 +169,10 @@ func (a *Adapter) failed(began time.Time, err error, log *slog.Logger) {
 
 // lost notes that an event was lost.
 func (a *Adapter) lost(err error) {
-	a.count(func(s *Stats) { s.Lost++; s.LostError, s.LastError = err.Error(), err.Error() })
+	a.count(func(s *Stats) {
+		s.Lost++
+		s.LastLost, s.LostError, s.LastError = a.config.Clock.Now(), err.Error(), err.Error()
+	})
 }
 
 // signal wakes the one who waits for c.

@@ -509,31 +509,39 @@ func (o *Origin) missingSecrets(k *v1alpha1.KontainSink) string {
 
 // platform returns what a sink runs on, or why it does not run.
 func (o *Origin) platform(k *v1alpha1.KontainSink) (vmexec.Kind, *refusal) {
-	allowed := o.config.AllowPtrace != nil && o.config.AllowPtrace()
-	noKVM := func(more string) *refusal {
-		return &refusal{sinkstatus.ReasonNoKVM, fmt.Sprintf("there is no KVM where the receiver runs: %v; %s", o.config.NoKVM, more)}
+	kind, reason, message := Platform(k.Spec.Platform, o.config.NoKVM, o.config.AllowPtrace != nil && o.config.AllowPtrace())
+	if reason != "" {
+		return "", &refusal{reason, message}
 	}
-	const orElse = "give its pods /dev/kvm, or set allow-ptrace: enabled in the ConfigMap config-kontain, which isolates programs as processes are"
-	switch k.Spec.Platform {
+	return kind, nil
+}
+
+// Platform returns what a program that asks for a platform runs on in a cluster, or reason
+// and message of why it does not. noKVM is why there is no KVM; nil where there is.
+func Platform(asked v1alpha1.Platform, noKVM error, allowPtrace bool) (kind vmexec.Kind, reason, message string) {
+	without := func(more string) (vmexec.Kind, string, string) {
+		return "", sinkstatus.ReasonNoKVM, fmt.Sprintf("there is no KVM where its machines would run: %v; %s", noKVM, more)
+	}
+	switch asked {
 	case v1alpha1.PlatformAuto:
 		switch {
-		case o.config.NoKVM == nil:
-			return vmexec.KVM, nil
-		case allowed:
-			return vmexec.Ptrace, nil
+		case noKVM == nil:
+			return vmexec.KVM, "", ""
+		case allowPtrace:
+			return vmexec.Ptrace, "", ""
 		}
-		return "", noKVM(orElse)
+		return without("give its pods /dev/kvm, or set allow-ptrace: enabled in the ConfigMap config-kontain, which isolates programs as processes are")
 	case v1alpha1.PlatformKVM:
-		if o.config.NoKVM != nil {
-			return "", noKVM("give its pods /dev/kvm")
+		if noKVM != nil {
+			return without("give its pods /dev/kvm")
 		}
-		return vmexec.KVM, nil
+		return vmexec.KVM, "", ""
 	case v1alpha1.PlatformPtrace:
-		if !allowed {
-			return "", &refusal{sinkstatus.ReasonPlatformNotAllowed, "the administrator allows no platform but KVM: write platform: Auto, or set allow-ptrace: enabled in the ConfigMap config-kontain"}
+		if !allowPtrace {
+			return "", sinkstatus.ReasonPlatformNotAllowed, "the administrator allows no platform but KVM: write platform: Auto, or set allow-ptrace: enabled in the ConfigMap config-kontain"
 		}
-		return vmexec.Ptrace, nil
+		return vmexec.Ptrace, "", ""
 	case v1alpha1.PlatformKM:
 	}
-	return "", &refusal{sinkstatus.ReasonInvalid, fmt.Sprintf("platform %s is not for clusters; write platform: Auto", k.Spec.Platform)}
+	return "", sinkstatus.ReasonInvalid, fmt.Sprintf("platform %s is not for clusters; write platform: Auto", asked)
 }

@@ -436,7 +436,7 @@ func TestPlatform(t *testing.T) {
 	}
 	allow.Store(false)
 	h.origin.Changed()
-	h.awaitAnswer("/ns/auto", 503, "there is no KVM where the receiver runs")
+	h.awaitAnswer("/ns/auto", 503, "there is no KVM where its machines would run")
 	h.awaitAnswer("/ns/ptrace", 503, "allows no platform but KVM")
 }
 

@@ -29,6 +29,7 @@ var images = map[string][]string{
 	"controller": nil,
 	"webhook":    nil,
 	"receiver":   {"kontain-worker"},
+	"source":     {"kontain-worker"},
 }
 
 // packages of the programs, where the name of the file is not that of the folder.
