@@ -150,10 +150,10 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, free()) }()
 	if f.Memory == 0 {
-		f.Memory = podflags.Quantity(server.DefaultMemory()) //nolint:gosec // It is that of this machine.
+		f.Memory = podflags.Quantity(server.DefaultMemory())
 	}
 	engine := server.NewEngine(host, lease.Options{
-		Memory: lease.NewMemory(uint64(f.Memory)), //nolint:gosec // It is more than 0.
+		Memory: lease.NewMemory(uint64(f.Memory)),
 		Worker: worker, Store: kept, NoEgress: true,
 	}, jail, log)
 	defer func() { err = errors.Join(err, engine.Close()) }()

@@ -148,11 +148,11 @@ func (l *life) historyNow() v1alpha1.History {
 		return h
 	}
 	s := l.stats()
-	h.Runs += int64(s.Runs)     //nolint:gosec // So many there never are.
-	h.Failed += int64(s.Failed) //nolint:gosec // As above.
-	h.Missed += int64(s.Missed) //nolint:gosec // As above.
-	h.Sent += int64(s.Sent)     //nolint:gosec // As above.
-	h.Lost += int64(s.Lost)     //nolint:gosec // As above.
+	h.Runs += int64(s.Runs)
+	h.Failed += int64(s.Failed)
+	h.Missed += int64(s.Missed)
+	h.Sent += int64(s.Sent)
+	h.Lost += int64(s.Lost)
 	h.Waiting = int64(s.Waiting)
 	for _, t := range []struct {
 		to   **metav1.Time
