@@ -21,7 +21,7 @@ BIN := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X kontain.dev/eventing/pkg/cli.Version=$(VERSION)
 
-GO_SAMPLES := uppercase-go faulty jobsink-go http-go lambda-go openwhisk-go fetch-go heartbeat-go feed-go sensor-go
+GO_SAMPLES := uppercase-go faulty jobsink-go http-go cloudevents-go lambda-go openwhisk-go fetch-go heartbeat-go feed-go sensor-go
 C_SAMPLES := wordcount-c audit-c
 
 # Arguments of `make run` and `make bench`, for example ARGS=--once.

@@ -40,10 +40,10 @@ if ! "$kontain" doctor >bin/doctor.txt 2>&1; then
 fi
 tail -n 1 bin/doctor.txt
 
-# The images of the samples in Python and Node: made when they are not there, or old.
+# The images of the samples in Python, Node and shell: made when they are not there, or old.
 export KONTAIN_IMAGE_DIR=${KONTAIN_IMAGE_DIR:-$PWD/bin/images}
 old=()
-for sample in http-python lambda-python http-node; do
+for sample in http-python cloudevents-python lambda-python lambda-shell http-node; do
 	if [[ ! -e bin/samples/$sample/index.json || -n $(find "samples/$sample" -newer "bin/samples/$sample/index.json" -print -quit) ]]; then
 		old+=("$sample")
 	fi
@@ -165,13 +165,18 @@ quoted() {
 
 demo uppercase-go '{"text":"hello from a virtual machine"}' 200 'HELLO FROM A VIRTUAL MACHINE'
 demo jobsink-go '{"values":[3,4,8]}' 200 '"mean":5'
-demo http-go '{"name":"you"}' 200 '"request":1'
-demo http-go '{"name":"you"}' 200 '"request":1'
+demo http-go '{"name":"you"}' 200 '"in_file":1,"request":1'
+demo http-go '{"name":"you"}' 200 '"in_file":1,"request":1'
 demo http-go '{}' 422 'status 400'
 demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'
 demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'
 demo http-node '{"name":"you"}' 200 '"request":1,"in_file":1'
 demo http-node '{"name":"you"}' 200 '"request":1,"in_file":1'
+demo cloudevents-go '{"name":"you"}' 200 '"event":1,"in_file":1'
+demo cloudevents-go '{"name":"you"}' 200 '"event":1,"in_file":1'
+demo cloudevents-python '{"name":"you"}' 200 '"event": 1, "in_file": 1'
+demo lambda-shell '{"text":"one two"}' 200 '"event":1,"in_file":1'
+demo lambda-shell '{"text":"one two"}' 200 '"event":1,"in_file":1'
 demo lambda-python '{"text":"one two three"}' 200 '"words": 3, "event": 1, "in_file": 1'
 demo lambda-go '{"items":[{"price":2.5,"count":4}]}' 200 '"sum":10'
 demo lambda-go '{"items":[]}' 502 'an order without items'

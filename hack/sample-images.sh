@@ -2,7 +2,7 @@
 # Copyright 2026 The Kontain Eventing Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes the images of the samples in Python and Node, as OCI layouts in bin/samples:
+# Makes the images of the samples in Python, Node and shell, as OCI layouts in bin/samples:
 #
 #   hack/sample-images.sh                      # with this machine's python3 and node
 #   hack/sample-images.sh --debian             # with Debian's packages, downloaded
@@ -21,7 +21,7 @@ if [[ ${1:-} == --debian ]]; then
 	shift
 fi
 samples=("$@")
-((${#samples[@]})) || samples=(http-python lambda-python http-node)
+((${#samples[@]})) || samples=(http-python cloudevents-python lambda-python lambda-shell http-node)
 kontain=bin/kontain
 if [[ ! -x $kontain ]]; then
 	echo "sample-images: $kontain is not there; run make build first" >&2
@@ -33,26 +33,29 @@ fi
 declare -A made
 base() {
 	[[ ${made[$1]:-} ]] && return
-	if [[ $debian ]]; then
+	if [[ $debian && $1 == shell ]]; then
+		hack/base-image.sh "dash curl sed" "localhost/sample-$1" /bin/sh || exit 1
+	elif [[ $debian ]]; then
 		hack/base-image.sh "$1" "localhost/sample-$1" || exit 1
 	else
-		command -v "$2" >/dev/null || return 1
-		"$kontain" image import --from-host "$2" -t "localhost/sample-$1" || exit 1
+		command -v "${@:2}" >/dev/null || return 1
+		"$kontain" image import --from-host "${@:2}" -t "localhost/sample-$1" || exit 1
 	fi
 	made[$1]=yes
 }
 
 for sample in "${samples[@]}"; do
 	case $sample in
-	*-python) language=python program=python3 ;;
-	*-node) language=node program=node ;;
+	*-python) language=python program=(python3) ;;
+	*-node) language=node program=(node) ;;
+	*-shell) language=shell program=(sh curl sed) ;;
 	*)
-		echo "sample-images: $sample needs no image (those that do: http-python, lambda-python, http-node)" >&2
+		echo "sample-images: $sample needs no image (those that do: http-python, cloudevents-python, lambda-python, lambda-shell, http-node)" >&2
 		exit 2
 		;;
 	esac
-	if ! base $language $program; then
-		echo "sample-images: $program is not installed: $sample is left out (--debian downloads it)"
+	if ! base $language "${program[@]}"; then
+		echo "sample-images: ${program[*]} is not installed: $sample is left out (--debian downloads it)"
 		continue
 	fi
 	rm -rf "bin/samples/$sample"
@@ -60,6 +63,6 @@ for sample in "${samples[@]}"; do
 		rm -rf "bin/samples/$sample"
 		# Modules are downloaded; without them the others still work.
 		echo "sample-images: $sample could not be built, and is left out" >&2
-		[[ $language == node ]] || exit 1
+		[[ $language == node || $sample == cloudevents-python ]] || exit 1
 	fi
 done

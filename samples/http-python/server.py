@@ -3,12 +3,14 @@
 """A micro service with Python's http.server, as for Knative Serving.
 
 Nothing in it knows of Kontain Eventing. It counts its requests in memory and in a file,
-to show that each event finds it as it was when it was ready.
+to show that each event finds it as it was when it was ready. Its random numbers would be
+the same in each copy, so it takes new ones when it is told that it is one.
 """
 
 import http.server
 import json
 import os
+import random
 
 COUNT_FILE = os.environ.get("TMPDIR", "/tmp") + "/count"
 
@@ -23,6 +25,10 @@ class Greeter(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         """Answers an event, a CloudEvent in binary mode, with another one."""
+        if self.path == "/restored":
+            random.seed()  # from the kernel, which gives each copy something else
+            self.answer(200)
+            return
         Greeter.requests += 1
         with open(COUNT_FILE, "a+", encoding="ascii") as file:
             file.write("x")
@@ -42,6 +48,7 @@ class Greeter(http.server.BaseHTTPRequestHandler):
                 "Ce-Id": self.headers.get("Ce-Id", "") + "-greeting",
                 "Ce-Source": "/samples/http-python",
                 "Ce-Type": "dev.kontain.greeting",
+                "Ce-Luckynumber": str(random.randrange(1 << 30)),
             },
         )
 

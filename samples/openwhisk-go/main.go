@@ -15,14 +15,38 @@ import (
 	"strings"
 )
 
-// greet is the action.
+var events int
+
+// greet is the action. It counts its events in memory and in a file.
 func greet(params map[string]any) (map[string]any, error) {
 	name, ok := params["name"].(string)
 	if !ok || name == "" {
 		return nil, errors.New("the parameter name is missing")
 	}
 	fmt.Println("greeting", name) // the action's log
-	return map[string]any{"greeting": "Hello, " + name + "!", "activation": os.Getenv("__OW_ACTIVATION_ID") != ""}, nil
+	inFile, err := countInFile()
+	if err != nil {
+		return nil, err
+	}
+	events++
+	return map[string]any{"greeting": "Hello, " + name + "!", "activation": os.Getenv("__OW_ACTIVATION_ID") != "", "event": events, "in_file": inFile}, nil
+}
+
+// countInFile returns how many events a file in /tmp has seen.
+func countInFile() (int64, error) {
+	f, err := os.OpenFile(os.TempDir()+"/count", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.WriteString("x"); err != nil {
+		return 0, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
 }
 
 func main() {
