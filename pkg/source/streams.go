@@ -6,6 +6,7 @@ package source
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,8 +26,8 @@ import (
 const (
 	// MaxLine is the most bytes of a line of a program that runs on.
 	MaxLine = 1 << 20
-	// lastWords is how long a program that runs on may take to end when it is asked to.
-	lastWords = 5 * time.Second
+	// LastWords is how long a program that runs on may take to end when it is asked to.
+	LastWords = 5 * time.Second
 	// mostLogLine is how much of a line of its log is taken.
 	mostLogLine = 4 << 10
 )
@@ -41,7 +42,9 @@ type Streams struct {
 	// Source is where the machine comes from. Its Spec has StreamDescriptors.
 	Source   lease.Source
 	Contract contract.Contract // stdio
-	Logger   *slog.Logger
+	// LastWords replaces the constant of that name; 0: it does not.
+	LastWords time.Duration
+	Logger    *slog.Logger
 }
 
 // Run implements Stream.
@@ -54,7 +57,7 @@ func (m *Streams) Run(ctx context.Context, e *event.Event, take func(line []byte
 	if err != nil {
 		return err
 	}
-	s := &streaming{log: m.Logger.With("run", e.ID()), take: take, asked: ctx}
+	s := &streaming{log: m.Logger.With("run", e.ID()), take: take, asked: ctx, patience: cmp.Or(m.LastWords, LastWords)}
 	// The machine outlives ctx for the program's last words.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -87,6 +90,8 @@ type streaming struct {
 	take  func([]byte) error
 	asked context.Context // the program is asked to end when it is done
 	end   context.CancelFunc
+	// patience is how long it is waited for when it ought to end.
+	patience time.Duration
 
 	err  error  // why the program was ended
 	rest []byte // a line without an end, when the program ended
@@ -97,7 +102,7 @@ type streaming struct {
 func (s *streaming) hold(_ context.Context, side *talk.Side) {
 	stop := context.AfterFunc(s.asked, func() {
 		side.Signal(int(unix.SIGTERM))
-		time.AfterFunc(lastWords, s.end)
+		time.AfterFunc(s.patience, s.end)
 	})
 	defer stop()
 	logged := make(chan struct{})
@@ -110,7 +115,7 @@ func (s *streaming) hold(_ context.Context, side *talk.Side) {
 		return
 	}
 	// It has ended, or is about to.
-	slow := time.AfterFunc(lastWords, s.end)
+	slow := time.AfterFunc(s.patience, s.end)
 	defer slow.Stop()
 	side.AwaitEnd()
 	<-logged

@@ -438,13 +438,18 @@ func (c *outsideConn) receive() bool {
 }
 
 // LastWords gives the host what programs that have ended had written to pipes of its, also
-// beyond what it has room for: at most talk.LastWords bytes of each.
+// beyond what it has room for: at most talk.LastWords bytes of each. It is not told that
+// no more comes: the machine has ended, which says more.
 func (st *Stack) LastWords() {
 	o := &st.outside
 	for _, id := range slices.Sorted(maps.Keys(o.conns)) {
-		if c := o.conns[id]; c.r != nil {
-			c.credit += talk.LastWords
-			c.receive()
+		c := o.conns[id]
+		if c.r == nil || c.inEnd {
+			continue
+		}
+		b := make([]byte, piece)
+		for n, errno := c.read(b); n > 0 && errno == abi.OK; n, errno = c.read(b) {
+			o.hear(talk.Message{Op: talk.Data, Conn: id, Data: b[:n]})
 		}
 	}
 }
