@@ -165,8 +165,8 @@ quoted() {
 
 demo uppercase-go '{"text":"hello from a virtual machine"}' 200 'HELLO FROM A VIRTUAL MACHINE'
 demo jobsink-go '{"values":[3,4,8]}' 200 '"mean":5'
-demo http-go '{"name":"you"}' 200 '"in_file":1,"request":1'
-demo http-go '{"name":"you"}' 200 '"in_file":1,"request":1'
+demo http-go '{"name":"you"}' 200 '"request":1'
+demo http-go '{"name":"you"}' 200 '"request":1'
 demo http-go '{}' 422 'status 400'
 demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'
 demo http-python '{"name":"you"}' 200 '"request": 1, "in_file": 1'

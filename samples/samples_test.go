@@ -94,7 +94,7 @@ var overHTTP = v1alpha1.Contract{Type: v1alpha1.ContractHTTP, HTTP: &v1alpha1.HT
 
 func TestHTTPGo(t *testing.T) {
 	counts(t, overHTTP, contracttest.BuildGo(t, "http-go"), nil,
-		answer{`{"name":"you"}`, 0, `{"greeting":"hello, you","in_file":1,"request":1}` + "\n"},
+		answer{`{"name":"you"}`, 0, `{"greeting":"hello, you","request":1}` + "\n"},
 		answer{`"x"`, 422, "status 400: the data of the event must be"})
 }
 
@@ -217,7 +217,7 @@ var overLambda = v1alpha1.Contract{Type: v1alpha1.ContractLambda}
 
 func TestLambdaGo(t *testing.T) {
 	counts(t, overLambda, contracttest.BuildGo(t, "lambda-go"), nil,
-		answer{`{"items":[{"price":2.5,"count":4},{"price":1,"count":2}]}`, 0, `{"order":"1","sum":12,"event":1,"in_file":1}`},
+		answer{`{"items":[{"price":2.5,"count":4},{"price":1,"count":2}]}`, 0, `{"order":"1","sum":12}`},
 		answer{`{"items":[]}`, 502, "an order without items"})
 }
 

@@ -3,8 +3,7 @@
 
 // Command http-go is a micro service as for Knative Serving: an HTTP server on $PORT
 // that is posted CloudEvents. Nothing in it knows of Kontain Eventing. It counts its
-// requests in memory and in a file, to show that each event finds it as it was when it was
-// ready.
+// requests in memory, to show that each event finds it as it was when it was ready.
 package main
 
 import (
@@ -27,17 +26,12 @@ func greet(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `the data of the event must be {"name": TEXT}`, http.StatusBadRequest)
 		return
 	}
-	inFile, err := countInFile()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Ce-Specversion", "1.0")
 	w.Header().Set("Ce-Id", r.Header.Get("Ce-Id")+"-greeting")
 	w.Header().Set("Ce-Source", "/samples/http-go")
 	w.Header().Set("Ce-Type", "dev.kontain.samples.greeting")
-	answer, err := json.Marshal(map[string]any{"greeting": "hello, " + data.Name, "request": count.Add(1), "in_file": inFile})
+	answer, err := json.Marshal(map[string]any{"greeting": "hello, " + data.Name, "request": count.Add(1)})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -45,23 +39,6 @@ func greet(w http.ResponseWriter, r *http.Request) {
 	if _, err := w.Write(append(answer, '\n')); err != nil {
 		log.Print(err)
 	}
-}
-
-// countInFile returns how many events a file in /tmp has seen.
-func countInFile() (int64, error) {
-	f, err := os.OpenFile(os.TempDir()+"/count", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }()
-	if _, err := f.WriteString("x"); err != nil {
-		return 0, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
 }
 
 func main() {

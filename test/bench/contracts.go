@@ -18,7 +18,7 @@ import (
 )
 
 // contractData is what the samples that are measured have an answer to.
-const contractData = `{"name":"you","items":[{"price":2.5,"count":4}]}`
+const contractData = `{"name":"you","items":[{"price":2.5,"count":4}],"item":"tea","quantity":24}`
 
 // service is a sample of a contract in one language.
 type service struct {
@@ -59,6 +59,8 @@ func (b *bench) services(ctx context.Context) ([]*service, error) {
 		script("Python", python, filepath.Join(samples, "http-python", "server.py"), "4 ms", pythonErr),
 		script("Node", node, filepath.Join(modules, "server.js"), "10 ms", nodeErr),
 		built("lambda", "lambda-go", ""),
+		built("openwhisk", "openwhisk-go", ""),
+		built("azure", filepath.Join("azure-go", "handler"), ""),
 	}, nil
 }
 
@@ -106,11 +108,7 @@ func (b *bench) contracts(ctx context.Context) (err error) {
 		measured = append(measured, s)
 		for _, tier := range tiers[1:] {
 			spec := s.spec()
-			contract := map[string]any{"type": s.contract}
-			if s.contract == "http" {
-				contract["http"] = map[string]any{"readiness": "/health/readiness"}
-			}
-			spec["contract"] = contract
+			spec["contract"] = s.terms()
 			if err := writeSink(manifests, s.sink(tier.name), spec, tier.spec); err != nil {
 				return err
 			}
@@ -184,6 +182,20 @@ func (b *bench) addWays(ways []*way) {
 			line.Wanted = s.wanted
 		}
 	}
+}
+
+// terms are the contract in the manifest.
+func (s *service) terms() map[string]any {
+	all := map[string]any{"type": s.contract}
+	switch s.contract {
+	case "http":
+		all["http"] = map[string]any{"readiness": "/health/readiness"}
+	case "openwhisk":
+		all["openwhisk"] = map[string]any{"protocol": "ActionLoop", "payload": "Data"}
+	case "azure":
+		all["azure"] = map[string]any{"function": "order", "binding": "order"}
+	}
+	return all
 }
 
 func (s *service) sink(tier string) string {
