@@ -109,8 +109,12 @@ func checkSource(ctx context.Context, u *unstructured.Unstructured) error {
 	if source.SpecUnchanged(ctx) {
 		return nil
 	}
-	if err := capability.CheckSourceInCluster(&source.Spec.FunctionSpec).ViaField("spec"); err != nil {
-		return err
+	errs := capability.CheckSourceInCluster(&source.Spec.FunctionSpec)
+	if limit := source.Spec.StateLimit(); limit > sourcesv1alpha1.MaxClusterStateBytes {
+		errs = errs.Also(apis.ErrGeneric(fmt.Sprintf("in a cluster a state file has at most %dKi", sourcesv1alpha1.MaxClusterStateBytes>>10), "state.limit"))
+	}
+	if errs != nil {
+		return errs.ViaField("spec")
 	}
 	return nil
 }

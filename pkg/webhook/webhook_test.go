@@ -182,6 +182,7 @@ func TestSourceValidation(t *testing.T) {
 		{"never", "{" + function + "}", []string{"got none", "spec.schedule"}},
 		{"egress", "{" + function + ", once: true, egress: ['a:1']}", []string{"spec.egress", "not available to sources in a cluster"}},
 		{"Secret", "{" + function + ", once: true, env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]}", []string{"spec.env[0].valueFrom"}},
+		{"state", "{" + function + ", once: true, state: {limit: 1Mi}}", []string{"spec.state.limit", "at most 128Ki"}},
 		{"pull secret", "{" + function + ", once: true, imagePullSecrets: [{name: a}]}", []string{"spec.imagePullSecrets"}},
 		{"program", "{" + strings.Replace(function, "image: a", "program: ./a", 1) + ", once: true}", []string{"in a cluster write image: spec.program"}},
 		{"no sink", "{" + strings.Replace(function, `sink: {uri: "http://x.example"}`, "once: true", 1) + "}", []string{"spec.sink"}},

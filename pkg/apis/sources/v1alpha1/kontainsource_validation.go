@@ -26,8 +26,10 @@ const (
 	MaxStartingDeadline = 24 * time.Hour
 	MaxAttributeBytes   = 1024
 	MaxStateBytes       = 1 << 20
-	MaxEventTypes       = 100
-	MaxConcurrentRuns   = 10
+	// MaxClusterStateBytes is the most in a cluster, where it is kept in an object.
+	MaxClusterStateBytes = 128 << 10
+	MaxEventTypes        = 100
+	MaxConcurrentRuns    = 10
 )
 
 // DefaultStateBytes is the limit of a state file that names none.
