@@ -85,6 +85,7 @@ func TestHostile(t *testing.T) {
 			"error-type": "the function failed: not JSON",
 			"twice":      `"first"`,
 			"unknown":    "404 ",
+			"expect":     `"expect"`,
 		} {
 			k := p.MustNew(t, sink(program, what))
 			for range 2 {

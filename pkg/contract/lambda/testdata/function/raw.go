@@ -62,6 +62,18 @@ func raw(what string) {
 	case "twice":
 		post("/invocation/"+id+"/response", `"first"`)
 		post("/invocation/"+id+"/response", `"second"`)
+	case "expect": // as curl does with what is large
+		client := http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
+		r, err := http.NewRequest(http.MethodPost, api+"/invocation/"+id+"/response", strings.NewReader(`"expect"`)) //nolint:gosec // the same
+		if err != nil {
+			log.Fatal(err)
+		}
+		r.Header.Set("Expect", "100-continue")
+		answer, err := client.Do(r) //nolint:gosec // the same
+		if err != nil {
+			log.Fatal(err)
+		}
+		_ = answer.Body.Close()
 	case "unknown":
 		said := post("/invocation/"+id+"/nothing", `1`)
 		post("/invocation/"+id+"/response", fmt.Sprintf("%q", said))
