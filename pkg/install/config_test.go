@@ -10,17 +10,23 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+	"knative.dev/eventing/pkg/auth"
 	"sigs.k8s.io/yaml"
+
+	"kontain.dev/eventing/pkg/apis/sources/v1alpha1"
 )
 
 // installed returns the objects of config/ of the kinds that client-go knows, read
@@ -178,5 +184,32 @@ func TestInstalled(t *testing.T) {
 	slices.Sort(deployments)
 	if diff := cmp.Diff([]string{"kontain-controller", ReceiverName, SourceName, "kontain-webhook"}, deployments); diff != "" {
 		t.Errorf("deployments (-want +got):\n%s", diff)
+	}
+}
+
+// TestTokenPolicy holds the policy that narrows the source adapter's tokens against the
+// names that Knative gives the service accounts of sources, however long these are.
+func TestTokenPolicy(t *testing.T) {
+	var names []*regexp.Regexp
+	for _, object := range installed(t) {
+		if p, ok := object.(*admissionregistrationv1.ValidatingAdmissionPolicy); ok {
+			for _, m := range regexp.MustCompile(`name\.matches\('([^']*)'\)`).FindAllStringSubmatch(p.Spec.Validations[0].Expression, -1) {
+				names = append(names, regexp.MustCompile(m[1]))
+			}
+		}
+	}
+	matches := func(name string) bool {
+		return slices.ContainsFunc(names, func(r *regexp.Regexp) bool { return r.MatchString(name) })
+	}
+	for n := 1; n <= 63; n++ {
+		name := auth.GetOIDCServiceAccountNameForResource(v1alpha1.SchemeGroupVersion.WithKind("KontainSource"), metav1.ObjectMeta{Name: strings.Repeat("x", n)})
+		if !matches(name) {
+			t.Errorf("a source with a name of %d bytes has no tokens, as %s", n, name)
+		}
+	}
+	for _, name := range []string{"default", "kontain-controller", "eventing-controller"} {
+		if matches(name) {
+			t.Errorf("the adapter has tokens of %s", name)
+		}
 	}
 }
