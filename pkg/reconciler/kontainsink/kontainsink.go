@@ -86,7 +86,7 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, sink *v1alpha1.KontainSi
 	if err != nil {
 		return fmt.Errorf("list receivers: %w", err)
 	}
-	none := fmt.Sprintf("No receiver runs: the Service %s/%s has no endpoints%s", namespace, name, r.whyNone(sink))
+	none := fmt.Sprintf("No receiver runs behind the Service %s/%s%s", namespace, name, r.whyNone(sink))
 	settled := observe(sink, none, ask(ctx, r.asker, receivers, sink))
 
 	// The address is there once events are handled, and from then on whatever

@@ -28,7 +28,7 @@ const (
 
 // observe writes what receivers answered into the conditions Addressable,
 // ImageResolved, SnapshotReady and Isolated, and says whether all is settled: no
-// later answer is expected to be another. none is what to say when there are no answers.
+// later answer is expected to be another. none is what to say when no receiver runs.
 func observe(sink *v1alpha1.KontainSink, none string, answers []answer) (settled bool) {
 	status := &sink.Status
 	fresh := status.ObservedGeneration == sink.Generation // what is in the status is about this generation
@@ -46,7 +46,9 @@ func observe(sink *v1alpha1.KontainSink, none string, answers []answer) (settled
 	var current []*sinkstatus.Status // about this generation
 	var failed error
 	missing := false // a receiver that takes events has not seen this generation
+	ready := false   // a receiver takes events
 	for _, a := range answers {
+		ready = ready || a.ready
 		switch {
 		case a.status != nil && a.status.Generation == sink.Generation:
 			current = append(current, a.status)
@@ -59,6 +61,9 @@ func observe(sink *v1alpha1.KontainSink, none string, answers []answer) (settled
 	if len(current) == 0 {
 		switch {
 		case wasServed: // The controller cannot ask, or receivers start anew.
+		case failed != nil && !missing && !ready:
+			// A pod has an address before its program runs, also one that cannot run.
+			status.MarkNotAddressable(reasonNoReceiver, "%s", none)
 		case failed != nil && !missing:
 			status.MarkAddressableUnknown(reasonUnreachable, "No receiver could be asked: %v", failed)
 		default:

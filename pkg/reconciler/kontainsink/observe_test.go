@@ -87,6 +87,7 @@ func TestObserve(t *testing.T) {
 	}{
 		{"no receiver", nil, nil, "False/NoReceiver Unknown/Pending Unknown/Pending Unknown/Pending", "", false},
 		{"not seen yet", nil, []answer{unknown}, "Unknown/Pending Unknown/Pending Unknown/Pending Unknown/Pending", "", false},
+		{"not ready and not reachable", nil, []answer{{err: errors.New("connection refused")}}, "False/NoReceiver Unknown/Pending Unknown/Pending Unknown/Pending", "", false},
 		{"not reachable", nil, []answer{down}, "Unknown/ReceiverUnreachable Unknown/Pending Unknown/Pending Unknown/Pending", "", false},
 		{"older generation seen", nil, []answer{ready(&sinkstatus.Status{Generation: 1, Ready: true})}, "Unknown/Pending Unknown/Pending Unknown/Pending Unknown/Pending", "", false},
 		{"resolved", nil, []answer{ready(waiting(imageA))}, "Unknown/Pending True/ Unknown/Pending Unknown/Pending", imageA, false},
