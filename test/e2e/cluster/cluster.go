@@ -75,8 +75,11 @@ type Cluster struct {
 	registry string // host:port
 	// privateRegistry is the same for those who have a password.
 	privateRegistry string
-	cancel          context.CancelFunc
-	daemons         []*daemon
+	// removed and restored are when what is installed was last taken away.
+	removed, restored time.Time
+
+	cancel  context.CancelFunc
+	daemons []*daemon
 }
 
 // Main is TestMain of tests that use a cluster: it builds what is missing,
@@ -92,7 +95,17 @@ func Main(m *testing.M, use func(*Cluster)) {
 				c.Diagnose(os.Stderr)
 			})
 		}
-		return m.Run()
+		code := m.Run()
+		refused, err := c.Refused()
+		if err != nil {
+			refused = append(refused, err.Error())
+		}
+		for _, r := range refused {
+			// Whatever works without it, the component asked for it.
+			fmt.Fprintln(os.Stderr, "cluster: the API server refused", r)
+			code = max(code, 1)
+		}
+		return code
 	})
 }
 

@@ -52,6 +52,10 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 	if err := os.WriteFile(tokens, []byte(admin+",admin,admin,system:masters\n"), 0o600); err != nil {
 		return err
 	}
+	policy := filepath.Join(pki, "audit.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
 	const etcd, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 	_, err = c.daemon("etcd", "--data-dir="+filepath.Join(c.Dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd,
@@ -63,6 +67,7 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 		"--bind-address=0.0.0.0", "--advertise-address="+sandbox.Gateway, "--secure-port=6443", "--cert-dir="+pki,
 		"--service-cluster-ip-range="+sandbox.Services, "--allow-privileged=true",
 		"--authorization-mode=RBAC", "--token-auth-file="+tokens,
+		"--audit-policy-file="+policy, "--audit-log-path="+c.auditLog(),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+key, "--service-account-signing-key-file="+key,
 		// Nothing here is as big as what these limits protect.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,10 +35,16 @@ var client = &http.Client{
 
 // Send posts an event and returns status code and body of the answer.
 func Send(ctx context.Context, url string, e Event) (int, string, error) {
+	return SendWith(ctx, client, nil, url, e)
+}
+
+// SendWith is Send by a client and with headers of the caller's own.
+func SendWith(ctx context.Context, client *http.Client, header http.Header, url string, e Event) (int, string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(e.Data))
 	if err != nil {
 		return 0, "", err
 	}
+	maps.Copy(req.Header, header)
 	e.header(req.Header)
 	resp, err := client.Do(req)
 	if err != nil {

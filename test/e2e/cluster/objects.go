@@ -158,6 +158,19 @@ func (c *Cluster) Get(ctx context.Context, apiVersion, kind, namespace, name str
 	return resource.Get(ctx, name, metav1.GetOptions{})
 }
 
+// List lists the objects of a kind that have labels; apiVersion is group/version.
+func (c *Cluster) List(ctx context.Context, apiVersion, kind, namespace, labels string) ([]unstructured.Unstructured, error) {
+	resource, err := c.resource(ctx, schema.FromAPIVersionAndKind(apiVersion, kind), namespace)
+	if err != nil {
+		return nil, err
+	}
+	list, err := resource.List(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
 // Delete deletes an object; apiVersion is group/version.
 func (c *Cluster) Delete(ctx context.Context, apiVersion, kind, namespace, name string) error {
 	resource, err := c.resource(ctx, schema.FromAPIVersionAndKind(apiVersion, kind), namespace)
