@@ -76,7 +76,7 @@ spec:
 	says := func(name, about string, parts ...string) {
 		t.Helper()
 		awaitObject(t, sinks, "KontainSink", ns, name, func(o *unstructured.Unstructured) error {
-			got := condition(o, about)
+			got := conditionOf(o, about)
 			for _, part := range parts {
 				if !strings.Contains(got, part) {
 					return fmt.Errorf("%s is %q and does not say %q", about, got, part)
@@ -220,7 +220,7 @@ metadata: {name: a, namespace: NAMESPACE}
 spec: {image: "registry.example/a:1", receiver: Dedicated}
 `)
 	awaitObject(t, sinks, "KontainSink", ns, "a", func(o *unstructured.Unstructured) error {
-		if got := condition(o, "Addressable"); !strings.Contains(got, "False NoReceiver") || !strings.Contains(got, "exceeded quota") {
+		if got := conditionOf(o, "Addressable"); !strings.Contains(got, "False NoReceiver") || !strings.Contains(got, "exceeded quota") {
 			return fmt.Errorf("Addressable is %q", got)
 		}
 		return nil
@@ -244,7 +244,7 @@ func steady(t *testing.T, namespace, name string) {
 		return errors.New("until the time is over")
 	})
 	if len(versions) > 2 {
-		t.Errorf("the status of a sink whose image cannot be had was written %d times: %s", len(versions)-1, condition(o, "ImageResolved"))
+		t.Errorf("the status of a sink whose image cannot be had was written %d times: %s", len(versions)-1, conditionOf(o, "ImageResolved"))
 	}
 }
 

@@ -112,8 +112,8 @@ func text(o *unstructured.Unstructured, path ...string) string {
 	return s
 }
 
-// condition is "STATUS REASON MESSAGE" of a condition.
-func condition(o *unstructured.Unstructured, name string) string {
+// conditionOf is "STATUS REASON MESSAGE" of a condition.
+func conditionOf(o *unstructured.Unstructured, name string) string {
 	all, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
 	if err != nil {
 		return err.Error()

@@ -202,8 +202,8 @@ func TestPodSecurity(t *testing.T) {
 	needSinks(t)
 	for folder, least := range map[string]map[string]string{ // pods that need less than restricted
 		"config": nil, "overlays/device-plugin": nil,
-		"overlays/privileged": {"kontain-receiver": "privileged"},
-		"overlays/daemonset":  {"kontain-receiver": "privileged"},
+		"overlays/privileged": {"kontain-receiver": "privileged", "kontain-source": "privileged"},
+		"overlays/daemonset":  {"kontain-receiver": "privileged", "kontain-source": "privileged"},
 	} {
 		objects, err := cluster.Decode(strings.NewReader(kubectl(t, "", "kustomize", filepath.Join(root, folder))))
 		if err != nil {

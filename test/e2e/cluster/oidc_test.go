@@ -167,8 +167,8 @@ func policies(t *testing.T, namespace string, want ...string) {
 				got = append(got, fmt.Sprint(p["name"]))
 			}
 		}
-		if strings.Join(got, " ") != strings.Join(want, " ") || !strings.HasPrefix(condition(o, "EventPoliciesReady"), "True") {
-			return fmt.Errorf("policies %v (%s), want %v", got, condition(o, "EventPoliciesReady"), want)
+		if strings.Join(got, " ") != strings.Join(want, " ") || !strings.HasPrefix(conditionOf(o, "EventPoliciesReady"), "True") {
+			return fmt.Errorf("policies %v (%s), want %v", got, conditionOf(o, "EventPoliciesReady"), want)
 		}
 		return nil
 	})
