@@ -60,7 +60,8 @@ type source struct {
 	last   time.Time
 	timer  *time.Timer // nil: it is asleep
 	closed bool
-	rest   *Stats // of when it was awake the last time; nil: never
+	dozing sync.WaitGroup // a doze gives up what there was
+	rest   *Stats         // of when it was awake the last time; nil: never
 }
 
 // Prepare wakes the source up, so that an event finds a machine.
@@ -128,6 +129,8 @@ func (s *source) doze() {
 		s.mu.Unlock()
 		return
 	}
+	s.dozing.Add(1)
+	defer s.dozing.Done()
 	if err := s.sleep(); err != nil { // which unlocks
 		s.log.Error("what an idle sink held was not closed", "error", err)
 	}
@@ -243,6 +246,7 @@ func (s *source) Close() error {
 	} else {
 		err = s.sleep() // which unlocks
 	}
+	s.dozing.Wait()
 	err = errors.Join(err, s.w.shelf.leave(s.item))
 	if s.broker != nil {
 		s.broker.Close()
