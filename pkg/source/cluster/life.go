@@ -37,7 +37,7 @@ const (
 	takenRetry = 20 * time.Second
 )
 
-// life is a source while it is run here.
+// life is a generation of a source while it is run here, or made ready to be.
 type life struct {
 	origin *Origin
 	source *v1alpha1.KontainSource // with its defaults
@@ -45,8 +45,11 @@ type life struct {
 	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
+	ready  *prepared // what it begins with; nil: that is made once the source is claimed
 
 	mu       sync.Mutex
+	before   *life           // runs until this one is ready
+	after    *life           // takes over once it is ready
 	journal  *object.Journal // nil while it is not claimed
 	adapter  *source.Adapter // nil while it does not run
 	found    findings        // what is not in the statistics of the adapter
@@ -59,18 +62,114 @@ type life struct {
 	sinkFail time.Time
 }
 
-// start runs a source until ctx is done.
-func (o *Origin) start(ctx context.Context, k *v1alpha1.KontainSource, print string) *life {
+// start runs a source until ctx is done; with before, once it is ready to: until then
+// that one runs on.
+func (o *Origin) start(ctx context.Context, k *v1alpha1.KontainSource, print string, before *life) *life {
 	l := &life{
-		origin: o, source: k, print: print, done: make(chan struct{}),
-		log: o.config.Logger.With("source", k.Namespace+"/"+k.Name),
+		origin: o, source: k, print: print, done: make(chan struct{}), before: before,
+		log:   o.config.Logger.With("source", k.Namespace+"/"+k.Name),
+		found: unknown,
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(l.done)
-		l.run(ctx)
+		if before == nil || l.takeOver(ctx, before) {
+			l.run(ctx)
+			l.ready.close(l.log) // it may never have begun
+		}
 	}()
 	return l
+}
+
+// takeOver makes the source ready and ends the generation before, which runs until then.
+// It says whether there is something to be run.
+func (l *life) takeOver(ctx context.Context, before *life) bool {
+	before.tick()
+	var p *prepared
+	for wait := firstRetry; ; wait = min(2*wait, mostRetry) {
+		var err error
+		if p, err = l.prepare(ctx); err == nil {
+			break
+		}
+		if refused := (*refusal)(nil); errors.As(err, &refused) {
+			break // run finds the same, and says so
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		l.notRun(err, wait)
+		if !sleep(ctx, wait) {
+			return false
+		}
+	}
+	if !l.origin.succeeds(ctx, l, before) {
+		p.close(l.log)
+		return false
+	}
+	before.cancel()
+	<-before.done
+	l.mu.Lock()
+	l.before = nil
+	l.mu.Unlock()
+	l.ready = p
+	return true
+}
+
+// succeeds puts a life in the place of the one before, if that is still there.
+func (o *Origin) succeeds(ctx context.Context, l, before *life) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := keyOf(l.source)
+	if ctx.Err() != nil || o.lives[key] != before {
+		return false
+	}
+	o.lives[key] = l
+	return true
+}
+
+// heir returns who takes over; nil: nobody.
+func (l *life) heir() *life {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.after
+}
+
+func (l *life) setHeir(after *life) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after = after
+}
+
+// runs says whether the program is there.
+func (l *life) runs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.adapter != nil
+}
+
+// quit tells the life, and who would take it over, to end.
+func (l *life) quit() {
+	l.cancel()
+	if after := l.heir(); after != nil {
+		after.cancel()
+	}
+}
+
+// end ends them; it returns once they are.
+func (l *life) end() {
+	l.quit()
+	if after := l.heir(); after != nil {
+		<-after.done
+	}
+	<-l.done
+}
+
+// notRun tells why a source does not run.
+func (l *life) notRun(err error, wait time.Duration) {
+	l.log.Error("the source is stopped", "error", err, "next", wait)
+	if !errors.Is(err, object.ErrTaken) && !errors.Is(err, object.ErrGone) {
+		l.origin.config.Events.Event(l.source, corev1.EventTypeWarning, "NotRun", clip(err.Error()))
+	}
 }
 
 // run runs the source, again and again should that fail.
@@ -87,10 +186,7 @@ func (l *life) run(ctx context.Context) {
 		if errors.Is(err, object.ErrTaken) {
 			wait = takenRetry
 		}
-		l.log.Error("the source is stopped", "error", err, "next", wait)
-		if !errors.Is(err, object.ErrTaken) && !errors.Is(err, object.ErrGone) {
-			l.origin.config.Events.Event(l.source, corev1.EventTypeWarning, "NotRun", clip(err.Error()))
-		}
+		l.notRun(err, wait)
 		if !sleep(ctx, wait) {
 			return
 		}
@@ -148,40 +244,22 @@ func (l *life) try(ctx context.Context) (err error) {
 
 // runClaimed runs a source whose journal is there.
 func (l *life) runClaimed(ctx context.Context, j *object.Journal) error {
-	k := l.source
-	if err := k.Validate(ctx); err != nil {
-		// The webhook has refused what is wrong, unless it was not there.
-		return l.refuse(ctx, sinkstatus.ReasonInvalid, err.Error())
-	}
-	kind, reason, message := l.origin.platform(k)
-	if reason != "" {
-		return l.refuse(ctx, reason, message)
-	}
-	sender, err := l.sender()
-	if err != nil {
-		return l.refuse(ctx, sinkstatus.ReasonInvalid, err.Error())
-	}
-	defer sender.Close()
-	config, err := source.FromKontainSource(k)
-	if err != nil {
-		return l.refuse(ctx, sinkstatus.ReasonInvalid, err.Error())
-	}
-	function := server.FromManifest(manifest.Source{KontainSource: k}.Function())
-	function.Scope, function.Platform = k.Namespace, kind
-	maker := programs.Maker{Images: images{l}, Machines: l.origin.config.Machines}
-	program, err := maker.Make(ctx, &k.Spec, function, &config, l.log)
-	if err != nil {
-		return l.fail(ctx, err)
-	}
-	defer func() {
-		if err := program.Close(); err != nil {
-			l.log.Error("machines not closed", "error", err)
+	p := l.ready
+	l.ready = nil
+	if p == nil {
+		var err error
+		if p, err = l.prepare(ctx); err != nil {
+			if refused := (*refusal)(nil); errors.As(err, &refused) {
+				return l.refuse(ctx, refused)
+			}
+			return err
 		}
-	}()
-	config.Journal, config.Sender, config.Logger = j, sender, l.log
-	adapter := source.New(config)
-	l.running(adapter, kind)
-	l.log.Info("source", "sink", k.Status.SinkURI, "image", program.Image, "waiting", adapter.Stats().Waiting)
+	}
+	defer p.close(l.log)
+	p.config.Journal = j
+	adapter := source.New(p.config)
+	l.running(adapter, p.kind)
+	l.log.Info("source", "sink", l.source.Status.SinkURI, "image", p.program.Image, "waiting", adapter.Stats().Waiting)
 	if err := adapter.Run(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -192,25 +270,74 @@ func (l *life) runClaimed(ctx context.Context, j *object.Journal) error {
 	return nil
 }
 
-// refuse says why a source is not run, until something changes.
-func (l *life) refuse(ctx context.Context, reason, message string) error {
-	l.log.Warn("the source is not run", "reason", reason, "message", message)
-	l.find(func(f *findings) {
-		f.scheduled = v1alpha1.Finding{Status: v1alpha1.FindingFalse, Reason: reason, Message: clip(message)}
-	})
-	<-ctx.Done()
-	return nil
+// prepared is what a source runs with.
+type prepared struct {
+	kind    vmexec.Kind
+	sender  *deliver.Sender
+	program *programs.Program
+	config  source.Config // without a journal
 }
 
-// fail says that a source could not be started.
-func (l *life) fail(ctx context.Context, err error) error {
+// close frees it; nil has nothing.
+func (p *prepared) close(log *slog.Logger) {
+	if p == nil {
+		return
+	}
+	p.sender.Close()
+	if err := p.program.Close(); err != nil {
+		log.Error("machines not closed", "error", err)
+	}
+}
+
+// prepare makes all ready that a source runs with, and waits for its image. The error is
+// a *refusal when that has no hope until something changes.
+func (l *life) prepare(ctx context.Context) (_ *prepared, err error) {
+	k, p := l.source, &prepared{}
+	if err := k.Validate(ctx); err != nil {
+		// The webhook has refused what is wrong, unless it was not there.
+		return nil, &refusal{sinkstatus.ReasonInvalid, err.Error()}
+	}
+	kind, reason, message := l.origin.platform(k)
+	if reason != "" {
+		return nil, &refusal{reason, message}
+	}
+	p.kind = kind
+	if p.config, err = source.FromKontainSource(k); err != nil {
+		return nil, &refusal{sinkstatus.ReasonInvalid, err.Error()}
+	}
+	if p.sender, err = l.sender(); err != nil {
+		return nil, &refusal{sinkstatus.ReasonInvalid, err.Error()}
+	}
+	p.config.Sender, p.config.Logger = p.sender, l.log
+	function := server.FromManifest(manifest.Source{KontainSource: k}.Function())
+	function.Scope, function.Platform = k.Namespace, kind
+	maker := programs.Maker{Images: images{l}, Machines: l.origin.config.Machines}
+	if p.program, err = maker.Make(ctx, &k.Spec, function, &p.config, l.log); err == nil {
+		return p, nil
+	}
+	p.sender.Close()
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	l.find(func(f *findings) {
 		f.scheduled = v1alpha1.Finding{Status: v1alpha1.FindingFalse, Reason: "ProgramNotReady", Message: clip(err.Error())}
 	})
-	return err
+	return nil, err
+}
+
+// refusal is why a source is not run until something changes.
+type refusal struct{ reason, message string }
+
+func (r *refusal) Error() string { return r.reason + ": " + r.message }
+
+// refuse says why a source is not run, until something changes.
+func (l *life) refuse(ctx context.Context, r *refusal) error {
+	l.log.Warn("the source is not run", "reason", r.reason, "message", r.message)
+	l.find(func(f *findings) {
+		f.scheduled = v1alpha1.Finding{Status: v1alpha1.FindingFalse, Reason: r.reason, Message: clip(r.message)}
+	})
+	<-ctx.Done()
+	return nil
 }
 
 // images gets the image of one source: the one that this generation was begun with, or
@@ -240,10 +367,11 @@ func (l images) Get(ctx context.Context, r image.Request) (*image.Image, error) 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		pending := "the image is not there yet" + l.meanwhile()
 		l.log.Warn("the image is not to be had", "image", r.Ref, "error", err, "next", wait)
 		l.find(func(f *findings) {
 			f.resolved = v1alpha1.Finding{Status: v1alpha1.FindingFalse, Reason: sinkstatus.ReasonImagePullFailed, Message: clip(err.Error())}
-			f.scheduled = v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: "the image is not there yet"}
+			f.scheduled = v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: pending}
 		})
 		if !sleep(ctx, wait) {
 			return nil, ctx.Err()

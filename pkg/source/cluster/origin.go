@@ -181,14 +181,14 @@ func (o *Origin) stop(which func(types.NamespacedName) bool) {
 	var stopped []*life
 	for key, l := range o.lives {
 		if which(key) {
-			l.cancel()
+			l.quit()
 			stopped = append(stopped, l)
 			delete(o.lives, key)
 		}
 	}
 	o.mu.Unlock()
 	for _, l := range stopped {
-		<-l.done
+		l.end()
 	}
 }
 
@@ -222,24 +222,56 @@ func (o *Origin) look(key types.NamespacedName) {
 		o.mu.Unlock()
 		return // the generation before runs until the controller has seen this one
 	}
-	if l != nil && l.print == want && o.IsLeaderFor(key) {
-		o.mu.Unlock()
-		return
-	}
-	delete(o.lives, key)
+	leads := o.IsLeaderFor(key)
 	o.mu.Unlock()
-	if l != nil {
-		l.cancel()
-		<-l.done
-	}
-	if want == "" {
-		return
+	if l != nil && want != "" && leads {
+		after := l.heir()
+		if after != nil && after.print != want {
+			after.cancel()
+			<-after.done
+			l.setHeir(nil)
+		}
+		switch {
+		case l.print == want, after != nil && after.print == want:
+			l.tick()
+			return
+		case l.source.UID == k.UID && l.source.Generation < k.Generation && !k.Spec.Suspend && l.runs():
+			// Its image may not be there, now or ever, and what runs is worth more than nothing.
+			o.begin(key, k, want, l)
+			return
+		}
 	}
 	o.mu.Lock()
+	found := o.lives[key] == l
+	if found {
+		delete(o.lives, key)
+	}
+	o.mu.Unlock()
+	if !found {
+		o.queue.Add(key) // the one that takes over just did
+		return
+	}
+	if l != nil {
+		l.end()
+	}
+	if want != "" {
+		o.begin(key, k, want, nil)
+	}
+}
+
+// begin starts what a source should be, at once or, with before, when it is ready.
+func (o *Origin) begin(key types.NamespacedName, k *v1alpha1.KontainSource, want string, before *life) {
+	o.mu.Lock()
 	defer o.mu.Unlock()
+	switch {
 	// With the lock, so that what loses a lease finds all that was started under it.
-	if o.ctx.Err() == nil && o.IsLeaderFor(key) {
-		o.lives[key] = o.start(o.ctx, k, want)
+	case o.ctx.Err() != nil || !o.IsLeaderFor(key):
+	case o.lives[key] != before:
+		o.queue.Add(key)
+	case before != nil:
+		before.setHeir(o.start(o.ctx, k, want, before))
+	default:
+		o.lives[key] = o.start(o.ctx, k, want, nil)
 	}
 }
 

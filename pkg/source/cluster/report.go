@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -30,6 +31,12 @@ type findings struct {
 	resolved, scheduled, isolated v1alpha1.Finding
 }
 
+// unknown are those of a source of which nothing is known yet.
+var unknown = findings{
+	resolved:  v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: "the image is being fetched"},
+	scheduled: v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: "an adapter prepares the source"},
+}
+
 // carried is what the adapter before has left, until there is something newer.
 type carried struct {
 	succeeding, delivering v1alpha1.Finding
@@ -50,10 +57,10 @@ func (l *life) claimed(j *object.Journal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.journal, l.history, l.seen = j, found.History, source.Stats{}
-	l.found = findings{
-		resolved:  v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: "the image is being fetched"},
-		scheduled: v1alpha1.Finding{Reason: sinkstatus.ReasonPending, Message: "an adapter prepares the source"},
+	if l.ready != nil {
+		return // what was reported for it so far is of the generation before
 	}
+	l.found = unknown
 	if found.Generation == l.source.Generation {
 		l.found.image = found.Image
 		l.carried = carried{found.Succeeding, found.Delivering}
@@ -79,8 +86,23 @@ func (l *life) pinned() string {
 func (l *life) find(change func(*findings)) {
 	l.mu.Lock()
 	change(&l.found)
+	before := l.before
 	l.mu.Unlock()
+	if before != nil {
+		before.tick()
+		return
+	}
 	l.tick()
+}
+
+// meanwhile says what goes on until this generation runs.
+func (l *life) meanwhile() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.before == nil {
+		return ""
+	}
+	return fmt.Sprintf("; generation %d runs on until then", l.before.source.Generation)
 }
 
 // running notes that the source runs.
@@ -115,6 +137,14 @@ func (l *life) report() v1alpha1.Report {
 		ImageResolved: l.found.resolved, Scheduled: l.found.scheduled, Isolated: l.found.isolated,
 		Succeeding: l.carried.succeeding, Delivering: l.carried.delivering,
 		History: l.historyNow(),
+	}
+	if after := l.after; after != nil {
+		// What is asked for now is not what runs. Its image is not named before it runs:
+		// an adapter that comes to the source later begins with the image of a report.
+		after.mu.Lock()
+		r.Generation, r.Image = after.source.Generation, ""
+		r.ImageResolved, r.Scheduled = after.found.resolved, after.found.scheduled
+		after.mu.Unlock()
 	}
 	switch {
 	case s.LastFailure.After(s.LastSuccess):

@@ -151,6 +151,58 @@ spec:
 	}
 }
 
+// TestSourceImageGone changes a source to an image that is not to be had: what ran runs
+// on, the source says why, and the next image that is there takes over.
+func TestSourceImageGone(t *testing.T) {
+	needSinks(t)
+	ns := namespace(t)
+	k := collector(t, nil)
+	image := function(t, "heartbeat-go")
+	with := func(image string) string {
+		return strings.NewReplacer("NAMESPACE", ns, "IMAGE", image, "SINK", `{uri: "`+k.URL+`"}`).Replace(beat)
+	}
+	apply(t, ns, with(image))
+	ready(t, sources, "KontainSource", ns, "beat")
+	if err := shared.Apply(t.Context(), with(image+"-that-nobody-has")); err != nil {
+		t.Fatal(err)
+	}
+	err := cluster.Eventually(t.Context(), cluster.Patience, func(ctx context.Context) error {
+		status, reason, message, err := condition(ctx, ns, "beat", "ImageResolved")
+		if err != nil || status != "False" || reason != "ImagePullFailed" {
+			return fmt.Errorf("ImageResolved is %s, %s: %s, %w", status, reason, message, err)
+		}
+		_, reason, message, err = condition(ctx, ns, "beat", "Scheduled")
+		if err != nil || !strings.Contains(message, "generation 1 runs on") {
+			return fmt.Errorf("Scheduled is %s: %s, %w", reason, message, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := func(what string) {
+		t.Helper()
+		ids, _ := due(k)
+		err := cluster.Eventually(t.Context(), cluster.Patience, func(context.Context) error {
+			if now, _ := due(k); len(now) < len(ids)+3 {
+				return fmt.Errorf("%d events, %d before", len(now), len(ids))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(what, ": ", err)
+		}
+	}
+	more("with an image that is not to be had")
+	if err := shared.Apply(t.Context(), with(image)); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, sources, "KontainSource", ns, "beat")
+	more("with an image that is there again")
+	ids, _ := due(k)
+	inOrder(t, ids)
+}
+
 // due returns the distinct ids that a collector was given, in the order of their first
 // time, and how many were given again.
 func due(k *cluster.Collector) (ids []string, again int) {
