@@ -101,12 +101,12 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	telemetry, err := newTelemetry(ctx, observed)
+	to, err := newTelemetry(ctx, observed)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err := telemetry.close(); err != nil {
+		if err := to.close(); err != nil {
 			log.Warn("metrics and spans were not sent", "error", err)
 		}
 	}()
@@ -176,13 +176,13 @@ func run(ctx context.Context) (err error) {
 	srv, err := server.New(server.Config{
 		Origin: origin,
 		Listen: f.listen, ListenTLS: f.listenTLS, TLS: tls, Wrap: cluster.Transport(features.Load),
-		Metrics: telemetry.metrics, ListenMetrics: f.metrics,
+		Metrics: to.metrics, ListenMetrics: f.metrics,
 		ListenProbes: f.listenStatus, Probes: sinkstatus.Handler(origin.Status),
 		Host: host, Worker: worker, Jail: jail, Memory: uint64(f.Memory), Snapshots: kept, Images: images,
 		NoEgress: !dedicated,
 		Receiver: receiver.Options{
 			MaxBody:    int64(f.maxBody),
-			Tracer:     telemetry.tracer,
+			Tracer:     to.tracer,
 			Authorizer: &cluster.Auth{Verifier: verifier, Features: features.Load, Sinks: sinks.Lister(), Logger: log},
 		},
 		QuietPeriod: f.quietPeriod, DrainTimeout: f.drainTimeout, Logger: log,

@@ -58,10 +58,12 @@ import (
 	"kontain.dev/eventing/pkg/client/injection/informers/sources/v1alpha1/kontainsource"
 	"kontain.dev/eventing/pkg/install"
 	"kontain.dev/eventing/pkg/lease"
+	"kontain.dev/eventing/pkg/observability"
 	"kontain.dev/eventing/pkg/podflags"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/source/cluster"
 	"kontain.dev/eventing/pkg/source/journal/object"
+	"kontain.dev/eventing/pkg/telemetry"
 	"kontain.dev/eventing/vmexec"
 )
 
@@ -82,9 +84,12 @@ const (
 	apiBurst = 1000
 )
 
+// flushTime is how long metrics may take to be sent at the end.
+const flushTime = 5 * time.Second
+
 type flags struct {
 	podflags.Flags
-	listen string
+	listen, metrics string
 }
 
 func main() {
@@ -98,6 +103,7 @@ func run(ctx context.Context) (err error) {
 	var f flags
 	f.Flags.Add(flag.CommandLine)
 	flag.StringVar(&f.listen, "listen-status", fmt.Sprintf(":%d", install.SourceProbesPort), "`address` for probes")
+	flag.StringVar(&f.metrics, "metrics-address", fmt.Sprintf(":%d", install.MetricsPort), "`address` to answer Prometheus on, at /metrics")
 	rest := injection.ParseAndGetRESTConfigOrDie()
 	if err := f.Check(); err != nil {
 		return err
@@ -127,6 +133,16 @@ func run(ctx context.Context) (err error) {
 		configs.WatchWithDefault(corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: system.Namespace(), Name: name}})
 	}
 	configs.Watch(logging.ConfigMapName(), logging.UpdateLevelFromConfigMap(sugared, level, component))
+
+	metrics, flush, err := newMetrics(after, kube)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := flush(); err != nil {
+			log.Warn("metrics were not sent", "error", err)
+		}
+	}()
 
 	host, noKVM := vmexec.Open(vmexec.KVM)
 	if noKVM != nil {
@@ -171,8 +187,9 @@ func run(ctx context.Context) (err error) {
 		},
 		Identity: pod, Images: images, Machines: engine, NoKVM: noKVM, AllowPtrace: allowPtrace.Load,
 		Token: auth.NewOIDCTokenProvider(after).GetJWT, TrustBundles: bundles.pem,
-		Events: events, Logger: log,
+		Events: events, Logger: log, Ran: metrics.Ran,
 	})
+	metrics.Watch(origin.Stats)
 	configs.Watch(install.ConfigName(), func(cm *corev1.ConfigMap) {
 		c, err := install.NewConfigFromConfigMap(cm)
 		if err != nil {
@@ -185,7 +202,10 @@ func run(ctx context.Context) (err error) {
 	})
 
 	ready := make(chan struct{})
-	defer probes(f.listen, ready, log)()
+	defer answer(f.listen, probes(ready), log)()
+	asked := http.NewServeMux()
+	asked.Handle("GET /metrics", metrics.Handler())
+	defer answer(f.metrics, asked, log)()
 	if err := configs.Start(after.Done()); err != nil {
 		return fmt.Errorf("watch ConfigMaps: %w", err)
 	}
@@ -249,8 +269,30 @@ func recorder(ctx context.Context, kube kubernetes.Interface) (record.EventRecor
 	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: component}), b.Shutdown
 }
 
-// probes answers the kubelet until stop is called.
-func probes(address string, ready <-chan struct{}, log *slog.Logger) (stop func()) {
+// newMetrics returns the metrics, which are also sent where config-observability says, and
+// what sends the last of them.
+func newMetrics(ctx context.Context, kube kubernetes.Interface) (*observability.Sources, func() error, error) {
+	cm, err := telemetry.ConfigMap(ctx, kube)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, _, err := telemetry.Options(ctx, cm, component)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := observability.NewSources(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+		defer cancel()
+		return m.Shutdown(ctx)
+	}, nil
+}
+
+// probes answers the kubelet.
+func probes(ready <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -260,10 +302,15 @@ func probes(address string, ready <-chan struct{}, log *slog.Logger) (stop func(
 			http.Error(w, "KontainSources are not known yet", http.StatusServiceUnavailable)
 		}
 	})
-	s := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	return mux
+}
+
+// answer answers requests until stop is called.
+func answer(address string, h http.Handler, log *slog.Logger) (stop func()) {
+	s := &http.Server{Addr: address, Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("probes are not answered", "error", err)
+			log.Error("requests are not answered", "address", address, "error", err)
 		}
 	}()
 	return func() { _ = s.Close() }

@@ -159,11 +159,11 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 	if err != nil {
 		logger.Warn("snapshots are kept in memory only: programs are started again after a restart", "reason", err)
 	}
+	if err := checkMetricsAddress("serve", f.metrics); err != nil {
+		return none, err
+	}
 	var metrics server.Metrics
 	if f.metrics != "" {
-		if _, _, err := net.SplitHostPort(f.metrics); err != nil {
-			return none, usageErrorf("serve: --metrics-address %q: must be HOST:PORT, such as 127.0.0.1:9090", f.metrics)
-		}
 		if metrics, err = observability.New(observability.Options{}); err != nil {
 			return none, fmt.Errorf("serve: %w", err)
 		}
@@ -179,6 +179,17 @@ func (f *serveFlags) config(stderr io.Writer) (server.Config, error) {
 		DrainTimeout: f.drainTimeout,
 		Logger:       logger,
 	}, nil
+}
+
+// checkMetricsAddress checks --metrics-address, which may be empty.
+func checkMetricsAddress(command, address string) error {
+	if address == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return usageErrorf("%s: --metrics-address %q: must be HOST:PORT, such as 127.0.0.1:9090", command, address)
+	}
+	return nil
 }
 
 // workerOff as --worker has machines in the receiver's own process.

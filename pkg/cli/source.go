@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 
 	"kontain.dev/eventing/pkg/lease"
 	"kontain.dev/eventing/pkg/manifest"
+	"kontain.dev/eventing/pkg/observability"
 	"kontain.dev/eventing/pkg/server"
 	"kontain.dev/eventing/pkg/source"
 	"kontain.dev/eventing/pkg/source/deliver"
@@ -40,6 +43,9 @@ const (
 	envAudience  = "K_AUDIENCE"
 
 	defaultTokenFile = "/oidc/token"
+
+	// metricsHeaderTime is how long Prometheus may take to ask.
+	metricsHeaderTime = 10 * time.Second
 )
 
 func newSource(s Streams, m machines) *cobra.Command {
@@ -68,6 +74,7 @@ type sourceFlags struct {
 	jail     jailFlags
 	log      string
 	level    string
+	metrics  string
 	store    storeFlags
 	images   imageFlags
 	cmd      *cobra.Command
@@ -102,6 +109,7 @@ begun is made again the next time.`,
 	cmd.Flags().BoolVar(&f.json, "json", false, "print what each source did as JSON on stdout, at the end")
 	cmd.Flags().StringVar(&f.platform, "platform", string(vmexec.Auto), platformUsage)
 	cmd.Flags().StringVar(&f.worker, "worker", "", "`path` of kontain-worker (default: the one beside this program); \"off\" runs the machines in this process")
+	cmd.Flags().StringVar(&f.metrics, "metrics-address", "", "`address`, HOST:PORT, to answer Prometheus on, at /metrics (default: none)")
 	f.jail.add(cmd)
 	f.store.add(cmd)
 	f.images.add(cmd)
@@ -124,6 +132,9 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 	}
 	logger, err := newLogger(command, f.log, f.level, s.Err)
 	if err != nil {
+		return err
+	}
+	if err := checkMetricsAddress(command, f.metrics); err != nil {
 		return err
 	}
 	var sources []manifest.Source
@@ -179,6 +190,15 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		logger.Warn("there is no image cache", "error", err)
 	}
 
+	var metrics *observability.Sources
+	if f.metrics != "" {
+		var closed func() error
+		if metrics, closed, err = f.answerMetrics(ctx, logger); err != nil {
+			return fail(err)
+		}
+		defer func() { err = errors.Join(err, closed()) }()
+	}
+
 	var adapters []*adapter
 	defer func() {
 		for _, a := range adapters {
@@ -186,11 +206,21 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 		}
 	}()
 	for _, src := range sources {
-		a, err := f.adapter(ctx, src, maker, logger)
+		a, err := f.adapter(ctx, src, maker, metrics, logger)
 		if err != nil {
 			return fail(fmt.Errorf("source %s/%s: %w", src.Namespace, src.Name, err))
 		}
 		adapters = append(adapters, a)
+	}
+	stats := func() map[string]source.Stats {
+		all := make(map[string]source.Stats, len(adapters))
+		for _, a := range adapters {
+			all[a.name] = a.Stats()
+		}
+		return all
+	}
+	if metrics != nil {
+		metrics.Watch(stats)
 	}
 	var running sync.WaitGroup
 	errs := make([]error, len(adapters))
@@ -207,18 +237,39 @@ func (f *sourceFlags) run(ctx context.Context, s Streams, m machines) (err error
 	}
 	running.Wait()
 	if f.json {
-		stats := map[string]source.Stats{}
-		for _, a := range adapters {
-			stats[a.name] = a.Stats()
-		}
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
-		errs = append(errs, e.Encode(stats))
+		errs = append(errs, e.Encode(stats()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fail(err)
 	}
 	return nil
+}
+
+// answerMetrics answers Prometheus until close is called.
+func (f *sourceFlags) answerMetrics(ctx context.Context, logger *slog.Logger) (_ *observability.Sources, closed func() error, err error) {
+	m, err := observability.NewSources(observability.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.metrics)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--metrics-address: %w", err), m.Shutdown(ctx))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.Handler())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: metricsHeaderTime}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	logger.Info("metrics", "address", l.Addr().String())
+	return m, func() error {
+		err := server.Close()
+		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
+		return errors.Join(err, m.Shutdown(context.WithoutCancel(ctx)))
+	}, nil
 }
 
 // stateDir returns the folder for what is not sent yet.
@@ -260,7 +311,7 @@ func (a *adapter) close() error {
 	return err
 }
 
-func (f *sourceFlags) adapter(ctx context.Context, src manifest.Source, maker *programs.Maker, logger *slog.Logger) (_ *adapter, err error) {
+func (f *sourceFlags) adapter(ctx context.Context, src manifest.Source, maker *programs.Maker, metrics *observability.Sources, logger *slog.Logger) (_ *adapter, err error) {
 	a := &adapter{name: src.Namespace + "/" + src.Name}
 	defer func() {
 		if err != nil {
@@ -297,6 +348,9 @@ func (f *sourceFlags) adapter(ctx context.Context, src manifest.Source, maker *p
 		return nil, err
 	}
 	config.Journal, config.Sender, config.Logger = a.journal, a.sender, logger
+	if metrics != nil {
+		config.Ran = metrics.Ran(a.name)
+	}
 	a.Adapter = source.New(config)
 	args := []any{"sink", target.URL, "waiting", a.Stats().Waiting, "isolation", a.program.Machines().Tier}
 	if src.Spec.Image != "" {

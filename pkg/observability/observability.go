@@ -67,12 +67,17 @@ type Options struct {
 	Provider func(...sdk.Option) (metric.MeterProvider, error)
 }
 
-// Metrics has the metrics of a receiver. It is a dispatcher.Observer.
-type Metrics struct {
+// readers are who reads the metrics of a process.
+type readers struct {
 	provider metric.MeterProvider
 	registry *prometheus.Registry
-	latency  metric.Float64Histogram
-	refused  metric.Int64Counter
+}
+
+// Metrics has the metrics of a receiver. It is a dispatcher.Observer.
+type Metrics struct {
+	readers
+	latency metric.Float64Histogram
+	refused metric.Int64Counter
 
 	mu    sync.RWMutex
 	stats func() []dispatcher.Stats // nil: none yet
@@ -87,13 +92,25 @@ type sinkOptions struct {
 	base              []attribute.KeyValue
 }
 
-// New makes metrics. What libraries count with OpenCensus is among them.
+// New makes the metrics of a receiver. What libraries count with OpenCensus is among them.
 func New(o Options) (*Metrics, error) {
-	m := &Metrics{registry: prometheus.NewRegistry(), sinks: map[string]sinkOptions{}}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reader, err := exporter.New(exporter.WithRegisterer(m.registry), exporter.WithoutScopeInfo(), exporter.WithProducer(opencensus.NewMetricProducer()))
+	r, err := newReaders(o)
 	if err != nil {
-		return nil, fmt.Errorf("metrics for Prometheus: %w", err)
+		return nil, err
+	}
+	m := &Metrics{readers: r, sinks: map[string]sinkOptions{}}
+	if err := m.instruments(); err != nil {
+		return nil, errors.Join(fmt.Errorf("metrics: %w", err), m.Shutdown(context.Background()))
+	}
+	return m, nil
+}
+
+func newReaders(o Options) (r readers, err error) {
+	r.registry = prometheus.NewRegistry()
+	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reader, err := exporter.New(exporter.WithRegisterer(r.registry), exporter.WithoutScopeInfo(), exporter.WithProducer(opencensus.NewMetricProducer()))
+	if err != nil {
+		return r, fmt.Errorf("metrics for Prometheus: %w", err)
 	}
 	options := []sdk.Option{sdk.WithReader(reader), sdk.WithCardinalityLimit(mostRows)}
 	if o.Resource != nil {
@@ -104,13 +121,10 @@ func New(o Options) (*Metrics, error) {
 			return sdk.NewMeterProvider(options...), nil
 		}
 	}
-	if m.provider, err = o.Provider(options...); err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+	if r.provider, err = o.Provider(options...); err != nil {
+		return r, fmt.Errorf("metrics: %w", err)
 	}
-	if err := m.instruments(); err != nil {
-		return nil, errors.Join(fmt.Errorf("metrics: %w", err), m.Shutdown(context.Background()))
-	}
-	return m, nil
+	return r, nil
 }
 
 // Watch sets where the counts come from.
@@ -121,13 +135,13 @@ func (m *Metrics) Watch(stats func() []dispatcher.Stats) {
 }
 
 // Handler answers Prometheus.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 30 * time.Second})
+func (r *readers) Handler() http.Handler {
+	return promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 30 * time.Second})
 }
 
 // Shutdown sends what has not been sent, and ends.
-func (m *Metrics) Shutdown(ctx context.Context) error {
-	if p, ok := m.provider.(interface{ Shutdown(context.Context) error }); ok {
+func (r *readers) Shutdown(ctx context.Context) error {
+	if p, ok := r.provider.(interface{ Shutdown(context.Context) error }); ok {
 		return p.Shutdown(ctx)
 	}
 	return nil
@@ -200,26 +214,48 @@ func attributes(sink string) []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String(attrNamespace, namespace), attribute.String(attrSink, name)}
 }
 
+// maker makes the instruments that are read when somebody asks, and keeps their errors.
+type maker struct {
+	metric.Meter
+	errs []error
+	all  []metric.Observable
+}
+
+func (m *maker) counter(name, unit, about string) metric.Int64ObservableCounter {
+	c, err := m.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(about))
+	m.errs, m.all = append(m.errs, err), append(m.all, c)
+	return c
+}
+
+func (m *maker) gauge(name, unit, about string) metric.Int64ObservableGauge {
+	g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(about))
+	m.errs, m.all = append(m.errs, err), append(m.all, g)
+	return g
+}
+
+func (m *maker) seconds(name, about string) metric.Float64Histogram {
+	h, err := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(bounds...), metric.WithDescription(about))
+	m.errs = append(m.errs, err)
+	return h
+}
+
+// read has the instruments filled by f.
+func (m *maker) read(f metric.Callback) error {
+	if err := errors.Join(m.errs...); err != nil {
+		return err
+	}
+	_, err := m.RegisterCallback(f, m.all...)
+	return err
+}
+
 // instruments makes the instruments, most of which ask the dispatcher.
 func (m *Metrics) instruments() (err error) {
-	meter := m.provider.Meter(Scope)
-	var errs []error
-	counter := func(name, unit, about string) metric.Int64ObservableCounter {
-		c, err := meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(about))
-		errs = append(errs, err)
-		return c
-	}
-	gauge := func(name, unit, about string) metric.Int64ObservableGauge {
-		g, err := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(about))
-		errs = append(errs, err)
-		return g
-	}
-	m.latency, err = meter.Float64Histogram("kontain.event.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(bounds...),
-		metric.WithDescription("Time from the reading of an event to its outcome, waiting included."))
-	errs = append(errs, err)
+	meter := &maker{Meter: m.provider.Meter(Scope)}
+	counter, gauge := meter.counter, meter.gauge
+	m.latency = meter.seconds("kontain.event.duration", "Time from the reading of an event to its outcome, waiting included.")
 	m.refused, err = meter.Int64Counter("kontain.requests.refused", metric.WithUnit("{request}"),
 		metric.WithDescription("Requests whose events no sink was given: malformed, too large, not allowed, or for no sink."))
-	errs = append(errs, err)
+	meter.errs = append(meter.errs, err)
 	events := counter("kontain.events", "{event}", "Events by what became of them.")
 	running := gauge("kontain.events.running", "{event}", "Events in virtual machines.")
 	waiting := gauge("kontain.events.waiting", "{event}", "Events that wait for a virtual machine.")
@@ -228,10 +264,7 @@ func (m *Metrics) instruments() (err error) {
 	made := counter("kontain.machines.made", "{machine}", "Virtual machines that were started or restored from a snapshot.")
 	resets := counter("kontain.machines.reset", "{machine}", "Virtual machines that were reset to their snapshot for another event.")
 	alive := gauge("kontain.machines.alive", "{machine}", "Virtual machines that are prepared, at work, or being made or reset.")
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	return meter.read(func(_ context.Context, o metric.Observer) error {
 		m.mu.RLock()
 		stats := m.stats
 		m.mu.RUnlock()
@@ -257,8 +290,7 @@ func (m *Metrics) instruments() (err error) {
 		o.ObserveInt64(sinks, int64(ready), metric.WithAttributes(attribute.Bool("ready", true)))
 		o.ObserveInt64(sinks, int64(len(all)-ready), metric.WithAttributes(attribute.Bool("ready", false)))
 		return nil
-	}, events, running, waiting, flight, sinks, made, resets, alive)
-	return err
+	})
 }
 
 // row is what is told of one sink, or of all beyond mostSinks.

@@ -6,6 +6,7 @@ package observability
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func newMetrics(t testing.TB) *Metrics {
 }
 
 // scrape returns the lines that Prometheus reads.
-func scrape(t *testing.T, m *Metrics) map[string]bool {
+func scrape(t *testing.T, m interface{ Handler() http.Handler }) map[string]bool {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

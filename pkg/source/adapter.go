@@ -90,6 +90,9 @@ type Config struct {
 	Sender  Sender
 	Clock   clock.Clock
 	Logger  *slog.Logger
+	// Ran, when set, hears of each run that ended by itself: how long after it was due it
+	// began, and how long it took.
+	Ran func(late, took time.Duration)
 }
 
 // Stats says what a source did since its adapter began, and what is next.

@@ -179,14 +179,20 @@ func TestAdapterProgramFails(t *testing.T) {
 		if n == 1 {
 			return nil, errors.New("no such luck")
 		}
+		clock.Step(time.Second)
 		return two(n, e, a)
 	}, s, clock)
 	dealt(t, c, 0)
+	var late, took []time.Duration
+	c.Ran = func(l, t time.Duration) { late, took = append(late, l), append(took, t) }
 	a, stop := start(t, c)
 	tick(t, clock, time.Minute)
 	tick(t, clock, time.Minute)
 	s.wait(t, 2)
 	stop()
+	if !slices.Equal(late, make([]time.Duration, 2)) || !slices.Equal(took, []time.Duration{0, time.Second}) {
+		t.Errorf("runs were late by %v, and took %v", late, took)
+	}
 	if got, want := s.ids(), []string{idOf(2, 1), idOf(2, 2)}; !slices.Equal(got, want) {
 		t.Errorf("sent %q, want %q", got, want)
 	}

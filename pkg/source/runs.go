@@ -31,6 +31,7 @@ type flight struct {
 	done   chan struct{} // closed when there is what follows
 
 	began    time.Time
+	took     time.Duration
 	events   []json.RawMessage
 	state    []byte
 	err      error
@@ -253,6 +254,7 @@ func (a *Adapter) begin(ctx context.Context, due time.Time, jitter time.Duration
 		}
 		if f.err = ctx.Err(); f.err == nil {
 			f.err = a.fly(ctx, f, state)
+			f.took = a.config.Clock.Since(f.began)
 		}
 	}()
 	return f
@@ -290,6 +292,7 @@ func (a *Adapter) settle(ctx context.Context, f *flight) error {
 			log.Info("run replaced: the next one is due")
 		default:
 			a.failed(f.began, err, log)
+			a.ran(f)
 		}
 		if err := c.Journal.Passed(f.due); err != nil {
 			return err
@@ -304,9 +307,17 @@ func (a *Adapter) settle(ctx context.Context, f *flight) error {
 		return err
 	}
 	a.count(func(s *Stats) { s.Runs++; s.LastSuccess = f.began })
-	log.Debug("run", "events", len(f.events), "late", f.began.Sub(f.due), "took", c.Clock.Since(f.began))
+	a.ran(f)
+	log.Debug("run", "events", len(f.events), "late", f.began.Sub(f.due), "took", f.took)
 	signal(a.added)
 	return nil
+}
+
+// ran tells of a run that is over.
+func (a *Adapter) ran(f *flight) {
+	if a.config.Ran != nil {
+		a.config.Ran(f.began.Sub(f.due), f.took)
+	}
 }
 
 // encode gives the events the extensions of the source, and the form they are kept in.

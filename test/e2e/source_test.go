@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -122,6 +124,41 @@ func runSource(t *testing.T, args ...string) (cmd *exec.Cmd, stdout, stderr *out
 		}
 	})
 	return cmd, stdout, stderr
+}
+
+// What sources do can be asked for while they run.
+func TestSourceMetrics(t *testing.T) {
+	needKVM(t)
+	t.Parallel()
+	c := newCollector(t)
+	file := sourceManifest(t, heartbeat, "interval: 1s", "sink: {uri: "+c.URL+"}")
+	cmd, _, stderr := runSource(t, "-f", file, "--state-dir", t.TempDir(), "--log", "json", "--metrics-address", "127.0.0.1:0")
+	c.wait(t, 2)
+	at := regexp.MustCompile(`"msg":"metrics","address":"([^"]+)"`).FindStringSubmatch(stderr.String())
+	if at == nil {
+		t.Fatal("the log does not say where metrics are")
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at[1]+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := do(newClient(t), request)
+	if err != nil || a.status != 200 {
+		t.Fatal(a, err)
+	}
+	for _, want := range []string{
+		`kontain_source_runs_total{namespace="ns",result="Succeeded",source="beat"} [2-9]`,
+		`kontain_source_events_total{namespace="ns",result="Sent",source="beat"} [1-9]`,
+		`kontain_source_run_lateness_seconds_count{namespace="ns",source="beat"} [2-9]`,
+		`kontain_sources 1`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(a.body) {
+			t.Errorf("there is no %s in\n%s", want, a.body)
+		}
+	}
+	if err := errors.Join(cmd.Process.Signal(unix.SIGTERM), cmd.Wait()); err != nil {
+		t.Error(err)
+	}
 }
 
 // Whenever the adapter is killed, and while the sink is down, no event is lost, their

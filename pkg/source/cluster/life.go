@@ -309,6 +309,9 @@ func (l *life) prepare(ctx context.Context) (_ *prepared, err error) {
 		return nil, &refusal{sinkstatus.ReasonInvalid, err.Error()}
 	}
 	p.config.Sender, p.config.Logger = p.sender, l.log
+	if ran := l.origin.config.Ran; ran != nil {
+		p.config.Ran = ran(keyOf(k).String())
+	}
 	function := server.FromManifest(manifest.Source{KontainSource: k}.Function())
 	function.Scope, function.Platform = k.Namespace, kind
 	maker := programs.Maker{Images: images{l}, Machines: l.origin.config.Machines}

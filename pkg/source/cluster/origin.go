@@ -35,6 +35,7 @@ import (
 	listers "kontain.dev/eventing/pkg/client/listers/sources/v1alpha1"
 	"kontain.dev/eventing/pkg/server"
 	servercluster "kontain.dev/eventing/pkg/server/cluster"
+	"kontain.dev/eventing/pkg/source"
 	"kontain.dev/eventing/pkg/source/journal/object"
 	"kontain.dev/eventing/vmexec"
 )
@@ -73,6 +74,9 @@ type Config struct {
 
 	Events record.EventRecorder
 	Logger *slog.Logger
+	// Ran, when set, returns what hears of the runs of a source, NAMESPACE/NAME; see
+	// source.Config.
+	Ran func(name string) func(late, took time.Duration)
 }
 
 // Origin runs the sources of the buckets that it was promoted for.
@@ -323,9 +327,16 @@ func (o *Origin) report(ctx context.Context) {
 	}
 }
 
-// Sources returns how many sources run here.
-func (o *Origin) Sources() int {
+// Stats returns what each source that runs here did, by NAMESPACE/NAME, since this
+// generation of it began here.
+func (o *Origin) Stats() map[string]source.Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.lives)
+	all := make(map[string]source.Stats, len(o.lives))
+	for key, l := range o.lives {
+		l.mu.Lock()
+		all[key.String()] = l.stats()
+		l.mu.Unlock()
+	}
+	return all
 }
