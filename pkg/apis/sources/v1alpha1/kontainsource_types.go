@@ -79,7 +79,7 @@ type KontainSourceSpec struct {
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
 
-	// Interval is the time between two runs, from MinInterval to MaxInterval.
+	// Interval is the time between two runs, from 1s to 8760h.
 	// +kubebuilder:validation:Format=duration
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
@@ -169,7 +169,7 @@ const (
 
 // State is a small file that goes from run to run.
 type State struct {
-	// Limit is the most bytes of it, from 1 to MaxStateBytes. A run that leaves more has
+	// Limit is the most bytes of it, from 1 to 1Mi. A run that leaves more has
 	// failed. Absent means 64Ki.
 	// +optional
 	Limit *resource.Quantity `json:"limit,omitempty"`
