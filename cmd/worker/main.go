@@ -15,19 +15,31 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"kontain.dev/eventing/pkg/worker/serve"
 )
 
 func main() {
-	files, err := strconv.ParseUint(strings.Join(os.Args[1:], " "), 10, 4)
+	files, seats, err := arguments(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kontain-worker is started by kontain serve, not by hand")
 		os.Exit(2)
 	}
-	if err := serve.Run(int(files)); err != nil {
+	if err := serve.Run(files, seats); err != nil {
 		fmt.Fprintln(os.Stderr, "kontain-worker:", err)
 		os.Exit(1)
 	}
+}
+
+// arguments are the numbers of descriptors that the worker was started with.
+func arguments(args []string) (files, seats int, err error) {
+	if len(args) != 2 {
+		return 0, 0, strconv.ErrSyntax
+	}
+	f, err := strconv.ParseUint(args[0], 10, 4)
+	if err != nil {
+		return 0, 0, err
+	}
+	s, err := strconv.ParseUint(args[1], 10, 7)
+	return int(f), int(s), err
 }

@@ -114,6 +114,7 @@ type outside struct {
 	program *vmexec.Program
 	limits  vmexec.Limits
 	config  worker.Config // of its workers; Program is the program without a snapshot
+	alone   int           // Options.Alone
 	uncell  error         // why they are in no cell
 	ctx     context.Context
 	cancel  context.CancelFunc // ends workers that start
@@ -141,6 +142,12 @@ func newOutside(w *Workers, f *fresh, spec Spec) (*outside, error) {
 	default:
 		e.config.Reuse = wire.Fresh
 	}
+	if e.config.Reuse != wire.Once && w.host.Kind() == vmexec.KVM && spec.Concurrency > w.alone {
+		// A process takes some milliseconds to start, and more than a megabyte: too much
+		// for each of a thousand events that wait for something.
+		e.config.Seats = min((spec.Concurrency+w.alone-1)/w.alone, worker.MaxSeats)
+	}
+	e.alone = w.alone
 	return e, nil
 }
 
@@ -221,6 +228,7 @@ type remote struct {
 	config   worker.Config
 	start    time.Duration
 	snapshot *vmexec.Handover // nil: a program
+	crew     worker.Crew
 	used     atomic.Pointer[[]uint64]
 	jailed   atomic.Pointer[vmexec.JailReport]
 }
@@ -230,7 +238,7 @@ func (r *remote) machine() (machine, error) {
 	if used := r.used.Load(); used != nil {
 		c.Used = *used
 	}
-	p, err := worker.Start(r.engine.ctx, c)
+	p, err := r.crew.Start(r.engine.ctx, c, r.engine.alone)
 	if err != nil {
 		return nil, fmt.Errorf("make a virtual machine: %w", err)
 	}

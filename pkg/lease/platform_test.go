@@ -167,8 +167,10 @@ func TestDifferential(t *testing.T) {
 					events = max(events/10, 50)
 				}
 				inside, workers := NewWorkers(host, Options{}), NewWorkers(host, Options{Worker: buildWorker(t)})
+				shared := NewWorkers(host, Options{Worker: buildWorker(t), Alone: 1})
 				defer inside.Close()
 				defer workers.Close()
+				defer shared.Close()
 				spec := Spec{
 					Program: guest.build(t), Concurrency: 2, IdleTime: time.Minute,
 					Limits: vmexec.Limits{Memory: 64 << 20, CPU: time.Second}, // of wall time a busy machine takes any amount
@@ -178,7 +180,7 @@ func TestDifferential(t *testing.T) {
 					spec.Snapshot, spec.Tier = snapshot, tier
 					src := newSource(t, w, spec, slog.New(slog.DiscardHandler))
 					events := events
-					if w == workers {
+					if w != inside {
 						// A process for each takes its time; of fewer the statistics below say nothing.
 						events = max(events/5, 20)
 					}
@@ -217,6 +219,9 @@ func TestDifferential(t *testing.T) {
 					{"VM in workers", workers, true, TierVM},
 					{"Reset in workers", workers, true, TierReset},
 					{"started in workers", workers, false, TierVM},
+					{"VM in a process with others", shared, true, TierVM},
+					{"Reset in a process with others", shared, true, TierReset},
+					{"started in a process with others", shared, false, TierVM},
 				} {
 					tier := run.name
 					got, st := all(run.w, run.snapshot, run.tier)
@@ -233,7 +238,7 @@ func TestDifferential(t *testing.T) {
 						t.Errorf("%s: %d of %d answers differ", tier, differ, events)
 					}
 					// Workers are used again with tier VM, but not the machines in them.
-					reused := run.tier == TierReset || run.w == workers && run.tier == TierVM
+					reused := run.tier == TierReset || run.w != inside && run.tier == TierVM
 					if st.Snapshot != run.snapshot || st.Tier != run.tier || reused != (st.Resets > uint64(events)/2) || !reused && st.Made < uint64(events) {
 						t.Errorf("%+v", st)
 					}

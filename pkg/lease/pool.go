@@ -167,10 +167,18 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 	}
 	p.mu.Lock()
 	p.last, p.refill = time.Now(), p.keep > 0
-	if n := len(p.idle); n > 0 {
-		vm := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
+	vm, dead := p.pop()
+	if len(dead) > 0 {
+		p.settling++
+		p.mu.Unlock()
+		for _, m := range dead {
+			_ = p.discard(m) // the one that has found it dead has told
+		}
+		p.mu.Lock()
+		p.settling--
+		p.quiet.Broadcast()
+	}
+	if vm != nil {
 		more, _ := p.wants()
 		p.mu.Unlock()
 		if more {
@@ -218,6 +226,21 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 	}
 	p.mu.Unlock()
 	return nil, err
+}
+
+// pop takes the machine that came in last. Those before it whose process is known to
+// have died with another machine are taken too. p.mu is held.
+func (p *pool) pop() (m *prepared, dead []*prepared) {
+	for n := len(p.idle); n > 0; n = len(p.idle) {
+		m = p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		if d, ok := m.machine.(interface{ Dead() bool }); !ok || !d.Dead() {
+			return m, dead
+		}
+		dead = append(dead, m)
+	}
+	return nil, dead
 }
 
 func (p *pool) take(h handover, r Request) (VM, error) {

@@ -30,6 +30,7 @@ type Workers struct {
 	shelf  shelf
 	cells  *cell.Cells
 	uncell error // why there are no cells
+	alone  int   // Options.Alone
 
 	resolver egress.Resolver
 	noEgress bool
@@ -55,6 +56,10 @@ type Options struct {
 	// Worker is the path of kontain-worker, which runs machines in processes of their
 	// own. Without it they are in this process, and TierProcess is not to be had.
 	Worker string
+	// Alone is how many machines of a sink have a worker process each, with tier VM and
+	// Reset on KVM. Where a sink has more events at once, its processes have several
+	// machines. Default: 16.
+	Alone int
 	// Cells are where its processes run. Without them they have the first level of the
 	// jail only, and NoCells is why, if they were wanted.
 	Cells   *cell.Cells
@@ -78,7 +83,10 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	if o.Memory == nil {
 		o.Memory = NewMemory(math.MaxUint64)
 	}
-	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, resolver: o.Resolver, noEgress: o.NoEgress, toClose: make(chan closing)}
+	w := &Workers{host: host, store: o.Store, memory: o.Memory, worker: o.Worker, cells: o.Cells, uncell: o.NoCells, alone: o.Alone, resolver: o.Resolver, noEgress: o.NoEgress, toClose: make(chan closing)}
+	if w.alone <= 0 {
+		w.alone = defaultAlone
+	}
 	w.woken = sync.NewCond(&w.mu)
 	w.shelf.w, w.shelf.items, w.shelf.checked = w, map[string]*item{}, map[string]struct{}{}
 	w.makers = 1
@@ -91,6 +99,10 @@ func NewWorkers(host *vmexec.Host, o Options) *Workers {
 	}
 	return w
 }
+
+// defaultAlone is Options.Alone: two machines that give memory back in one process hold
+// each other up, so that those of a usual sink have one each.
+const defaultAlone = 16
 
 // maxMakers bounds the worker processes that start at once.
 const maxMakers = 16

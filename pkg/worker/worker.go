@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,6 +54,9 @@ type Config struct {
 	Used    []uint64 // the pages that an event uses, when that is known
 	// Snapshot: Program has one, and events do not start it.
 	Snapshot bool
+	// Seats is how many machines a process may have in its life, at most MaxSeats, by
+	// Crew. 0: one, which is all that the process is for.
+	Seats int
 	// Talk, when set, talks with a program that is started until that is ready for its
 	// snapshot; the error is why it never will be. Events are then talked about too:
 	// vmexec.IO.Talk.
@@ -87,13 +91,16 @@ func (e *DiedError) Error() string {
 	return s
 }
 
-// Process is a worker that waits for an event, or runs one. Its methods belong to
-// one goroutine at a time.
+// MaxSeats is the most machines of a process, and so the most events that are lost
+// with it.
+const MaxSeats = 32
+
+// Process is a machine in a worker process, which waits for an event or runs one. Most
+// often it is the only one there. Its methods belong to one goroutine at a time, those
+// of machines of one process to several.
 type Process struct {
-	cmd    *exec.Cmd
+	*running
 	sock   *os.File
-	stderr *os.File
-	ready  wire.Ready
 	limits vmexec.Limits
 	used   []uint64
 	env    []string
@@ -102,8 +109,25 @@ type Process struct {
 	started bool
 	state   int // Config.State
 
+	gone bool        // Close was called; running.mu guards it
+	hung atomic.Bool // the machine was told to end
+}
+
+// running is a worker process.
+type running struct {
+	cmd     *exec.Cmd
+	stderr  *os.File
+	control *os.File // with seats: the process ends when it is closed
+	ready   wire.Ready
+
+	mu       sync.Mutex
+	machines int        // that are not closed, and those in the making
+	seats    []*os.File // that no machine had yet
+	ending   bool       // there will be no other machine
+
 	end  sync.Once
 	died DiedError // how it ended; set by finish
+	dead atomic.Bool
 }
 
 // Start starts a worker and waits until it is ready for an event.
@@ -124,7 +148,7 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 
 // launch is Start; sameBuild says that the worker need not find out its build.
 func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
-	s := wire.Setup{Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, Outward: c.Outward != nil, SameBuild: sameBuild}
+	s := wire.Setup{Program: c.Program.Text, Limits: c.Limits, Reuse: c.Reuse, Used: c.Used, Talk: c.Talk != nil, Outward: c.Outward != nil, SameBuild: sameBuild, Seats: c.Seats}
 	if c.Cell != nil {
 		s.User, s.Tasks = c.Cell.User(), c.Tasks
 	}
@@ -137,7 +161,11 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
 	}
 	p.limits, p.started, p.state = c.Limits, !c.Snapshot, c.State
-	defer context.AfterFunc(ctx, p.kill)()
+	defer context.AfterFunc(ctx, p.abandon)()
+	seat := p.sock
+	if p.control != nil {
+		p.sock = p.control
+	}
 	_ = p.sock.SetDeadline(time.Now().Add(startTime))
 	err = p.send(wire.KindSetup, setup)
 	if err == nil || isEnd(err) { // a worker that has ended says how
@@ -151,6 +179,7 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", c.Worker, err)
 	}
 	_ = p.sock.SetDeadline(time.Time{})
+	p.sock = seat
 	if c.Cell != nil {
 		p.ready.Jail.Cgroup = c.Cell.Bounded()
 		if err := c.Cell.Unbounded(); err != nil {
@@ -160,21 +189,54 @@ func launch(ctx context.Context, c Config, sameBuild bool) (*Process, error) {
 	return p, nil
 }
 
+// socketpair makes a socket of a worker and its other end, which has deadlines.
+func socketpair(flags int) (ours, theirs *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	_ = unix.SetNonblock(pair[0], true)
+	return os.NewFile(uintptr(pair[0]), "worker"), os.NewFile(uintptr(pair[1]), "receiver"), nil
+}
+
 // spawn starts the process.
 func spawn(c Config) (_ *Process, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+	if c.Seats < 0 || c.Seats > MaxSeats {
+		return nil, fmt.Errorf("%d machines in a process: %d are the most", c.Seats, MaxSeats)
 	}
-	_ = unix.SetNonblock(pair[0], true) // so that it can have deadlines
-	ours, theirs := os.NewFile(uintptr(pair[0]), "worker"), os.NewFile(uintptr(pair[1]), "receiver")
-	defer func() { err = errors.Join(err, theirs.Close()) }()
+	var ours, theirs []*os.File
+	closeAll := func(files []*os.File) {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}
+	defer func() {
+		closeAll(theirs)
+		if err != nil {
+			closeAll(ours)
+		}
+	}()
+	for i := range 1 + c.Seats {
+		flags := 0
+		if i > 0 { // a seat takes no thread while nothing happens there
+			flags = unix.SOCK_NONBLOCK
+		}
+		our, their, err := socketpair(flags)
+		if err != nil {
+			return nil, err
+		}
+		ours, theirs = append(ours, our), append(theirs, their)
+	}
 	// What it says when it crashes. It can write no more than its file size limit.
 	fd, err := unix.MemfdCreate("kontain-worker-stderr", unix.MFD_CLOEXEC)
 	if err != nil {
-		return nil, errors.Join(os.NewSyscallError("memfd_create", err), ours.Close())
+		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	p := &Process{sock: ours, stderr: os.NewFile(uintptr(fd), "stderr")}
+	r := &running{stderr: os.NewFile(uintptr(fd), "stderr"), machines: 1}
+	p := &Process{running: r, sock: ours[0]}
+	if c.Seats > 0 {
+		r.control, p.sock, r.seats = ours[0], ours[1], ours[2:]
+	}
 	env := []string{}
 	if c.Reuse == wire.Once {
 		// A worker of one event does one thing after the other. With more than one
@@ -182,19 +244,54 @@ func spawn(c Config) (_ *Process, err error) {
 		// wait for: a fifth of the processor time of its start.
 		env = append(env, "GOMAXPROCS=1")
 	}
-	p.cmd = &exec.Cmd{
-		Path: c.Worker, Args: []string{Name, strconv.Itoa(len(c.Program.Files))}, Env: env, Dir: "/",
-		Stderr: p.stderr, ExtraFiles: append([]*os.File{theirs}, c.Program.Files...), // SocketFD, FilesFD
+	files := append(theirs[:1:1], c.Program.Files...) // SocketFD, FilesFD
+	r.cmd = &exec.Cmd{
+		Path: c.Worker, Args: []string{Name, strconv.Itoa(len(c.Program.Files)), strconv.Itoa(c.Seats)}, Env: env, Dir: "/",
+		Stderr: r.stderr, ExtraFiles: append(files, theirs[1:]...),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	start := p.cmd.Start
+	start := r.cmd.Start
 	if c.Cell != nil {
-		start = func() error { return c.Cell.Start(p.cmd) }
+		start = func() error { return c.Cell.Start(r.cmd) }
 	}
 	if err := start(); err != nil {
-		return nil, errors.Join(err, ours.Close(), p.stderr.Close())
+		return nil, errors.Join(err, r.stderr.Close())
 	}
 	return p, nil
+}
+
+// join makes the machine of a seat that was taken; used are the pages that an event
+// uses, when that is known. When it fails the seat is given up.
+func (p *Process) join(ctx context.Context, used []uint64) error {
+	defer context.AfterFunc(ctx, p.abandon)()
+	b, err := json.Marshal(wire.Seat{Used: used})
+	if err == nil {
+		_ = p.sock.SetDeadline(time.Now().Add(startTime))
+		err = p.send(wire.KindSeat, b)
+	}
+	if err == nil || isEnd(err) {
+		err = p.awaitReady(nil)
+	}
+	if err == nil && ctx.Err() == nil {
+		return p.sock.SetDeadline(time.Time{})
+	}
+	_ = p.Close()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("another machine in a worker process: %w", err)
+}
+
+// sit takes a seat, and says whether there is one.
+func (p *Process) sit() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending || len(p.seats) == 0 {
+		return false
+	}
+	p.sock, p.seats = p.seats[0], p.seats[1:]
+	p.machines++
+	return true
 }
 
 // Frozen is what came of running a program until it waits for its event.
@@ -208,13 +305,13 @@ type Frozen struct {
 // and Used do not count; Limits are those of the start. The error is a
 // *vmexec.NoWaitError when the program ended first.
 func Freeze(ctx context.Context, cfg Config) (*vmexec.Handover, Frozen, error) {
-	cfg.Reuse = wire.Freeze
+	cfg.Reuse, cfg.Seats = wire.Freeze, 0
 	p, err := Start(ctx, cfg)
 	if err != nil {
 		return nil, Frozen{}, err
 	}
 	defer func() { _ = p.Close() }()
-	defer context.AfterFunc(ctx, p.kill)()
+	defer context.AfterFunc(ctx, p.abandon)()
 	if cfg.Limits.Wall > 0 {
 		_ = p.sock.SetDeadline(time.Now().Add(cfg.Limits.Wall + answerTime))
 	}
@@ -368,7 +465,7 @@ func (p *Process) receiveFrom(r io.Reader, most func(wire.Kind) int) (wire.Kind,
 func (p *Process) awaitReady(r *wire.Ready) error {
 	_, b, err := p.receive(wire.Only(wire.KindReady, wire.MaxReady))
 	switch {
-	case isEnd(err):
+	case isEnd(err) && !p.hung.Load():
 		return p.finish(false)
 	case err != nil:
 		return err
@@ -393,7 +490,7 @@ func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error)
 	if ctx.Err() != nil {
 		return canceled(), nil
 	}
-	defer context.AfterFunc(ctx, p.kill)()
+	defer context.AfterFunc(ctx, p.abandon)()
 	if p.limits.Wall > 0 {
 		_ = p.sock.SetDeadline(time.Now().Add(p.limits.Wall + answerTime))
 		defer func() { _ = p.sock.SetDeadline(time.Time{}) }()
@@ -401,6 +498,9 @@ func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error)
 	r, err := p.run(ctx, io)
 	switch {
 	case err != nil && ctx.Err() != nil:
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.kill() // it was told, and goes on
+		}
 		return canceled(), nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		p.kill()
@@ -443,7 +543,7 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 			return -1
 		})
 		switch {
-		case isEnd(err):
+		case isEnd(err) && !p.hung.Load():
 			return nil, p.finish(began)
 		case err != nil:
 			return nil, err
@@ -491,22 +591,67 @@ func (p *Process) Reset() error {
 	return err
 }
 
-// kill ends the process; finish reaps it.
-func (p *Process) kill() { _ = p.cmd.Process.Kill() }
+// kill ends the process, with all of its machines; finish reaps it.
+func (r *running) kill() {
+	r.mu.Lock()
+	r.ending = true
+	r.mu.Unlock()
+	_ = r.cmd.Process.Kill()
+}
+
+// abandon ends what the machine does: with its process, or where that has others too by
+// saying so. Its next answer then comes soon, or the end.
+func (p *Process) abandon() {
+	p.mu.Lock()
+	gone, alone := p.gone, p.machines == 1
+	p.ending = p.ending || alone && !gone
+	p.mu.Unlock()
+	switch {
+	case gone:
+	case alone:
+		_ = p.cmd.Process.Kill()
+	default:
+		p.hung.Store(true)
+		_ = p.sock.SetReadDeadline(time.Now().Add(answerTime))
+		p.hangUp()
+	}
+}
+
+// hangUp says that nothing more is sent to the machine, which is its end.
+func (p *Process) hangUp() {
+	raw, err := p.sock.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) })
+}
 
 // finish ends and reaps the process, and says how it ended.
 func (p *Process) finish(began bool) *DiedError {
-	p.end.Do(func() {
+	r := p.running
+	r.end.Do(func() {
 		// One that has closed its socket is about to end by itself: how, is worth to
 		// know. The watch is for one that was taken over.
-		slow := time.AfterFunc(time.Second, p.kill)
+		slow := time.AfterFunc(time.Second, r.kill)
 		_ = p.sock.Close()
-		_ = p.cmd.Wait()
+		_ = r.cmd.Wait()
 		slow.Stop()
-		p.died = DiedError{How: ending(p.cmd.ProcessState), Said: p.said()}
-		_ = p.stderr.Close()
+		r.died = DiedError{How: ending(r.cmd.ProcessState), Said: r.said()}
+		r.dead.Store(true)
+		_ = r.stderr.Close()
+		if r.control != nil {
+			_ = r.control.Close()
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ending = true
+		for _, s := range r.seats {
+			_ = s.Close()
+		}
+		r.seats = nil
 	})
-	d := p.died
+	_ = p.sock.Close()
+	d := r.died
 	d.Began = began
 	return &d
 }
@@ -526,15 +671,41 @@ func ending(s *os.ProcessState) string {
 }
 
 // said returns the first of what the worker wrote to stderr.
-func (p *Process) said() string {
+func (r *running) said() string {
 	b := make([]byte, wire.MaxText)
-	n, _ := p.stderr.ReadAt(b, 0)
+	n, _ := r.stderr.ReadAt(b, 0)
 	return strings.TrimSpace(strings.ToValidUTF8(string(b[:n]), "\uFFFD"))
 }
 
-// Close ends the worker at once.
+// Dead says whether the process is known to have ended.
+func (p *Process) Dead() bool { return p.dead.Load() }
+
+// Close ends the machine, and with the last one the process. Its memory is free then.
 func (p *Process) Close() error {
-	p.kill()
-	_ = p.finish(false)
-	return nil
+	p.mu.Lock()
+	if p.gone {
+		p.mu.Unlock()
+		return nil
+	}
+	p.gone = true
+	p.machines--
+	last := p.machines == 0
+	p.ending = p.ending || last
+	p.mu.Unlock()
+	if last {
+		p.kill()
+		_ = p.finish(false)
+		return nil
+	}
+	p.hangUp()
+	_ = p.sock.SetReadDeadline(time.Now().Add(answerTime))
+	for b := make([]byte, 4<<10); ; {
+		if _, err := p.sock.Read(b); err == nil {
+			continue // what nobody waits for any more
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.kill() // it does not give the machine up
+		}
+		_ = p.sock.Close() // it is closed already where the process has died
+		return nil
+	}
 }

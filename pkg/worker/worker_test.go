@@ -515,7 +515,7 @@ func TestStartFails(t *testing.T) {
 		}
 		otherBuild("replaced")
 	})
-	for _, args := range [][]string{{"x"}, {}, {"2"}, {"-1"}} {
+	for _, args := range [][]string{{"x"}, {}, {"2"}, {"-1", "0"}, {"2", "x"}, {"2", "0"}, {"2", "3", "4"}} {
 		cmd := exec.Command(built.worker, args...)
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError

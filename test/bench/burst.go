@@ -65,10 +65,6 @@ func holdAll(ctx context.Context, r *receiver, url string, events int, hold time
 	if err != nil {
 		return nil, err
 	}
-	processes, err := processCount()
-	if err != nil {
-		return nil, err
-	}
 	h := &held{resident: len(workers)}
 	look := func() (used usage, available uint64, err error) {
 		list, err := descendants(r.pid)
@@ -112,25 +108,17 @@ func holdAll(ctx context.Context, r *receiver, url string, events int, hold time
 	}
 	go func() { group.Wait(); close(done) }()
 
-	// There is a worker process for each event in flight; when there are as many, the
-	// last one still has to begin. The answers tell afterwards whether it had.
+	// The answers tell afterwards whether all were in flight then.
 	var looked, seen time.Time // when the memory was looked at
-	for wanted := processes - h.resident + events; memory && looked.IsZero() && memoryErr == nil; {
+	if memory && memoryErr == nil {
 		select {
 		case <-done:
-			memoryErr = errors.New("there were never as many processes as events")
-			continue
-		case <-time.After(100 * time.Millisecond):
+			memoryErr = errors.New("the events were answered before it was looked at")
+		case <-time.After(hold * 3 / 4):
+			looked = time.Now()
+			during, availableDuring, memoryErr = look()
+			seen = time.Now()
 		}
-		if n, err := processCount(); err != nil {
-			return nil, err
-		} else if n < wanted {
-			continue
-		}
-		time.Sleep(hold / 8)
-		looked = time.Now()
-		during, availableDuring, memoryErr = look()
-		seen = time.Now()
 	}
 	<-done
 	if ctx.Err() != nil {

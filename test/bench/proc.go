@@ -47,17 +47,6 @@ func descendants(pid int) ([]int, error) {
 	return all, nil
 }
 
-// processCount returns how many processes this machine has.
-func processCount() (n int, err error) {
-	entries, err := os.ReadDir("/proc")
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err == nil {
-			n++
-		}
-	}
-	return n, err
-}
-
 // isGone says that a process or a thread ended while it was looked at.
 func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
 

@@ -89,8 +89,8 @@ func Each(t *testing.T, f func(t *testing.T, p *Place)) {
 					t.Skip(err)
 				}
 				p := &Place{Kind: kind, Worker: path}
-				p.workers = lease.NewWorkers(host, lease.Options{Worker: path, Resolver: p})
-				t.Cleanup(func() { // after those of the sinks
+				p.workers = lease.NewWorkers(host, lease.Options{Worker: path, Resolver: p, Alone: 1}) // several machines in a process, where there may be
+				t.Cleanup(func() {                                                                     // after those of the sinks
 					p.workers.Close()
 					if err := host.Close(); err != nil {
 						t.Error(err)

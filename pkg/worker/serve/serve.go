@@ -14,6 +14,8 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,23 +25,31 @@ import (
 	"kontain.dev/eventing/vmexec/talk"
 )
 
-// maxFiles is the most descriptors of a worker: a few of its own, and those of its
-// machines.
-const maxFiles = 64
+// A worker may have ownFiles descriptors, and seatFiles for each of its seats: the socket,
+// and those of two machines.
+const ownFiles, seatFiles = 64, 8
 
 // Run does what the receiver says until it closes the socket, or until there is
-// nothing more to do. files is how many the process was given of the program. What
-// fails is told to the receiver.
-func Run(files int) error {
-	s := &server{}
-	closeStrays(wire.FilesFD + files)
-	for i := range files {
-		s.files = append(s.files, os.NewFile(uintptr(wire.FilesFD+i), "program"))
+// nothing more to do. files is how many the process was given of the program, seats how
+// many machines it may have at once. What fails is told to the receiver.
+func Run(files, seats int) error {
+	closeStrays(wire.FilesFD + files + seats)
+	at := wire.FilesFD
+	open := func(n int, name string) (all []*os.File) {
+		for range n {
+			all = append(all, os.NewFile(uintptr(at), name))
+			at++
+		}
+		return all
 	}
-	s.sock = os.NewFile(wire.SocketFD, "receiver")
-	err := s.run()
+	s := &server{common: &common{}, first: true, sock: os.NewFile(wire.SocketFD, "receiver")}
+	s.files = open(files, "program")
+	return s.failed(s.run(open(seats, "seat")))
+}
+
+// failed tells the receiver what has failed, which may be gone.
+func (s *server) failed(err error) error {
 	if err != nil {
-		// The receiver may be gone.
 		_, _ = s.sock.Write(wire.Append(nil, wire.KindFailed, []byte(wire.Cut(err.Error())), 0))
 	}
 	return err
@@ -87,37 +97,105 @@ func closeListed(from int) {
 	}
 }
 
-type server struct {
-	sock  *os.File
+// common is what all machines of the process have in common.
+type common struct {
 	files []*os.File
 	setup wire.Setup
 
 	host     *vmexec.Host
 	program  *vmexec.Program
 	snapshot *vmexec.Snapshot // nil: each event starts the program
-	vm       *vmexec.VM       // ready for an event; of a program without a snapshot, made when it comes
-	spare    *vmexec.VM       // ready for the one after, with wire.Fresh
-	line     *vmexec.Line     // of the next event, or of the start, when there is one
-	env      []string
-	event    []byte
-	state    []byte
-	frame    []byte
+	told     atomic.Bool      // the receiver knows which pages an event uses
+
+	// The kernel makes and ends machines of one process no faster on several threads.
+	making, closing sync.Mutex
 }
 
-func (s *server) run() error {
-	if err := s.start(); err != nil {
+// server has one event after the other on a socket.
+type server struct {
+	*common
+	sock  *os.File
+	first bool // others come only when there are many events at once
+
+	vm    *vmexec.VM   // ready for an event; of a program without a snapshot, made when it comes
+	spare *vmexec.VM   // ready for the one after, with wire.Fresh
+	line  *vmexec.Line // of the next event, or of the start, when there is one
+	env   []string
+	event []byte
+	state []byte
+	frame []byte
+}
+
+// run is the life of the process.
+func (s *server) run(seats []*os.File) error {
+	if err := s.start(len(seats)); err != nil {
 		return err
 	}
-	if s.setup.Reuse == wire.Freeze {
+	switch {
+	case s.setup.Reuse == wire.Freeze:
 		return s.freeze()
+	case len(seats) == 0:
+		return s.serve()
 	}
-	for {
-		if s.setup.Reuse == wire.Fresh && s.spare == nil {
-			var err error
-			if s.spare, err = s.clone(); err != nil {
-				return err
-			}
+	var all sync.WaitGroup
+	for i, sock := range seats {
+		seat := &server{common: s.common, sock: sock, first: i == 0}
+		if i == 0 {
+			seat.vm = s.vm
+			seat.newLine() // what is heard goes to the seat
 		}
+		all.Go(seat.sit)
+	}
+	all.Wait()
+	return nil
+}
+
+// sit serves a seat until the receiver gives it up, and then frees what it had.
+func (s *server) sit() {
+	var err error
+	if !s.first {
+		err = s.join()
+	}
+	if err == nil {
+		err = s.serve()
+	}
+	if !errors.Is(err, io.EOF) {
+		_ = s.failed(err)
+	}
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	for _, vm := range []*vmexec.VM{s.vm, s.spare} {
+		if vm != nil {
+			_ = vm.Close() // the receiver, which is gone, could only be told
+		}
+	}
+	_ = s.sock.Close() // now it may take the memory for free
+}
+
+// join makes the machine of a seat when that is asked for.
+func (s *server) join() error {
+	_, b, err := wire.Read(s.sock, wire.Only(wire.KindSeat, wire.MaxSetup))
+	if err != nil {
+		return err
+	}
+	var seat wire.Seat
+	if err := json.Unmarshal(b, &seat); err != nil {
+		return fmt.Errorf("what to do: %w", err)
+	}
+	if s.snapshot != nil && len(seat.Used) > 0 {
+		s.snapshot.Learn(seat.Used)
+		s.told.Store(true)
+	}
+	s.newLine()
+	if s.vm, err = s.clone(); err != nil {
+		return err
+	}
+	return s.send(wire.KindReady, nil)
+}
+
+// serve has one event after the other.
+func (s *server) serve() error {
+	for {
 		if err := s.next(); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -135,7 +213,7 @@ func (s *server) run() error {
 }
 
 // start makes a machine that waits for an event, in a jail.
-func (s *server) start() error {
+func (s *server) start(seats int) error {
 	began := time.Now()
 	_, b, err := wire.Read(s.sock, wire.Only(wire.KindSetup, wire.MaxSetup))
 	if err != nil {
@@ -144,16 +222,20 @@ func (s *server) start() error {
 	if err := json.Unmarshal(b, &s.setup); err != nil {
 		return fmt.Errorf("what to do: %w", err)
 	}
+	if s.setup.Seats != seats {
+		return fmt.Errorf("%d seats are told of, and %d given", s.setup.Seats, seats)
+	}
 	if s.host, s.program, s.snapshot, err = vmexec.TakeOver(s.setup.Program, s.files, s.setup.SameBuild); err != nil {
 		return err
 	}
 	if s.snapshot != nil {
 		s.snapshot.Learn(s.setup.Used)
+		s.told.Store(len(s.setup.Used) > 0)
 	}
 	loaded := time.Now()
 	freeze := s.setup.Reuse == wire.Freeze
 	s.newLine()
-	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: maxFiles, User: s.setup.User, Tasks: s.setup.Tasks})
+	jail, err := s.host.Jail(vmexec.JailSpec{Freeze: freeze, Files: ownFiles + seats*seatFiles, User: s.setup.User, Tasks: s.setup.Tasks})
 	if err != nil {
 		return err
 	}
@@ -162,7 +244,7 @@ func (s *server) start() error {
 			return err
 		}
 	}
-	go watch()
+	go watchAll()
 	b, err = json.Marshal(wire.Ready{Jail: jail, Load: loaded.Sub(began), Clone: time.Since(loaded)})
 	if err != nil {
 		return err
@@ -220,14 +302,16 @@ func (s *server) clone() (*vmexec.VM, error) {
 	if s.snapshot == nil {
 		return nil, nil
 	}
+	s.making.Lock()
+	defer s.making.Unlock()
 	if s.setup.Reuse == wire.Reset {
 		return s.host.Clone(s.snapshot, s.setup.Limits)
 	}
 	return s.host.CloneOnce(s.snapshot, s.setup.Limits)
 }
 
-// watch ends the process when the receiver is gone, whatever a guest does.
-func watch() {
+// watchAll ends the process when the receiver is gone, whatever a guest does.
+func watchAll() {
 	fds := []unix.PollFd{{Fd: wire.SocketFD, Events: unix.POLLRDHUP}}
 	for {
 		switch _, err := unix.Poll(fds, -1); {
@@ -301,19 +385,30 @@ func (s *server) one() (again bool, err error) {
 	if err := s.send(wire.KindBegun, nil); err != nil {
 		return false, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	shared := s.setup.Seats > 0
 	var talked chan error
-	if s.line != nil {
+	switch {
+	case s.line != nil:
 		talked = make(chan error, 1)
-		go func() { talked <- s.listen(s.line) }()
+		go func() {
+			err := s.listen(s.line)
+			if err != nil && shared {
+				cancel()
+			}
+			talked <- err
+		}()
+	case shared:
+		defer s.watch(cancel)()
 	}
-	r, err := s.vm.Run(context.Background(), vmexec.IO{Event: s.event, State: s.state, Line: s.line})
+	r, err := s.vm.Run(ctx, vmexec.IO{Event: s.event, State: s.state, Line: s.line})
 	if err != nil {
 		return false, err
 	}
 	var used []uint64
-	if s.snapshot != nil && len(s.setup.Used) == 0 {
+	if s.snapshot != nil && s.snapshot.Learned() && s.told.CompareAndSwap(false, true) {
 		used = s.snapshot.LearnedPages()
-		s.setup.Used = used
 	}
 	if s.frame, err = wire.AppendResult(s.frame[:0], r, used); err != nil {
 		return false, err
@@ -328,6 +423,23 @@ func (s *server) one() (again bool, err error) {
 		s.newLine()
 	}
 	return r.Reason == vmexec.Exited || r.Reason == vmexec.Answered, nil
+}
+
+// watch calls gone when the receiver gives the seat up, until the function that it
+// returns is called. The receiver sends nothing meanwhile.
+func (s *server) watch(gone func()) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if _, err := s.sock.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			gone()
+		}
+	}()
+	return func() {
+		_ = s.sock.SetReadDeadline(time.Unix(1, 0))
+		<-ended
+		_ = s.sock.SetReadDeadline(time.Time{})
+	}
 }
 
 // newLine makes the line of the next event, or of the start, when there is one.
@@ -392,8 +504,22 @@ func (s *server) renew() error {
 	}
 	old := s.vm
 	s.vm, s.spare = s.spare, nil
+	var err error
+	if s.vm == nil {
+		if s.vm, err = s.clone(); err != nil {
+			s.spare = old // to be closed
+			return err
+		}
+	}
 	if err := s.send(wire.KindReady, nil); err != nil {
+		s.spare = old
 		return err
 	}
-	return old.Close()
+	s.closing.Lock()
+	err = old.Close()
+	s.closing.Unlock()
+	if err == nil && s.first { // the next event need not wait for its machine
+		s.spare, err = s.clone()
+	}
+	return err
 }

@@ -33,6 +33,7 @@ const (
 	KindTalk                   // a talk.Message, in either direction
 	KindDone                   // to it: the talk of this event, or of the start, is over
 	KindState                  // to it, before the event of a program with a state file: the contents of that
+	KindSeat                   // to it, the first of a seat but the first one: Seat as JSON; the answer is KindReady
 )
 
 // Bounds of frames in bytes. That of a result is MaxHead and twice the sink's
@@ -46,8 +47,10 @@ const (
 	MaxHead  = 8 << 20
 )
 
-// Descriptors that a worker is started with: its socket, and the files of the
-// program, whose number is its argument.
+// Descriptors that a worker is started with: its socket, the files of the program, and
+// the sockets of its seats. The numbers of both are its arguments. With seats its own
+// socket is for Setup alone, and to know that the receiver is there; each machine has its
+// events on the socket of a seat, and ends when that is closed.
 const (
 	SocketFD = 3
 	FilesFD  = 4
@@ -71,6 +74,9 @@ type Setup struct {
 	// KindTalk and KindDone come as with Talk; of a program that is frozen frames of
 	// KindTalk may follow that of KindDone.
 	Outward bool `json:"outward,omitempty"`
+	// Seats is how many machines the worker may have; 0: one, on its own socket. The
+	// machine of the first seat is made without being asked for.
+	Seats int `json:"seats,omitempty"`
 	// SameBuild: the worker's program is known to be of the receiver's build.
 	SameBuild bool `json:"sameBuild,omitempty"`
 	// User is that of the worker's cell; 0: it is in none. Tasks is the most processes
@@ -92,6 +98,11 @@ const (
 	// Freeze: there are no events. The worker makes a snapshot of the program and ends.
 	Freeze Reuse = "freeze"
 )
+
+// Seat asks for another machine.
+type Seat struct {
+	Used []uint64 `json:"used,omitempty"` // as in Setup
+}
 
 // Frozen is what came of running a program until it waits for its event.
 type Frozen struct {
