@@ -490,14 +490,14 @@ func (p *Process) Run(ctx context.Context, io vmexec.IO) (*vmexec.Result, error)
 	if ctx.Err() != nil {
 		return canceled(), nil
 	}
-	defer context.AfterFunc(ctx, p.abandon)()
+	stop := context.AfterFunc(ctx, p.abandon)
 	if p.limits.Wall > 0 {
 		_ = p.sock.SetDeadline(time.Now().Add(p.limits.Wall + answerTime))
 		defer func() { _ = p.sock.SetDeadline(time.Time{}) }()
 	}
 	r, err := p.run(ctx, io)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case !stop(): // it has no other event, whatever came of this one
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			p.kill() // it was told, and goes on
 		}
@@ -524,7 +524,7 @@ func (p *Process) run(ctx context.Context, io vmexec.IO) (r *vmexec.Result, err 
 		c = p.converse(ctx, p.started, func() error { return p.sendEvent(io) }, io.Outward, false, io.Talk)
 		defer func() {
 			if err != nil {
-				p.kill() // it is of no more use, and may have stopped to listen
+				p.abandon() // it is of no more use, and may have stopped to listen
 			}
 			c.end(err)
 		}()

@@ -47,6 +47,9 @@ const (
 	// soakKill is the mean time between two worker processes that are killed.
 	soakKill = 2 * time.Second
 
+	// soakCrowd is how many events a crowd is.
+	soakCrowd = 40
+
 	// soakAnswer is how long any answer may take.
 	soakAnswer = 2 * time.Minute
 )
@@ -142,6 +145,35 @@ func goneAfter(d time.Duration, name string) func(context.Context, *http.Client,
 	}
 }
 
+// crowd sends soakCrowd events at once, and returns the answer that is worth most to
+// know: of what was lost with its worker, or of what is wrong.
+func crowd(name string) func(context.Context, *http.Client, *server, string) (*answer, error) {
+	return func(ctx context.Context, c *http.Client, s *server, id string) (*answer, error) {
+		answers, errs := make([]*answer, soakCrowd), make([]error, soakCrowd)
+		var all sync.WaitGroup
+		for i := range soakCrowd {
+			all.Go(func() {
+				own := fmt.Sprint(id, ".", i)
+				answers[i], errs[i] = do(c, newEvent(ctx, s.sink(name), own, `"`+own+`"`))
+				if errs[i] == nil && answers[i].status == 200 && answers[i].body != `"`+own+`"` {
+					errs[i] = fmt.Errorf("event %s has the answer of another: %s", own, answers[i].body)
+				}
+			})
+		}
+		all.Wait()
+		a := answers[0]
+		for i, b := range answers {
+			if errs[i] != nil {
+				return nil, errs[i]
+			}
+			if b.status != 200 && (a.status == 200 || !strings.Contains(b.body, "SIGKILL")) {
+				a = b
+			}
+		}
+		return a, nil
+	}
+}
+
 // soakKinds writes the manifests and returns the kinds of events.
 func soakKinds(t *testing.T, dir string) []*kind {
 	var kinds []*kind
@@ -155,6 +187,12 @@ func soakKinds(t *testing.T, dir string) []*kind {
 			}
 			kinds = append(kinds, k)
 		}
+	}
+	// So many at once that worker processes have several machines.
+	for _, isolation := range []string{"Reset", "VM"} {
+		name := "crowd-" + strings.ToLower(isolation)
+		sink(t, dir, name, guest, []string{"hold", "300"}, "isolation: "+isolation, "snapshot: {mode: Ready}", fmt.Sprintf("concurrency: %d", soakCrowd), fmt.Sprintf("idleTimeout: %s", soakIdle))
+		kinds = append(kinds, &kind{name: name, share: 3, status: 200, send: crowd(name)})
 	}
 	// What is wrong with a request concerns no machine.
 	const name = "reset-quick"

@@ -89,8 +89,11 @@ func Each(t *testing.T, f func(t *testing.T, p *Place)) {
 					t.Skip(err)
 				}
 				p := &Place{Kind: kind, Worker: path}
-				p.workers = lease.NewWorkers(host, lease.Options{Worker: path, Resolver: p, Alone: 1}) // several machines in a process, where there may be
-				t.Cleanup(func() {                                                                     // after those of the sinks
+				p.workers = lease.NewWorkers(host, lease.Options{
+					Worker: path, Resolver: p,
+					Alone: 1, // several machines in a process, where there may be
+				})
+				t.Cleanup(func() { // after those of the sinks
 					p.workers.Close()
 					if err := host.Close(); err != nil {
 						t.Error(err)
@@ -229,7 +232,11 @@ func Event(t testing.TB, id, data string) *event.Event {
 
 // Send takes an event through the sink and returns its reply, which may be nil.
 func (k *Sink) Send(e *event.Event) (*event.Event, *reply.Failure) {
-	replies, f := k.d.Dispatch(k.t.Context(), "default", "test", []*event.Event{e})
+	return k.send(k.t.Context(), e)
+}
+
+func (k *Sink) send(ctx context.Context, e *event.Event) (*event.Event, *reply.Failure) {
+	replies, f := k.d.Dispatch(ctx, "default", "test", []*event.Event{e})
 	if f != nil || len(replies) == 0 {
 		return nil, f
 	}
@@ -247,6 +254,54 @@ func (k *Sink) Data(t testing.TB, id, data string) string {
 		return ""
 	}
 	return string(r.Data())
+}
+
+// SendersGo sends events with data sleep, which the program of s takes for ever to
+// answer, of which the senders go away, and meanwhile others with data quick: those are
+// answered, also by machines that are in the same process, and nothing is left of the
+// first. It does so in each place and on each of its tiers.
+func SendersGo(t *testing.T, s dispatcher.Sink, sleep, quick string) {
+	t.Helper()
+	const rounds = 10
+	Each(t, func(t *testing.T, p *Place) {
+		for _, tier := range p.Tiers() {
+			t.Run(string(tier), func(t *testing.T) {
+				s := s
+				s.Tier = tier
+				k := p.MustNew(t, s)
+				var all sync.WaitGroup
+				for sender := range 2 {
+					all.Go(func() {
+						for i := range rounds {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Duration(10+20*i)*time.Millisecond)
+							if r, f := k.send(ctx, Event(t, fmt.Sprintf("gone%d.%d", sender, i), sleep)); f == nil {
+								t.Errorf("an event without an end is answered: %v", r)
+							}
+							cancel()
+						}
+					})
+					all.Go(func() {
+						for i := range 3 * rounds {
+							id := fmt.Sprintf("quick%d.%d", sender, i)
+							if r, f := k.Send(Event(t, id, quick)); f != nil || r == nil {
+								t.Errorf("event %s: %v, %v", id, r, f)
+							}
+						}
+					})
+				}
+				all.Wait()
+				// A machine whose event is given up goes after its sender.
+				for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+					st := k.Stats()
+					if st.Queue.Running == 0 && st.Queue.Waiting == 0 {
+						break
+					} else if time.Now().After(end) {
+						t.Fatalf("there is something left: %+v", st)
+					}
+				}
+			})
+		}
+	})
 }
 
 // syncBuffer is a log that several goroutines write.

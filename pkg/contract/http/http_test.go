@@ -242,3 +242,7 @@ func TestNeverListens(t *testing.T) {
 		}
 	})
 }
+
+func TestSendersGo(t *testing.T) {
+	contracttest.SendersGo(t, sink(contracttest.BuildGo(t, "testdata/server"), v1alpha1.HTTPContract{}), `"sleep"`, `"count"`)
+}

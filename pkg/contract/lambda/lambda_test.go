@@ -123,3 +123,7 @@ func TestNotFrozen(t *testing.T) {
 		}
 	})
 }
+
+func TestSendersGo(t *testing.T) {
+	contracttest.SendersGo(t, sink(contracttest.BuildGo(t, "testdata/function")), `"sleep"`, `"count"`)
+}

@@ -37,6 +37,17 @@ func main() {
 		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
 			fail(1, err.Error())
 		}
+	case "hold": // the event, some milliseconds after it was read
+		b, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			fail(1, err.Error())
+		}
+		ms, err := strconv.Atoi(arg(2))
+		if err != nil {
+			fail(2, err.Error())
+		}
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		fmt.Printf("%s", b)
 	case "env":
 		fmt.Print(os.Getenv(arg(2)))
 	case "id": // the event's id, after some milliseconds
