@@ -65,6 +65,15 @@ func ends(reason vmexec.Reason) check {
 	}
 }
 
+func deadlocks(says string) check {
+	return func(r *vmexec.Result) string {
+		if r.Reason == vmexec.Deadlock && strings.Contains(r.Message, says) {
+			return ""
+		}
+		return fmt.Sprintf("want %v and %q", vmexec.Deadlock, says)
+	}
+}
+
 func either(cs ...check) check {
 	return func(r *vmexec.Result) string {
 		var all []string
@@ -617,7 +626,7 @@ func limited() []hostile {
 		{name: "sleep_wall", code: func(a *asm) {
 			a.store(dataVA, 3600).store(dataVA+8, 0).call(unix.SYS_NANOSLEEP, dataVA, 0).exit(escaped)
 		}, want: ends(vmexec.WallLimit), limits: wall},
-		{name: "stopped_deadlock", code: func(a *asm) { a.call(unix.SYS_KILL, 100, uint64(unix.SIGSTOP)).exit(escaped) }, want: ends(vmexec.Deadlock), limits: cpu},
+		{name: "stopped_deadlock", code: func(a *asm) { a.call(unix.SYS_KILL, 100, uint64(unix.SIGSTOP)).exit(escaped) }, want: deadlocks("(thread 100 is stopped by a signal)"), limits: cpu},
 		{name: "touch_everything", code: touch, want: ends(vmexec.MemoryLimit), limits: mem},
 		{name: "touch_scattered", code: scatter, want: ends(vmexec.MemoryLimit), limits: mem},
 		{name: "signal_frame_over_the_limit", code: func(a *asm) { // an endless stack
@@ -625,8 +634,14 @@ func limited() []hostile {
 			a.handler(uint64(unix.SIGSEGV), 1<<63, 0x4000_0000).mov(rsp, 0x10_0000_0000+1<<40).raw(0x31, 0xdb, 0x8a, 0x03)
 		}, want: ends(vmexec.MemoryLimit), limits: mem},
 		{name: "output", code: func(a *asm) { a.loop(func() { a.call(unix.SYS_WRITE, 1, codeVA, 64) }) }, want: ends(vmexec.OutputLimit), limits: vmexec.Limits{Output: 4096}},
-		{name: "pause_deadlock", code: func(a *asm) { a.call(unix.SYS_PAUSE).exit(escaped) }, want: ends(vmexec.Deadlock)},
-		{name: "futex_deadlock", code: func(a *asm) { a.call(unix.SYS_FUTEX, dataVA, 0, 0, 0, 0, 0).exit(escaped) }, want: ends(vmexec.Deadlock)},
+		{name: "pause_deadlock", code: func(a *asm) { a.call(unix.SYS_PAUSE).exit(escaped) }, want: deadlocks("(thread 100 in pause)")},
+		{name: "futex_deadlock", code: func(a *asm) { a.call(unix.SYS_FUTEX, dataVA, 0, 0, 0, 0, 0).exit(escaped) }, want: deadlocks("(thread 100 in futex)")},
+		{name: "threads_deadlock", code: func(a *asm) {
+			for range 5 {
+				thread(a, func() { a.call(unix.SYS_PAUSE).exit(escaped) })
+			}
+			a.call(unix.SYS_FUTEX, dataVA, 0, 0, 0, 0, 0).exit(escaped)
+		}, want: deadlocks("(thread 100 in futex, thread 101 in pause, thread 102 in pause, thread 103 in pause, 2 more)")},
 		{name: "threads", code: threads, limits: vmexec.Limits{Wall: 60 * time.Second}, want: func(r *vmexec.Result) string {
 			if s := exits(int(unix.EAGAIN))(r); s != "" {
 				return s

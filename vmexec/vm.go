@@ -10,6 +10,7 @@ import (
 	"fmt"
 	goio "io"
 	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -435,7 +436,7 @@ func (vm *VM) run(ctx context.Context, streams ...*fd.StreamOutput) (*Result, er
 		d := Death(o.Death)
 		r.Death = &d
 	}
-	r.Message = vm.message(r, o.Detail)
+	r.Message = vm.message(r, o)
 	if n := vm.program.spec.State; n > 0 && (r.Reason == Exited || r.Reason == Answered) {
 		r.State, r.BadState = vm.fs.State(n)
 	}
@@ -456,7 +457,7 @@ var reasons = [...]Reason{
 // waiting is the end of a run at the wait point; it never leaves this package.
 const waiting Reason = 255
 
-func (vm *VM) message(r *Result, detail string) string {
+func (vm *VM) message(r *Result, o task.Outcome) string {
 	switch r.Reason {
 	case waiting, Answered:
 		return ""
@@ -469,8 +470,8 @@ func (vm *VM) message(r *Result, detail string) string {
 		d := r.Death
 		s := fmt.Sprintf("the program was killed by %s", unix.SignalName(unix.Signal(d.Signal)))
 		switch {
-		case detail != "":
-			s += ": its processor state was beyond repair (" + detail + ")"
+		case o.Detail != "":
+			s += ": its processor state was beyond repair (" + o.Detail + ")"
 		case d.Vector == x86.VecPageFault:
 			s += fmt.Sprintf(": %s at address %#x, instruction %#x, error code %#x", x86.VectorName(d.Vector), d.Addr, d.RIP, d.ErrorCode)
 		case d.Vector >= 0:
@@ -488,9 +489,28 @@ func (vm *VM) message(r *Result, detail string) string {
 	case Canceled:
 		return "the program was stopped: the caller gave up"
 	case Deadlock:
-		return "the program was stopped: all of its threads wait for something that can no longer happen"
+		return "the program was stopped: all of its threads wait for something that can no longer happen (" + waits(o.Blocked) + ")"
 	}
 	return r.Reason.String()
+}
+
+// maxWaits is how many threads a message tells of.
+const maxWaits = 4
+
+// waits says what threads wait in.
+func waits(threads []task.Blocked) string {
+	var parts []string
+	for _, b := range threads[:min(len(threads), maxWaits)] {
+		if b.Stopped {
+			parts = append(parts, fmt.Sprintf("thread %d is stopped by a signal", b.TID))
+		} else {
+			parts = append(parts, fmt.Sprintf("thread %d in %s", b.TID, syscalls.Name(b.Call)))
+		}
+	}
+	if n := len(threads) - maxWaits; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (vm *VM) stats(run time.Duration) Stats {

@@ -76,8 +76,8 @@ int main(void) {
 	fclose(f);
 	unlink("short");
 
-	volatile int zero = 0;
-	FAULT(zero = 1 / zero);
+	volatile int one = 1, zero = 0; // 1 / zero would be done without a division
+	FAULT(zero = one / zero);
 	unsigned short cw = 0x37f & ~4; // x87 divides by zero
 	FAULT(({
 		double a = 1, b = 0;
@@ -101,8 +101,14 @@ int main(void) {
 	CHECK_EQ(pipe(fds), 0);
 	close(fds[0]);
 	CHECK_ERR(write(fds[1], "x", 1), EPIPE);
+	// Held back until it is waited for: it may come at once.
+	sigset_t alarm, none;
+	sigemptyset(&none);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	CHECK_EQ(sigprocmask(SIG_BLOCK, &alarm, NULL), 0);
 	struct itimerval it = {{0, 0}, {0, 1000}};
 	CHECK_EQ(setitimer(ITIMER_REAL, &it, NULL), 0);
-	pause();
+	CHECK_ERR(sigsuspend(&none), EINTR);
 	return 0;
 }

@@ -3,7 +3,7 @@
 
 // Proves: threads that are parked in calls while the program waits for its event
 // go on from there, also in a clone: a futex waiter is woken, a half-done write is
-// finished, a signal ends pause, a sleep lasts no longer, processor time grows.
+// finished, a signal ends sigsuspend, a sleep lasts no longer, processor time grows.
 #include "guest.h"
 #include <linux/futex.h>
 #include <pthread.h>
@@ -38,8 +38,10 @@ static void *writer(void *a) {
 	return a;
 }
 
-static void *pauser(void *a) {
-	pause();
+static void *pauser(void *a) { // SIGUSR1 is blocked until it waits
+	sigset_t none;
+	sigemptyset(&none);
+	CHECK_ERR(sigsuspend(&none), EINTR);
 	woken = 1;
 	return a;
 }
@@ -49,6 +51,10 @@ int main(void) {
 	pthread_t threads[4];
 	CHECK_EQ(pipe(ends), 0);
 	on(SIGUSR1, hit, 0);
+	sigset_t usr1;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	CHECK_EQ(sigprocmask(SIG_BLOCK, &usr1, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		CHECK_EQ(pthread_create(&threads[i], NULL, starts[i], NULL), 0);
 	nanosleep(&(struct timespec){0, 100000000}, NULL); // they are parked now
@@ -57,7 +63,8 @@ int main(void) {
 	ssize_t n = read(0, event, sizeof event);
 	printf("event of %zd bytes\n", n);
 
-	CHECK_EQ(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 1);
+	while (syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) != 1)
+		sleep_ms(1);
 	CHECK_EQ(pthread_kill(threads[3], SIGUSR1), 0);
 	CHECK(now(CLOCK_PROCESS_CPUTIME_ID) >= cpu);
 	static unsigned char b[LENGTH];

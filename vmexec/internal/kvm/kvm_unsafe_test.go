@@ -25,7 +25,7 @@ func TestIoctlSizes(t *testing.T) {
 		{"KVM_GET_VCPU_EVENTS", ioGetVCPUEvents, unsafe.Sizeof(vcpuEvents{})},
 		{"KVM_GET_XSAVE", ioGetXSave, XSaveSize},
 		{"KVM_SET_XSAVE", ioSetXSave, XSaveSize},
-		{"KVM_SET_GUEST_DEBUG", ioSetGuestDebug, unsafe.Sizeof(guestDebug{})},
+		{"KVM_SET_VCPU_EVENTS", ioSetVCPUEvents, unsafe.Sizeof(vcpuEvents{})},
 		{"KVM_SET_MSRS", ioSetMSRs, unsafe.Offsetof(msrTable{}.entries)},
 		{"KVM_SET_CPUID2", ioSetCPUID2, unsafe.Offsetof(cpuidTable{}.entries)},
 		{"KVM_GET_SUPPORTED_CPUID", ioGetSupportedCPUID, unsafe.Offsetof(cpuidTable{}.entries)},
@@ -112,6 +112,19 @@ func TestVCPU(t *testing.T) {
 	}
 	if pending, err := c.ExceptionPending(); pending || err != nil {
 		t.Errorf("a new processor: exception pending %v, %v", pending, err)
+	}
+	e := vcpuEvents{nr: vecBreakpoint}
+	if _, err := ioctlPointer(c.fd, "KVM_SET_VCPU_EVENTS", ioSetVCPUEvents, unsafe.Pointer(&e)); err != nil {
+		t.Fatal(err)
+	}
+	if pending, err := c.ExceptionPending(); !pending || err != nil {
+		t.Errorf("INT3: exception pending %v, %v", pending, err)
+	}
+	if err := c.ForgetException(); err != nil {
+		t.Error(err)
+	}
+	if pending, err := c.ExceptionPending(); pending || err != nil {
+		t.Errorf("after INT3: exception pending %v, %v", pending, err)
 	}
 	c.RequestExit()
 	if errno := c.Run(0); errno != unix.EINTR {

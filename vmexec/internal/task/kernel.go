@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +87,16 @@ type Outcome struct {
 	Status int    // Exited
 	Death  Death  // Signaled
 	Detail string // Signaled by a broken processor state: what it was
+	// Blocked are the threads that are left when the ending is Deadlock, in the order
+	// of their numbers.
+	Blocked []Blocked
+}
+
+// Blocked is a thread that cannot go on.
+type Blocked struct {
+	TID     int
+	Stopped bool   // its process is, by a signal
+	Call    uint64 // the system call that it waits in, unless Stopped
 }
 
 // Stats counts what a run cost.
@@ -417,7 +429,7 @@ func (k *Kernel) idle() {
 		return
 	}
 	if !k.external && len(k.timers) == 0 {
-		k.End(Deadlock)
+		k.finish(Outcome{Ending: Deadlock, Blocked: k.blocked()})
 		return
 	}
 	if len(k.timers) == 0 {
@@ -434,6 +446,20 @@ func (k *Kernel) idle() {
 	case <-w.C:
 	}
 	w.Stop()
+}
+
+// blocked describes all threads; none of them can run.
+func (k *Kernel) blocked() []Blocked {
+	list := make([]Blocked, 0, len(k.threads))
+	for _, tid := range slices.Sorted(maps.Keys(k.threads)) {
+		t := k.threads[tid]
+		b := Blocked{TID: tid, Stopped: t.P.stopped}
+		if !b.Stopped {
+			b.Call = t.call.nr
+		}
+		list = append(list, b)
+	}
+	return list
 }
 
 // canonical is the end of the lower half of the address space. Entering user

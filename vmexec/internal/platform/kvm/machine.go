@@ -182,6 +182,11 @@ func (m *machine) load(c *platform.Context) (uint64, error) {
 	return kvm.SyncRegs | kvm.SyncSregs, nil
 }
 
+// maxTries is how many kicks a thread may outlast because of an exception. Each needs
+// to come before KVM has entered the guest again: one that takes more is the work of a
+// guest that has found a way to have exceptions pending for ever.
+const maxTries = 16
+
 // Run implements platform.Machine.
 func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 	if m.kicked {
@@ -193,7 +198,7 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 		return platform.Exit{}, err
 	}
 	errno := m.vcpu.Run(load)
-	for errno == unix.EINTR {
+	for tries := 0; errno == unix.EINTR; tries++ {
 		m.vcpu.ClearExitRequest()
 		// An exception that KVM has yet to deliver belongs to this thread: go on
 		// until its stub has exited, or another thread would get it.
@@ -201,7 +206,7 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 		if err != nil {
 			return platform.Exit{}, err
 		}
-		if !pending {
+		if !pending || tries == maxTries {
 			break
 		}
 		m.kicked = true
@@ -224,7 +229,7 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 		case x86.StubNone:
 			if vector, ok := x86.ExceptionStubAt(c.Regs.RIP); ok && s.CS.Selector&3 == 0 {
 				m.kicked = true
-				return m.exception(c, vector), nil
+				return m.exception(c, vector)
 			}
 		}
 		return platform.Exit{Kind: platform.ExitKick}, nil
@@ -240,7 +245,7 @@ func (m *machine) Run(c *platform.Context) (platform.Exit, error) {
 	case port == x86.PortSyscall:
 		return m.syscall(c), nil
 	case port >= x86.PortException && port < x86.PortException+32 && s.CS.Selector&3 == 0:
-		return m.exception(c, port-x86.PortException), nil
+		return m.exception(c, port-x86.PortException)
 	}
 	// The program itself used a port that the stubs use: on Linux it has none.
 	return platform.Exit{Kind: platform.ExitException, Vector: x86.VecProtection}, nil
@@ -306,18 +311,23 @@ func (m *machine) interrupted(c *platform.Context, rip uint64) x86.StubStage {
 	return stage
 }
 
-func (m *machine) exception(c *platform.Context, vector int) platform.Exit {
+func (m *machine) exception(c *platform.Context, vector int) (platform.Exit, error) {
+	if vector == x86.VecBreakpoint {
+		if err := m.vcpu.ForgetException(); err != nil {
+			return platform.Exit{}, err
+		}
+	}
 	f := x86.ReadFrame(m.control(), vector)
 	c.Regs.RSP = f.RSP
 	if fault := vector == x86.VecPageFault || vector == x86.VecProtection; fault && x86.StubMayFault(f.RIP) {
 		// The program's pointers are bad, or its memory is not there yet: that is
 		// for the call itself to find.
 		m.interrupted(c, f.RIP)
-		return m.syscall(c)
+		return m.syscall(c), nil
 	}
 	c.Regs.RIP = f.RIP
 	c.Regs.RFLAGS = f.RFLAGS&(userFlags|1<<16) | 0x202
-	return platform.Exit{Kind: platform.ExitException, Vector: vector, ErrorCode: f.ErrorCode, Addr: m.vcpu.Sregs.CR2}
+	return platform.Exit{Kind: platform.ExitException, Vector: vector, ErrorCode: f.ErrorCode, Addr: m.vcpu.Sregs.CR2}, nil
 }
 
 // fatal finishes an exit after which the processor cannot go on: one more run
