@@ -50,6 +50,7 @@ type request struct {
 		APIGroup, Resource, Subresource, Namespace, Name string
 	}
 	ResponseStatus *struct{ Code int }
+	Annotations    map[string]string
 
 	RequestReceivedTimestamp time.Time
 }
@@ -109,7 +110,8 @@ func (c *Cluster) Refused() ([]string, error) {
 		if t := r.RequestReceivedTimestamp; t.After(c.removed) && t.Before(c.restored) {
 			continue
 		}
-		if r.ResponseStatus != nil && r.ResponseStatus.Code == http.StatusForbidden {
+		// A code of 403 alone says little: so are objects refused in a namespace that ends.
+		if r.Annotations["authorization.k8s.io/decision"] == "forbid" {
 			refused[r.String()] = true
 		}
 	}

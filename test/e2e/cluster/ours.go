@@ -135,12 +135,15 @@ func (c *Cluster) Program(name string) string { return filepath.Join(c.ours, nam
 // Kubectl is the path of a kubectl of the cluster's version.
 func (c *Cluster) Kubectl() string { return filepath.Join(c.upstream, "kubectl") }
 
-// BuildFunction builds an image of a source folder of the repository with
-// kontain build, pushes it to the registry, and returns its name.
+// BuildFunction builds an image of a source folder, whose path may begin at the root of
+// the repository, with kontain build, pushes it to the registry, and returns its name.
 func (c *Cluster) BuildFunction(ctx context.Context, folder, name string, args ...string) (string, error) {
 	ref := c.registry + "/" + name
 	work := filepath.Join(c.Dir, "images")
-	all := append([]string{"build", filepath.Join(filepath.Dir(c.config), folder), "--quiet", "--push", "--insecure-registry", c.registry, "-t", ref}, args...)
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(filepath.Dir(c.config), folder)
+	}
+	all := append([]string{"build", folder, "--quiet", "--push", "--insecure-registry", c.registry, "-t", ref}, args...)
 	cmd := exec.CommandContext(ctx, c.Program("kontain"), all...)
 	cmd.Env = append(os.Environ(), "KONTAIN_IMAGE_DIR="+work)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -444,7 +444,7 @@ func TestSourceRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := rest.AnonymousClientConfig(shared.Config)
-	config.BearerToken = token.Status.Token
+	config.BearerToken, config.UserAgent = token.Status.Token, cluster.TestAgent
 	adapter, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
