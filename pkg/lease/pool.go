@@ -57,11 +57,12 @@ type pool struct {
 	reuse   bool          // machines are used again
 	makers  int           // how many may be made at once
 	bytes   uint64        // that a machine reserves
-	size    int           // prepared machines to have, when each is used once
+	size    int           // most prepared machines to have, when each is used once
 	keep    time.Duration // how long to have them after the last event
 
 	mu        sync.Mutex
 	idle      []*prepared // the last to come in is the first to go out
+	target    int         // how many of size to have: as many as events lately found missing
 	waiters   list.List   // of chan handover, the first to come in front
 	alive     int         // machines that are not closed, and those in the making
 	making    int
@@ -118,7 +119,7 @@ func (p *pool) wants() (more, urgent bool) {
 		// made afterwards have it at hand.
 		return p.alive == 0, false
 	}
-	return len(p.idle)+p.making < p.size, false
+	return len(p.idle)+p.making < p.target, false
 }
 
 // firstRetry and lastRetry bound the time until another machine is tried after one
@@ -177,6 +178,11 @@ func (p *pool) Lease(ctx context.Context, r Request) (VM, error) {
 		p.mu.Lock()
 		p.settling--
 		p.quiet.Broadcast()
+	}
+	if len(p.idle) == 0 {
+		// One event now and then needs one machine, and another one in case; a sink with
+		// more of them has twice as many each time that they do not suffice.
+		p.target = min(p.size, max(2, 2*p.target))
 	}
 	if vm != nil {
 		more, _ := p.wants()
@@ -341,7 +347,7 @@ func (p *pool) giveUp() bool {
 	}
 	m := p.idle[0]
 	p.idle = slices.Delete(p.idle, 0, 1)
-	p.refill = false // until the next event
+	p.refill, p.target = false, 0 // until the next event
 	p.settling++
 	p.mu.Unlock()
 	_ = p.discard(m) // there is no event to report it to
@@ -426,7 +432,7 @@ func (p *pool) expire() {
 	}
 	p.idle = kept
 	if len(old) > 0 && len(kept) == 0 {
-		p.refill = false
+		p.refill, p.target = false, 0
 	}
 	p.timer = nil
 	if len(kept) > 0 {

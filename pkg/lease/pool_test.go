@@ -194,6 +194,41 @@ func TestPoolVM(t *testing.T) {
 	})
 }
 
+// A sink has as many machines prepared as its events have found missing, and begins with
+// few again once it has rested.
+func TestPoolTarget(t *testing.T) {
+	inPool(t, Spec{Tier: TierProcess, Concurrency: 100, IdleTime: time.Minute}, time.Millisecond, func(t *testing.T, _ *yard, p *pool) {
+		wants := func(when string, n int) {
+			t.Helper()
+			time.Sleep(time.Second)
+			if got := p.stats().Prepared; got != n {
+				t.Errorf("%s: %d machines are prepared, want %d", when, got, n)
+			}
+		}
+		run(t, get(t, p))
+		wants("after one event", 2)
+		for range 5 {
+			run(t, get(t, p))
+			time.Sleep(time.Second)
+		}
+		wants("after events now and then", 2)
+		for _, n := range []int{4, 8, 16, 16} {
+			var all []*leased
+			for range p.stats().Prepared {
+				all = append(all, get(t, p))
+			}
+			for _, vm := range all {
+				run(t, vm)
+			}
+			wants("after all that were prepared were taken", n)
+		}
+		time.Sleep(2 * time.Minute)
+		wants("after a rest", 0)
+		run(t, get(t, p))
+		wants("after one event more", 2)
+	})
+}
+
 // Worker processes are started and ended by several goroutines at once, each machine
 // once.
 func TestPoolMakers(t *testing.T) {
