@@ -114,6 +114,10 @@ E2E := test/e2e/cluster
 e2e: need-go ## Run the tests on a real Kubernetes with Knative Eventing (root; first build 10 min)
 	cd $(E2E) && $(GO) test -count 1 -timeout 60m $(TESTFLAGS) ./...
 
+.PHONY: e2e-pods
+e2e-pods: need-go ## Run the release as pods of a real kubelet and containerd (root, Debian, cgroups)
+	cd $(E2E) && KONTAIN_E2E_PODS=1 $(GO) test -count 1 -timeout 20m -v $(TESTFLAGS) ./pods
+
 .PHONY: e2e-up
 e2e-up: need-go ## Start that cluster and leave it up until Ctrl-C
 	@cd $(E2E) && $(GO) run ./cmd/kontain-cluster

@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -55,6 +56,9 @@ const (
 	envOurs     = "KONTAIN_CLUSTER_OURS"     // folder of this repository's programs
 	envKnative  = "KONTAIN_CLUSTER_KNATIVE"  // folder of the module knative.dev/eventing
 	envConfig   = "KONTAIN_CLUSTER_CONFIG"   // folder of this repository's manifests
+	envDebian   = "KONTAIN_CLUSTER_DEBIAN"   // folder that Debian's packages are unpacked in
+	envPause    = "KONTAIN_CLUSTER_PAUSE"    // the program that holds a pod's namespaces
+	envRelease  = "KONTAIN_CLUSTER_RELEASE"  // folder of what make release makes
 	envKeep     = "KONTAIN_CLUSTER_KEEP"     // set by a person: the folder of logs is kept
 )
 
@@ -64,14 +68,18 @@ type Cluster struct {
 	Kube     kubernetes.Interface
 	Dynamic  dynamic.Interface
 	Eventing eventing.Interface
-	Node     *node.Node
-	Dir      string // of everything that the cluster writes; logs are in Dir/logs
+	Node     *node.Node // nil where a kubelet runs pods
+	Dir      string     // of everything that the cluster writes; logs are in Dir/logs
 
+	kind     sandbox.Kind
 	mapper   *restmapper.DeferredDiscoveryRESTMapper
 	upstream string
 	ours     string
 	config   string
 	knative  string
+	debian   string
+	pause    string
+	release  string
 	registry string // host:port
 	// privateRegistry is the same for those who have a password.
 	privateRegistry string
@@ -84,8 +92,16 @@ type Cluster struct {
 
 // Main is TestMain of tests that use a cluster: it builds what is missing,
 // enters a sandbox, starts the cluster, runs the tests and ends everything.
-func Main(m *testing.M, use func(*Cluster)) {
-	Run(func(c *Cluster) int {
+func Main(m *testing.M, use func(*Cluster)) { testMain(m, sandbox.Processes, use) }
+
+// MainPods is Main for a cluster whose pods are containers: a kubelet, containerd, runc and
+// kube-proxy in place of package node. Debian's packages of them are downloaded and
+// unpacked, not installed. This project's images are loaded; its manifests are left to the
+// tests to install.
+func MainPods(m *testing.M, use func(*Cluster)) { testMain(m, sandbox.Kubelet, use) }
+
+func testMain(m *testing.M, kind sandbox.Kind, use func(*Cluster)) {
+	runKind(kind, func(c *Cluster) int {
 		use(c)
 		flag.Parse()
 		if timeout, ok := flag.Lookup("test.timeout").Value.(flag.Getter).Get().(time.Duration); ok && timeout > 0 {
@@ -111,9 +127,11 @@ func Main(m *testing.M, use func(*Cluster)) {
 
 // Run starts a cluster in a sandbox, calls f and ends the program with f's exit
 // code. The program must do nothing before.
-func Run(f func(*Cluster) int) {
+func Run(f func(*Cluster) int) { runKind(sandbox.Processes, f) }
+
+func runKind(kind sandbox.Kind, f func(*Cluster) int) {
 	sandbox.Init()
-	code, err := run(f)
+	code, err := run(kind, f)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
@@ -121,15 +139,15 @@ func Run(f func(*Cluster) int) {
 	os.Exit(code)
 }
 
-func run(f func(*Cluster) int) (code int, err error) {
+func run(kind sandbox.Kind, f func(*Cluster) int) (code int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if !sandbox.Inside() {
-		if err := prepare(ctx, os.Stderr); err != nil {
+		if err := prepare(ctx, kind, os.Stderr); err != nil {
 			return 1, err
 		}
 	}
-	if err := sandbox.Enter(); err != nil {
+	if err := sandbox.Enter(kind); err != nil {
 		return 1, err
 	}
 	dir, err := os.MkdirTemp("", "kontain-cluster-")
@@ -149,7 +167,7 @@ func run(f func(*Cluster) int) (code int, err error) {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
 	begin := time.Now()
-	c, err := start(ctx, dir)
+	c, err := start(ctx, kind, dir)
 	if err != nil {
 		return 1, fmt.Errorf("starting: %w", err)
 	}
@@ -163,11 +181,11 @@ func run(f func(*Cluster) int) (code int, err error) {
 
 // prepare builds the programs and says the sandbox, through the environment,
 // where they are.
-func prepare(ctx context.Context, out io.Writer) error {
+func prepare(ctx context.Context, kind sandbox.Kind, out io.Writer) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: namespaces, mounts and devices need root; run it as root", sandbox.ErrUnsupported)
 	}
-	module, err := os.Getwd()
+	module, err := programs.Root(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,11 +198,20 @@ func prepare(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	upstream, err := programs.BuildUpstream(ctx, module, cache, out)
+	names := programs.Processes
+	if kind == sandbox.Kubelet {
+		names = append(slices.Clone(names), programs.Node...)
+	}
+	upstream, err := programs.BuildUpstream(ctx, module, cache, names, out)
 	if err != nil {
 		return err
 	}
 	root := filepath.Join(module, "..", "..", "..")
+	if kind == sandbox.Kubelet {
+		if err := prepareNode(ctx, root, module, cache, out); err != nil {
+			return err
+		}
+	}
 	ours := filepath.Join(root, "bin", "cluster")
 	if err := programs.BuildOurs(ctx, root, ours, ourPrograms(root)); err != nil {
 		return err
@@ -196,12 +223,14 @@ func prepare(ctx context.Context, out io.Writer) error {
 }
 
 // start starts the cluster in the sandbox.
-func start(ctx context.Context, dir string) (_ *Cluster, err error) {
+func start(ctx context.Context, kind sandbox.Kind, dir string) (_ *Cluster, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Cluster{
 		Dir: dir, cancel: cancel,
 		upstream: os.Getenv(envUpstream), ours: os.Getenv(envOurs),
 		config: os.Getenv(envConfig), knative: os.Getenv(envKnative),
+		debian: os.Getenv(envDebian), pause: os.Getenv(envPause), release: os.Getenv(envRelease),
+		kind: kind,
 	}
 	defer func() {
 		if err != nil {
@@ -232,14 +261,20 @@ func start(ctx context.Context, dir string) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.startRegistry(ctx); err != nil {
+		return nil, err
+	}
+	if kind == sandbox.Kubelet {
+		if err := c.startNode(ctx, log); err != nil {
+			return nil, err
+		}
+		return c, c.installKnative(ctx)
+	}
 	if _, err := service.Start(ctx, c.Kube, sandbox.DNS+":53", log); err != nil {
 		return nil, err
 	}
 	c.Node, err = node.Start(ctx, c.Kube, dir, c.image, log)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.startRegistry(ctx); err != nil {
 		return nil, err
 	}
 	return c, c.installKnative(ctx)
@@ -255,6 +290,9 @@ func (c *Cluster) stop() error {
 	for i := len(c.daemons) - 1; i >= 0; i-- {
 		errs = append(errs, c.daemons[i].stop())
 	}
+	if c.kind == sandbox.Kubelet {
+		errs = append(errs, c.endNode())
+	}
 	return errors.Join(errs...)
 }
 
@@ -269,12 +307,18 @@ type daemon struct {
 
 // daemon starts a program of others; what it prints goes to logs/<name>.log.
 func (c *Cluster) daemon(name string, args ...string) (*daemon, error) {
+	return c.daemonAt(filepath.Join(c.upstream, name), args...)
+}
+
+// daemonAt is daemon for a program that is elsewhere.
+func (c *Cluster) daemonAt(file string, args ...string) (*daemon, error) {
+	name := filepath.Base(file)
 	log, err := os.Create(filepath.Join(c.Dir, "logs", name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() //nolint:errcheck // Only the child writes.
-	d := &daemon{name: name, cmd: exec.Command(filepath.Join(c.upstream, name), args...), done: make(chan struct{})}
+	d := &daemon{name: name, cmd: exec.Command(file, args...), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Dir = log, log, c.Dir
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := d.cmd.Start(); err != nil {

@@ -67,6 +67,7 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 		"--bind-address=0.0.0.0", "--advertise-address="+sandbox.Gateway, "--secure-port=6443", "--cert-dir="+pki,
 		"--service-cluster-ip-range="+sandbox.Services, "--allow-privileged=true",
 		"--authorization-mode=RBAC", "--token-auth-file="+tokens,
+		"--kubelet-preferred-address-types=InternalIP", // of a node that no name server knows
 		"--audit-policy-file="+policy, "--audit-log-path="+c.auditLog(),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+key, "--service-account-signing-key-file="+key,
@@ -95,14 +96,17 @@ func (c *Cluster) controlPlane(ctx context.Context) error {
 	if err := c.writeKubeconfig(admin); err != nil {
 		return err
 	}
+	// Those that act on what is used here; there are no volumes, nodes or quotas.
+	controllers := "clusterrole-aggregation-controller,deployment-controller,endpointslice-controller," +
+		"garbage-collector-controller,namespace-controller,replicaset-controller," +
+		"root-ca-certificate-publisher-controller,serviceaccount-controller"
+	if c.kind == sandbox.Kubelet {
+		controllers = "*"
+	}
 	_, err = c.daemon("kube-controller-manager", "--kubeconfig="+c.Kubeconfig(), "--leader-elect=false",
 		"--bind-address=127.0.0.1", "--cert-dir="+filepath.Join(pki, "controller-manager"),
 		"--service-account-private-key-file="+key, "--root-ca-file="+filepath.Join(pki, "apiserver.crt"),
-		"--kube-api-qps=200", "--kube-api-burst=400",
-		// Those that act on what is used here; there are no volumes, nodes or quotas.
-		"--controllers=clusterrole-aggregation-controller,deployment-controller,endpointslice-controller,"+
-			"garbage-collector-controller,namespace-controller,replicaset-controller,"+
-			"root-ca-certificate-publisher-controller,serviceaccount-controller")
+		"--kube-api-qps=200", "--kube-api-burst=400", "--controllers="+controllers)
 	return err
 }
 

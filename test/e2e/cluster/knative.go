@@ -20,6 +20,7 @@ import (
 
 	"kontain.dev/eventing/test/e2e/cluster/node"
 	"kontain.dev/eventing/test/e2e/cluster/programs"
+	"kontain.dev/eventing/test/e2e/cluster/sandbox"
 )
 
 // System is the namespace that Knative Eventing and this project are installed in.
@@ -57,8 +58,10 @@ func (c *Cluster) installKnative(ctx context.Context) error {
 	}
 	skip := func(name string) bool {
 		switch name {
-		case "job-sink.yaml", "request-reply.yaml", "pingsource-mt-adapter.yaml":
+		case "request-reply.yaml", "pingsource-mt-adapter.yaml":
 			return true // nothing here uses them
+		case "job-sink.yaml":
+			return c.kind != sandbox.Kubelet // nothing here runs jobs
 		}
 		return strings.HasSuffix(name, "hpa.yaml") // there are no metrics to scale by
 	}

@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+
+	"kontain.dev/eventing/test/e2e/cluster/sandbox"
 )
 
 // Eventually calls f, ten times a second, until it returns nil; the error is
@@ -103,6 +105,9 @@ func (c *Cluster) ApplyFile(ctx context.Context, file string) error {
 // Apply applies YAML documents (server-side). A kind whose CustomResourceDefinition
 // was applied a moment ago is waited for.
 func (c *Cluster) Apply(ctx context.Context, documents string) error {
+	if c.kind == sandbox.Kubelet {
+		documents = koImage.ReplaceAllString(documents, koRegistry+"$1"+koTag)
+	}
 	objects, err := Decode(strings.NewReader(documents))
 	if err != nil {
 		return err

@@ -35,14 +35,22 @@ var Upstream = map[string]string{
 	"mt-broker-filter":        "knative.dev/eventing/cmd/broker/filter",
 	"imc-controller":          "knative.dev/eventing/cmd/in_memory/channel_controller",
 	"imc-dispatcher":          "knative.dev/eventing/cmd/in_memory/channel_dispatcher",
+	"job-sink":                "knative.dev/eventing/cmd/jobsink",
+	"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
+	"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
+	"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
 }
 
-// order builds first what takes longest, so that its progress is seen.
-var order = []string{
+// Processes are the programs of a cluster of processes. What takes longest to build is
+// first, so that its progress is seen.
+var Processes = []string{
 	"etcd", "kube-apiserver", "kube-controller-manager",
 	"eventing-controller", "eventing-webhook", "mt-broker-controller",
 	"mt-broker-ingress", "mt-broker-filter", "imc-controller", "imc-dispatcher", "kubectl",
 }
+
+// Node are the further programs of a cluster with a real node and with JobSinks.
+var Node = []string{"kubelet", "kube-proxy", "kube-scheduler", "job-sink"}
 
 // ErrMissing says that a module cannot be downloaded.
 var ErrMissing = errors.New("the programs of a cluster cannot be had")
@@ -55,11 +63,11 @@ func Module(ctx context.Context, dir, path string) (string, error) {
 	return golang(ctx, dir, "list", "-m", "-f", "{{.Dir}}", path)
 }
 
-// BuildUpstream builds the programs of others into folders of cache by the
+// BuildUpstream builds programs of Upstream into folders of cache by the
 // versions that they are built from, unless they are there, and returns the
 // folder. dir is the folder of this module. Progress goes to out. A cold build
 // takes some ten minutes of two cores, and 4 GB of Go's build cache.
-func BuildUpstream(ctx context.Context, dir, cache string, out io.Writer) (string, error) {
+func BuildUpstream(ctx context.Context, dir, cache string, names []string, out io.Writer) (string, error) {
 	key := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
@@ -73,13 +81,13 @@ func BuildUpstream(ctx context.Context, dir, cache string, out io.Writer) (strin
 	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // Programs, no secrets.
 		return "", err
 	}
-	for i, name := range order {
+	for i, name := range names {
 		target := filepath.Join(bin, name)
 		if _, err := os.Stat(target); err == nil {
 			continue
 		}
 		start := time.Now()
-		fmt.Fprintf(out, "cluster: building %s (%d of %d; once, some minutes)\n", name, i+1, len(order))
+		fmt.Fprintf(out, "cluster: building %s (%d of %d; once, some minutes)\n", name, i+1, len(names))
 		if err := build(ctx, dir, Upstream[name], target, versionFlags); err != nil {
 			return "", err
 		}

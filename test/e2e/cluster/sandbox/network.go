@@ -72,7 +72,7 @@ func newNamespace() (*os.File, error) {
 
 // connect gives the namespace an interface on the bridge and the default route.
 func connect(namespace int, name string, ip net.IP) error {
-	br, err := netlink.LinkByName(bridge)
+	br, err := netlink.LinkByName(Bridge)
 	if err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}

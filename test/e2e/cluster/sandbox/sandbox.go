@@ -12,6 +12,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ const (
 	Services = "10.96.0.0/16"  // ClusterIPs
 	DNS      = "10.96.0.10"    // the cluster's name server
 	Domain   = "cluster.local" // the cluster's DNS domain
-	bridge   = "pods"
+	Bridge   = "pods"          // the bridge
 )
 
 // ErrUnsupported says that this machine lets nobody make a sandbox; the errors
@@ -42,6 +43,17 @@ const (
 	marker  = "KONTAIN_CLUSTER_SANDBOX" // environment: set in the sandbox
 	podArg0 = "kontain-cluster-pod"     // argv[0] of a process that becomes a container
 	outside = 3                         // descriptor, in the sandbox: the machine's network namespace
+)
+
+// Kind says what a sandbox is for.
+type Kind int
+
+const (
+	// Processes: pods are processes that this module starts, and ClusterIPs are listened on.
+	Processes Kind = iota
+	// Kubelet: pods are those of a container runtime, and ClusterIPs are kube-proxy's. What
+	// such programs write outside of the folders that they are told is kept off the machine.
+	Kubelet
 )
 
 // Inside reports whether the process is in the sandbox.
@@ -59,9 +71,9 @@ func Init() {
 // with the same arguments in it, passes signals on, and ends with its exit code.
 // It then returns only an error, one that is ErrUnsupported when the machine
 // cannot have a sandbox. Inside, it sets the network up and returns nil.
-func Enter() error {
+func Enter(kind Kind) error {
 	if Inside() {
-		return setUp()
+		return setUp(kind)
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: namespaces, mounts and devices need root; run it as root", ErrUnsupported)
@@ -108,7 +120,7 @@ func Enter() error {
 const descriptors = 1 << 16
 
 // setUp gives the sandbox its own /proc, /etc/resolv.conf and network.
-func setUp() error {
+func setUp(kind Kind) error {
 	unix.CloseOnExec(outside)
 	if err := allowDescriptors(); err != nil {
 		return fmt.Errorf("%w: limit of open files: %w", ErrUnsupported, err)
@@ -119,10 +131,15 @@ func setUp() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("%w: mounting /proc: %w", ErrUnsupported, err)
 	}
+	if kind == Kubelet {
+		if err := hide(); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
+	}
 	if err := nameServer(); err != nil {
 		return fmt.Errorf("%w: /etc/resolv.conf: %w", ErrUnsupported, err)
 	}
-	if err := network(); err != nil {
+	if err := network(kind); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	return nil
@@ -153,6 +170,20 @@ func resolvConf(namespace string) string {
 	return fmt.Sprintf("nameserver %s\nsearch %s\noptions ndots:5 timeout:2 attempts:3\n", DNS, search)
 }
 
+// hidden are the folders that container runtimes and kubelets have compiled in: sockets
+// and network namespaces in /run, /var/lib/kubelet/device-plugins, /var/lib/cni,
+// /var/log/containers.
+var hidden = []string{"/run", "/var/lib", "/var/log"}
+
+func hide() error {
+	for _, dir := range hidden {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+			return fmt.Errorf("an empty %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
 func nameServer() error {
 	dir, err := os.MkdirTemp("", "kontain-cluster-")
 	if err != nil {
@@ -164,6 +195,17 @@ func nameServer() error {
 		return err
 	}
 	target, err := filepath.EvalSymlinks("/etc/resolv.conf")
+	if errors.Is(err, fs.ErrNotExist) {
+		// A link into /run, which is empty now.
+		if target, err = os.Readlink("/etc/resolv.conf"); err != nil {
+			return err
+		}
+		target = filepath.Join("/etc", target)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // As the real one.
+			return err
+		}
+		err = os.WriteFile(target, nil, 0o644) //nolint:gosec // As the real one.
+	}
 	if err != nil {
 		return err
 	}
@@ -172,8 +214,9 @@ func nameServer() error {
 
 // network makes the bridge, and lets any ClusterIP be listened on (Linux calls
 // a local route for a range AnyIP): what kube-proxy does with packet filters is
-// done by listeners.
-func network() error {
+// done by listeners. Where kube-proxy is there, ClusterIPs are routed as any other address
+// of the pods' network, so that packets to them pass its filters with the node's address.
+func network(kind Kind) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("lo: %w", err)
@@ -181,7 +224,7 @@ func network() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("lo up: %w", err)
 	}
-	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge}}
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: Bridge}}
 	if err := netlink.LinkAdd(br); err != nil {
 		return fmt.Errorf("making a bridge (kernel module bridge): %w", err)
 	}
@@ -200,11 +243,17 @@ func network() error {
 	if err != nil {
 		return err
 	}
-	err = netlink.RouteAdd(&netlink.Route{
+	route := &netlink.Route{
 		LinkIndex: lo.Attrs().Index, Dst: services, Table: unix.RT_TABLE_LOCAL,
 		Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST,
-	})
-	if err != nil {
+	}
+	if kind == Kubelet {
+		route = &netlink.Route{LinkIndex: br.Attrs().Index, Dst: services, Scope: netlink.SCOPE_LINK}
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			return fmt.Errorf("forwarding: %w", err)
+		}
+	}
+	if err := netlink.RouteAdd(route); err != nil {
 		return fmt.Errorf("local route for %s: %w", Services, err)
 	}
 	return nil

@@ -48,12 +48,7 @@ type Proxy struct {
 // names at the UDP and TCP address dns.
 func Start(ctx context.Context, client kubernetes.Interface, dns string, out io.Writer) (*Proxy, error) {
 	factory := informers.NewSharedInformerFactory(client, 0)
-	p := &Proxy{
-		services:  factory.Core().V1().Services().Lister(),
-		slices:    factory.Discovery().V1().EndpointSlices().Lister(),
-		log:       log.New(out, "", log.LstdFlags|log.Lmicroseconds),
-		listeners: map[string]net.Listener{},
-	}
+	p := newProxy(factory, out)
 	_, err := factory.Core().V1().Services().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { p.sync() },
 		UpdateFunc: func(any, any) { p.sync() },
@@ -62,19 +57,40 @@ func Start(ctx context.Context, client kubernetes.Interface, dns string, out io.
 	if err != nil {
 		return nil, err
 	}
-	factory.Discovery().V1().EndpointSlices().Informer()
-	factory.Start(ctx.Done())
-	for kind, ok := range factory.WaitForCacheSync(ctx.Done()) {
-		if !ok {
-			return nil, fmt.Errorf("%v were not listed: %w", kind, context.Cause(ctx))
-		}
-	}
-	if err := p.serveDNS(ctx, dns); err != nil {
+	if err := p.serve(ctx, factory, dns); err != nil {
 		return nil, err
 	}
 	p.sync()
 	context.AfterFunc(ctx, p.close)
 	return p, nil
+}
+
+// StartDNS serves the names alone: connections are kube-proxy's.
+func StartDNS(ctx context.Context, client kubernetes.Interface, dns string, out io.Writer) error {
+	factory := informers.NewSharedInformerFactory(client, 0)
+	return newProxy(factory, out).serve(ctx, factory, dns)
+}
+
+func newProxy(factory informers.SharedInformerFactory, out io.Writer) *Proxy {
+	factory.Core().V1().Services().Informer()
+	factory.Discovery().V1().EndpointSlices().Informer()
+	return &Proxy{
+		services:  factory.Core().V1().Services().Lister(),
+		slices:    factory.Discovery().V1().EndpointSlices().Lister(),
+		log:       log.New(out, "", log.LstdFlags|log.Lmicroseconds),
+		listeners: map[string]net.Listener{},
+	}
+}
+
+// serve answers for names once it knows what there is.
+func (p *Proxy) serve(ctx context.Context, factory informers.SharedInformerFactory, dns string) error {
+	factory.Start(ctx.Done())
+	for kind, ok := range factory.WaitForCacheSync(ctx.Done()) {
+		if !ok {
+			return fmt.Errorf("%v were not listed: %w", kind, context.Cause(ctx))
+		}
+	}
+	return p.serveDNS(ctx, dns)
 }
 
 // sync listens on each port of each Service, and no longer on those that are gone.
